@@ -1,0 +1,26 @@
+"""Reinforcement-learning agents that prune themselves while they learn, in JAX.
+
+`train` runs a configuration made by `make_config`; `load_policy` reads what it saved; `evaluate` runs that in
+Gymnasium.
+"""
+
+from xinet_jax.config import Config, load_config, make_config
+from xinet_jax.errors import UserError
+from xinet_jax.evaluation import evaluate
+from xinet_jax.policy import Policy, load_policy
+from xinet_jax.training.runner import Result, SeedResult, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Config",
+    "Policy",
+    "Result",
+    "SeedResult",
+    "UserError",
+    "evaluate",
+    "load_config",
+    "load_policy",
+    "make_config",
+    "train",
+]

@@ -1,0 +1,298 @@
+"""The agent: SAC on the features of an OFENet that is pruned while it learns.
+
+Pure functions over `AgentState`: `init`, `act`, `pretrain`, `update`. `update` is the method, on one page.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from xinet_jax import complexity, gates, losses
+from xinet_jax.config import Config, PruningConfig
+from xinet_jax.gates import Units
+from xinet_jax.networks import Networks, Shape, make_networks, policy_distribution, policy_mode
+from xinet_jax.replay import Transition
+from xinet_jax.tasks.task import Key
+
+Tree = Any
+
+# How much each loss weighs in the gradient of its own network's weights.
+_WEIGHTS_SCALE = {"ofenet": 1.0, "critic": jnp.full(2, 0.5), "actor": 1.0, "temperature": 1.0}
+_adam = optax.scale_by_adam()
+_average = optax.ema(0.99, debias=True)
+
+
+class Agent(NamedTuple):
+    """What is static about an agent.
+
+    Attributes:
+      networks: the modules.
+      gated: the networks whose units carry gates.
+      pruning: the rules of pruning.
+    """
+
+    networks: Networks
+    gated: tuple[str, ...]
+    pruning: PruningConfig
+
+
+class Hyper(NamedTuple):
+    """Hyper-parameters as leaves: they may differ from member to member. Names as in `xinet_jax.config`."""
+
+    discount: Float[Array, "*members"] | float
+    tau: Float[Array, "*members"] | float
+    learning_rate: Float[Array, "*members"] | float
+    target_entropy: Float[Array, "*members"] | float
+    initial_temperature: Float[Array, "*members"] | float
+    nu: Float[Array, "*members"] | float
+    nu_scale: dict[str, Float[Array, "*members"] | float]
+    theta_learning_rate: Float[Array, "*members"] | float
+
+
+class AgentState(NamedTuple):
+    """What changes while an agent learns.
+
+    Attributes:
+      params: `{"ofenet", "actor", "critic", "temperature"}`; the temperature is the logarithm of alpha.
+      target_critic: the critics' slow copy.
+      statistics: OFENet's running means and variances.
+      optimiser: Adam's moments, per entry of `params`.
+      theta: the probability that each gate is open (`xinet_jax.gates`).
+      alive: 1.0 for every unit not pruned, 0.0 for good once it is.
+      mse_bars: moving averages of the mean squared errors of OFENet and critics.
+    """
+
+    params: dict[str, Tree]
+    target_critic: Tree
+    statistics: Tree
+    optimiser: dict[str, optax.OptState]
+    theta: Units
+    alive: Units
+    mse_bars: optax.OptState
+
+
+class Metrics(NamedTuple):
+    """One update's figures: losses, alpha [reward per nat], policy entropy [nats], mean action value."""
+
+    auxiliary_loss: Float[Array, "*members"]
+    critic_loss: Float[Array, "*members"]
+    actor_loss: Float[Array, "*members"]
+    temperature: Float[Array, "*members"]
+    entropy: Float[Array, "*members"]
+    action_value: Float[Array, "*members"]
+
+
+def make_agent(config: Config, observation_size: int, action_size: int) -> Agent:
+    """Returns the agent that a configuration describes, for a task's sizes."""
+    sizes = config.networks
+    blocks = () if config.agent == "sac" else (sizes.block_units,) * sizes.blocks
+    shape = Shape(
+        observation=observation_size,
+        action=action_size,
+        predicted=observation_size,
+        state_blocks=blocks,
+        action_blocks=blocks,
+        actor_hidden=tuple(sizes.actor_hidden),
+        critic_hidden=tuple(sizes.critic_hidden),
+    )
+    return Agent(make_networks(shape), config.gated, config.pruning)
+
+
+def make_hyper(config: Config, action_size: int) -> Hyper:
+    """Returns the configuration's hyper-parameters as scalars."""
+    sac, pruning = config.sac, config.pruning
+    return Hyper(
+        discount=sac.discount,
+        tau=sac.tau,
+        learning_rate=sac.learning_rate,
+        target_entropy=-float(action_size) if sac.target_entropy is None else sac.target_entropy,
+        initial_temperature=sac.initial_temperature,
+        nu=pruning.nu,
+        nu_scale={name: getattr(pruning, f"nu_scale_{name}") for name in config.gated},
+        theta_learning_rate=pruning.theta_learning_rate,
+    )
+
+
+def init(agent: Agent, hyper: Hyper, key: Key) -> AgentState:
+    """Returns a fresh agent: random weights, every gate open."""
+    key_ofenet, key_actor, key_critic = jax.random.split(key, 3)
+    networks, shape = agent.networks, agent.networks.shape
+    ofenet = networks.ofenet.init(key_ofenet, jnp.zeros(shape.observation), jnp.zeros(shape.action))
+    params = {
+        "ofenet": ofenet.get("params", {}),
+        "actor": networks.actor.init(key_actor, jnp.zeros(shape.state_features))["params"],
+        "critic": networks.critic.init(key_critic, jnp.zeros(shape.action_features))["params"],
+        "temperature": jnp.log(jnp.asarray(hyper.initial_temperature, jnp.float32)),
+    }
+    return AgentState(
+        params=params,
+        target_critic=jax.tree.map(jnp.copy, params["critic"]),  # not the same buffers: both are donated
+        statistics=ofenet.get("batch_stats", {}),
+        optimiser={name: _adam.init(tree) for name, tree in params.items()},
+        theta=gates.ones(shape, agent.gated),
+        alive=gates.ones(shape, agent.gated),
+        mse_bars=_average.init({"ofenet": jnp.zeros(()), "critic": jnp.zeros(2)}),
+    )
+
+
+def act(agent: Agent, state: AgentState, observation: Float[Array, "*batch observation"], key: Key | None) -> Array:
+    """Returns actions in [-1, 1], `[*batch, action]`, read at the mean gates; the policy's mode if `key` is None."""
+    z_o = _state_features(agent, state.params["ofenet"], state.statistics, state.theta, observation)
+    output = agent.networks.actor.apply({"params": state.params["actor"]}, z_o, state.theta.get("actor"))
+    return policy_mode(output) if key is None else policy_distribution(output).sample(seed=key)
+
+
+def pretrain(agent: Agent, hyper: Hyper, state: AgentState, batch: Transition) -> tuple[AgentState, Float[Array, ""]]:
+    """Takes one step of OFENet alone, on its auxiliary task. Returns the new state and the loss."""
+
+    def loss(params: Tree) -> tuple[Array, Tree]:
+        return losses.auxiliary_loss(agent.networks, params, state.statistics, state.theta.get("ofenet"), batch)
+
+    (value, statistics), gradient = jax.value_and_grad(loss, has_aux=True)(state.params["ofenet"])
+    params, optimiser = _descend(hyper, state, {"ofenet": gradient})
+    return state._replace(params=params, optimiser=optimiser, statistics=statistics), value
+
+
+def update(
+    agent: Agent,
+    hyper: Hyper,
+    state: AgentState,
+    batch: Transition,
+    key: Key,
+    environment_steps: Int[Array, ""] | int,
+    updates: Int[Array, ""] | int,
+) -> tuple[AgentState, Metrics]:
+    """Takes one step of every network and, when it is due, of theta.
+
+    Args:
+      agent, hyper, state: the agent.
+      batch: transitions, `[batch, ...]`.
+      key: random key.
+      environment_steps: steps taken so far; pruning starts and ramps up by them.
+      updates: updates taken so far; theta moves at every `theta_every`-th.
+
+    Returns:
+      The new state, and the update's figures.
+    """
+    key_gates, key_next, key_action = jax.random.split(key, 3)
+    rules, shape = agent.pruning, agent.networks.shape
+    xi = gates.sample(key_gates, state.theta)
+    target, z_o = _read(agent, hyper, state, batch, key_next)
+
+    def losses_at(params: dict[str, Tree], units: Units) -> tuple[Tree, tuple[Tree, Metrics]]:
+        return _losses(agent, hyper, state, params, units, batch, target, z_o, key_action)
+
+    seen = xi if rules.weights_see == "sampled" else state.theta
+    loss, pull_back, (statistics, metrics) = jax.vjp(losses_at, state.params, seen, has_aux=True)
+    gradient, _ = pull_back(_like(_WEIGHTS_SCALE, loss))
+    params, optimiser = _descend(hyper, state, gradient)
+    target_critic = optax.incremental_update(params["critic"], state.target_critic, hyper.tau)
+    mse_bar, mse_bars = _average.update({"ofenet": loss["ofenet"], "critic": loss["critic"]}, state.mse_bars)
+
+    def move_theta() -> tuple[Units, Units]:
+        # J is affine in every theta_j: what it estimates is exactly the loss with the unit less the loss without.
+        scale = losses.nats(shape.predicted, mse_bar, jnp.exp(state.params["temperature"]))
+        _, pull_back, _ = jax.vjp(lambda units: losses_at(state.params, units), xi, has_aux=True)
+        (gate_gradient,) = pull_back(_like(scale, loss))
+        estimator = gates.ESTIMATORS[rules.estimator]
+        gradient = gates.estimate(estimator, gate_gradient, xi, state.theta, rules.estimator_floor)
+        nu = hyper.nu * jnp.clip((environment_steps - rules.prune_start) / max(rules.prune_ramp, 1), 0.0, 1.0)
+        price = jax.grad(lambda theta: complexity.share(shape, theta))(state.theta)
+        for name in agent.gated:
+            nu_network = nu * hyper.nu_scale[name]
+            gradient[name] = jax.tree.map(lambda g, p, n=nu_network: g + n * p, gradient[name], price[name])
+        theta = gates.descend(state.theta, gradient, hyper.theta_learning_rate * rules.theta_every)
+        return gates.prune(theta, state.alive, rules.theta_min)
+
+    theta, alive = state.theta, state.alive
+    if agent.gated:
+        due = (environment_steps >= rules.prune_start) & (updates % rules.theta_every == 0)
+        theta, alive = jax.lax.cond(due, move_theta, lambda: (state.theta, state.alive))
+    return AgentState(params, target_critic, statistics, optimiser, theta, alive, mse_bars), metrics
+
+
+def _read(
+    agent: Agent, hyper: Hyper, state: AgentState, batch: Transition, key: Key
+) -> tuple[Float[Array, " batch"], Float[Array, "batch features"]]:
+    """Returns what the losses take as given, read at the mean gates: the critics' targets, and z_o."""
+    networks, theta = agent.networks, state.theta
+    ofenet = (state.params["ofenet"], state.statistics, theta)
+    z_o = _state_features(agent, *ofenet, batch.observation)
+    z_next = _state_features(agent, *ofenet, batch.next_observation)
+    action, log_probability = losses.sample_action(networks, state.params["actor"], theta.get("actor"), z_next, key)
+    z_next_action = _action_features(agent, *ofenet, z_next, action)
+    value = networks.critic.apply({"params": state.target_critic}, z_next_action, theta.get("critic")).min(axis=0)
+    soft_value = value - jnp.exp(state.params["temperature"]) * log_probability
+    return batch.reward + hyper.discount * batch.continues * soft_value, z_o
+
+
+def _losses(
+    agent: Agent,
+    hyper: Hyper,
+    state: AgentState,
+    params: dict[str, Tree],
+    units: Units,
+    batch: Transition,
+    target: Float[Array, " batch"],
+    z_o: Float[Array, "batch features"],
+    key: Key,
+) -> tuple[Tree, tuple[Tree, Metrics]]:
+    """Returns every network's loss at its own gates. Whatever a loss reads of other networks, it reads as constants.
+
+    So weights learn from their own network's loss alone, while OFENet's gates answer to the critics' losses as well
+    (method, section 3).
+    """
+    networks, hold = agent.networks, jax.lax.stop_gradient
+    statistics, auxiliary = state.statistics, jnp.zeros(())
+    if networks.shape.state_blocks:
+        ofenet_gates = units.get("ofenet")
+        auxiliary, statistics = losses.auxiliary_loss(networks, params["ofenet"], state.statistics, ofenet_gates, batch)
+
+    fixed = (hold(params["ofenet"]), state.statistics)
+    z_own = _state_features(agent, *fixed, units, batch.observation)
+    z_own_action = _action_features(agent, *fixed, units, z_own, batch.action)
+    critic = losses.critic_loss(networks, params["critic"], units.get("critic"), z_own_action, target)
+
+    action, log_probability = losses.sample_action(networks, params["actor"], units.get("actor"), z_o, key)
+    z_action = _action_features(agent, *fixed, hold(state.theta), z_o, action)
+    critic_params, critic_gates = hold(params["critic"]), hold(state.theta).get("critic")
+    value = networks.critic.apply({"params": critic_params}, z_action, critic_gates).min(axis=0)
+    temperature = jnp.exp(hold(params["temperature"]))
+    actor = losses.actor_loss(log_probability, value, temperature)
+
+    every = {
+        "ofenet": auxiliary,
+        "critic": critic,
+        "actor": actor,
+        "temperature": losses.temperature_loss(params["temperature"], log_probability, hyper.target_entropy),
+    }
+    metrics = Metrics(auxiliary, critic.mean(), actor, temperature, -log_probability.mean(), value.mean())
+    return every, (statistics, metrics)
+
+
+def _state_features(agent: Agent, params: Tree, statistics: Tree, units: Units, observation: Array) -> Array:
+    variables = {"params": params, "batch_stats": statistics}
+    ofenet = agent.networks.ofenet
+    return ofenet.apply(variables, observation, units.get("ofenet"), method=ofenet.state_features)
+
+
+def _action_features(agent: Agent, params: Tree, statistics: Tree, units: Units, z_o: Array, action: Array) -> Array:
+    variables = {"params": params, "batch_stats": statistics}
+    ofenet = agent.networks.ofenet
+    return ofenet.apply(variables, z_o, action, units.get("ofenet"), method=ofenet.action_features)
+
+
+def _descend(hyper: Hyper, state: AgentState, gradient: dict[str, Tree]) -> tuple[dict[str, Tree], dict[str, Tree]]:
+    """Takes a step of Adam for the networks that `gradient` names; the others stay as they are."""
+    params, optimiser = dict(state.params), dict(state.optimiser)
+    for name, g in gradient.items():
+        direction, optimiser[name] = _adam.update(g, optimiser[name])
+        params[name] = jax.tree.map(lambda p, d: p - hyper.learning_rate * d, params[name], direction)
+    return params, optimiser
+
+
+def _like(scale: Tree, loss: Tree) -> Tree:
+    return jax.tree.map(lambda s, value: jnp.broadcast_to(jnp.asarray(s, value.dtype), value.shape), scale, loss)

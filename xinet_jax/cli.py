@@ -1,0 +1,265 @@
+"""The command `xinet`: train, evaluate, inspect."""
+
+import argparse
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from xinet_jax.config import Config, check, preset_config
+from xinet_jax.errors import UserError, nearest
+
+_DESCRIPTION = "Train reinforcement-learning agents that prune themselves while they learn."
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateArguments:
+    """Run saved policies in Gymnasium's own environment."""
+
+    path: Annotated[str, tyro.conf.Positional]
+    """A run folder, or one of its policy/seed_N folders."""
+    episodes: int = 10
+    """Episodes per policy [episodes]."""
+    seed: int = 0
+    """Reset seed of the first episode; the others count up from it [integer]."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class InspectArguments:
+    """Show what is left of saved policies' networks: widths, parameters and FLOPs against the dense start."""
+
+    path: Annotated[str, tyro.conf.Positional]
+    """A run folder, or one of its policy/seed_N folders."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0, 2 for a mistake of the user, 128 + n after signal n."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    commands = {"train": _train, "evaluate": _evaluate, "inspect": _inspect}
+    try:
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(_usage(), file=sys.stdout if arguments else sys.stderr)
+            return 0 if arguments else 2
+        if arguments[0] not in commands:
+            match = nearest(arguments[0], commands)
+            hint = f"did you mean '{match}'? " if match else ""
+            raise UserError(f"unknown command '{arguments[0]}': {hint}allowed: {', '.join(commands)}")
+        return commands[arguments[0]](arguments[1:])
+    except UserError as error:
+        print(f"xinet: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _train(arguments: list[str]) -> int:
+    chosen, _ = _preset_parser().parse_known_args(arguments)
+    defaults = preset_config(chosen.task, chosen.preset, chosen.agent)
+    config = _parse(Config, arguments, "xinet train", defaults)
+    check(config)
+
+    from rich.console import Console
+
+    from xinet_jax.telemetry.tables import layers_table, returns_table
+    from xinet_jax.training import runner
+
+    _use_compilation_cache()
+    result = runner.train(config)
+    console = Console()
+    # What goes to a file needs no column cut short.
+    console = console if console.is_terminal else Console(width=140)
+    rows = [(seed.structure, seed.curve[-1][1] if seed.curve else np.nan, seed.returns) for seed in result.seeds]
+    console.print(returns_table(rows))
+    console.print(layers_table([seed.structure for seed in result.seeds]))
+    console.print(f"Policies: {result.folder / runner.POLICY_FOLDER}", highlight=False, soft_wrap=True)
+    return 128 + signal.Signals[result.interrupted] if result.interrupted else 0
+
+
+def _evaluate(arguments: list[str]) -> int:
+    given = _parse(EvaluateArguments, arguments, "xinet evaluate")
+    if given.episodes < 1:
+        raise UserError(f"episodes must be at least 1, not {given.episodes}")
+    if given.seed < 0:
+        raise UserError(f"seed must be 0 or more, not {given.seed}")
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from xinet_jax.evaluation import evaluate
+    from xinet_jax.policy import find_policies, load_policy
+
+    policies = [(folder, load_policy(folder)) for folder in find_policies(given.path)]
+    found = []
+    for folder, policy in policies:
+        returns = evaluate(policy, given.episodes, given.seed)
+        found.append(
+            {
+                "policy": str(folder),
+                "task": policy.structure.task,
+                "seed": policy.structure.seed,
+                "parameters": policy.structure.parameters,
+                "mean": float(returns.mean()),
+                "standard_deviation": float(returns.std()),
+                "returns": [float(value) for value in returns],
+            }
+        )
+    if given.json:
+        print(json.dumps({"episodes": given.episodes, "policies": found}))
+        return 0
+    table = Table()
+    for heading in ("policy", "task", "parameters", "return", "lowest", "highest"):
+        table.add_column(heading, justify="left" if heading in ("policy", "task") else "right")
+    for row in found:
+        table.add_row(
+            row["policy"],
+            row["task"],
+            f"{row['parameters']:,}",
+            f"{row['mean']:.1f} ± {row['standard_deviation']:.1f}",
+            f"{min(row['returns']):.1f}",
+            f"{max(row['returns']):.1f}",
+        )
+    Console().print(table)
+    return 0
+
+
+def _inspect(arguments: list[str]) -> int:
+    given = _parse(InspectArguments, arguments, "xinet inspect")
+
+    from rich.console import Console
+
+    from xinet_jax.policy import find_policies, in_policy, load_structure
+    from xinet_jax.telemetry.tables import layers_table, left
+
+    structures = [(folder, load_structure(folder)) for folder in find_policies(given.path)]
+    if given.json:
+        found = []
+        for folder, structure in structures:
+            summary = {
+                "policy": str(folder),
+                "policy_bytes": _bytes(folder),
+                "parameters_left": left(structure.layers),
+                "flops_left": left(structure.layers, "flops"),
+                "policy_parameters_left": left(layer for layer in structure.layers if in_policy(layer)),
+            }
+            rows = [layer._asdict() for layer in structure.layers]
+            found.append(summary | dataclasses.asdict(structure) | {"layers": rows})
+        print(json.dumps({"policies": found}))
+        return 0
+    console = Console()
+    for folder, structure in structures:
+        own = [layer for layer in structure.layers if in_policy(layer)]
+        console.print(
+            f"{folder}: {structure.agent} on {structure.task}, seed {structure.seed}, after "
+            f"{structure.environment_steps:,} steps; {structure.parameters:,} parameters needed to act "
+            f"({left(own):.0%} of the dense agent's {sum(layer.parameters_before for layer in own):,}), "
+            f"{_bytes(folder):,} bytes",
+            highlight=False,
+            soft_wrap=True,
+        )
+        console.print(layers_table([structure]))
+    return 0
+
+
+def _usage() -> str:
+    return "\n".join(
+        [
+            "usage: xinet {train,evaluate,inspect} ... [--help]",
+            "",
+            _DESCRIPTION,
+            "",
+            "  train     train, prune, save and evaluate agents",
+            "  evaluate  run saved policies in Gymnasium's own environment",
+            "  inspect   show what is left of saved policies' networks",
+            "",
+            "`xinet COMMAND --help` explains a command's options.",
+        ]
+    )
+
+
+def _preset_parser() -> argparse.ArgumentParser:
+    """Returns a parser for the three fields on which all other defaults depend."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for field in dataclasses.fields(Config):
+        if field.name in ("task", "preset", "agent"):
+            parser.add_argument(f"--{field.name}", default=field.default, nargs="?", const=field.default)
+    return parser
+
+
+def _parse(kind: type, arguments: list[str], program: str, default: object = None):
+    """Parses a command's options. tyro explains them; its errors are told again in one line."""
+    options = {} if default is None else {"default": default}
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(kind, args=arguments, prog=program, config=(tyro.conf.OmitArgPrefixes,), **options)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UserError(_one_line(said.getvalue(), arguments, kind, default)) from None
+
+
+def _one_line(said: str, arguments: list[str], kind: type, default: object) -> str:
+    """Returns what tyro said in a box of many lines as one line, with the nearest option for an unknown one."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
+    lines = [line.strip("│ ").strip() for line in plain.splitlines() if line.startswith("│")]
+    message: list[str] = []
+    for line in lines:
+        if not line or set(line) == {"─"}:
+            break
+        message.append(line)
+    text = " ".join(message)
+    if not text.startswith("Unrecognized options"):
+        return f"{text}. See --help"
+    names = _option_names(kind)
+    unknown = [a for a in arguments if a.startswith("-") and a.split("=")[0].lstrip("-").replace("-", "_") not in names]
+    if not unknown:
+        return f"{text}. See --help"
+    given = unknown[0].split("=")[0]
+    match = nearest(given.lstrip("-").replace("-", "_"), names)
+    return f"unknown option {given}: " + (
+        f"did you mean --{match.replace('_', '-')}? See --help" if match else "see --help"
+    )
+
+
+def _option_names(kind: type) -> set[str]:
+    if kind is Config:
+        from xinet_jax.config import field_names
+
+        names = set(field_names())
+    else:
+        names = {field.name for field in dataclasses.fields(kind)}
+    return names | {f"no_{name}" for name in names} | {"help", "h"}
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _use_compilation_cache() -> None:
+    """Keeps compiled programs from run to run, unless the user has chosen a place for them."""
+    import jax
+
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xinet_jax"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

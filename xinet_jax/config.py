@@ -1,0 +1,345 @@
+"""Every setting of a run: frozen dataclasses with presets, checks, and a YAML form.
+
+The sections nest (`config.pruning.nu`), but every field name is unique, so the command line and `make_config` take
+them flat (`--nu`, `make_config(nu=...)`).
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from xinet_jax.errors import UserError, unknown_name
+from xinet_jax.tasks.registry import task_names
+
+AGENTS = ("sac", "ofenet", "xinet")
+ENGINES = ("auto", "mjx", "native")
+PRESETS = ("quick", "paper")
+NETWORKS = ("ofenet", "actor", "critic")
+ESTIMATORS = ("heun", "straight_through")
+WEIGHTS_SEE = ("mean", "sampled")
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """Network sizes, before pruning."""
+
+    blocks: int = 4
+    """DenseNet blocks in each of OFENet's two branches [blocks]. Without effect for --agent sac."""
+    block_units: int = 40
+    """Units that one DenseNet block adds [units]."""
+    actor_hidden: tuple[int, ...] = (128, 128)
+    """Width of each hidden layer of the actor [units]."""
+    critic_hidden: tuple[int, ...] = (128, 128)
+    """Width of each hidden layer of each of the two critics [units]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SacConfig:
+    """Soft Actor-Critic."""
+
+    discount: float = 0.99
+    """Discount factor gamma per environment step [0 to 1]."""
+    tau: float = 0.005
+    """Share of the critics that moves into the target critics at each update [0 to 1]."""
+    learning_rate: float = 3e-4
+    """Adam's step size for every network and the temperature [per update]."""
+    batch_size: int = 256
+    """Transitions in a minibatch [transitions]."""
+    replay_capacity: int = 1_000_000
+    """Newest transitions kept per seed; never more than `steps` are allocated [transitions]."""
+    initial_temperature: float = 1.0
+    """Entropy temperature alpha at the start; it is learnt [reward per nat]."""
+    target_entropy: float | None = None
+    """Entropy that the temperature steers the policy towards; None: minus the action dimension [nats]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PruningConfig:
+    """Gates and pruning (docs: the method, sections 2 to 4). For --agent xinet."""
+
+    gated: tuple[str, ...] = ("ofenet",)
+    """Networks whose hidden units carry gates: any of ofenet, actor, critic [names]."""
+    nu: float = 400.0
+    """Price of all parameters together: the loss, in nats, that removing everything may cost [nats]."""
+    nu_scale_ofenet: float = 1.0
+    """Multiplier of nu for OFENet's gates [factor]."""
+    nu_scale_actor: float = 0.2
+    """Multiplier of nu for the actor's gates [factor]."""
+    nu_scale_critic: float = 0.12
+    """Multiplier of nu for the critics' gates [factor]."""
+    prune_start: int = 10_000
+    """Environment steps before the first step of theta [environment steps]."""
+    prune_ramp: int = 10_000
+    """Environment steps over which nu then rises linearly from 0; 0: at once [environment steps]."""
+    theta_learning_rate: float = 2e-3
+    """Step size of theta's projected gradient descent [per update]."""
+    theta_every: int = 1
+    """Updates from one step of theta to the next; the step size grows with it [updates]."""
+    theta_min: float = 0.02
+    """A unit whose theta falls to this value is pruned for good [probability]."""
+    estimator: str = "heun"
+    """Gradient estimator for theta: heun or straight_through [name]."""
+    estimator_floor: float = 0.05
+    """Smallest denominator of the heun estimator [probability]."""
+    weights_see: str = "mean"
+    """Gates that the weights' gradient is taken at: mean (theta itself) or sampled (0/1 draws) [name]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Train agents that prune themselves while they learn, and save each as a smaller policy."""
+
+    task: str = "HalfCheetah-v5"
+    """Task to learn [name]."""
+    preset: str = "quick"
+    """Defaults of all other fields: quick (small networks, minutes) or paper (published sizes) [name]."""
+    agent: str = "xinet"
+    """sac (no feature extractor), ofenet (dense OFENet-SAC) or xinet (OFENet-SAC with gates) [name]."""
+    engine: str = "auto"
+    """Physics: mjx (on the device), native (MuJoCo's C engine, on the CPU) or auto: native on CPU, else mjx [name]."""
+    seeds: int = 1
+    """Agents trained side by side in one program, each with a seed of its own [agents]."""
+    first_seed: int = 0
+    """Seed of the first agent; the others count up from it [integer]."""
+    steps: int = 40_000
+    """Environment steps per seed, random ones included [environment steps]."""
+    random_steps: int = 5_000
+    """Steps with random actions, before anything is learnt [environment steps]."""
+    pretrain_updates: int = 5_000
+    """Updates of OFENet alone on the random steps, before SAC starts. Without effect for --agent sac [updates]."""
+    eval_every: int = 5_000
+    """Steps from one evaluation of the deterministic policy to the next [environment steps]."""
+    eval_episodes: int = 5
+    """Episodes of each evaluation during training, per seed [episodes]."""
+    final_episodes: int = 10
+    """Episodes per seed that the saved policy is given in Gymnasium's environment at the end [episodes]."""
+    log_every: int = 1_000
+    """Steps from one line of metrics per seed to the next [environment steps]."""
+    out: str | None = None
+    """Run folder; None: runs/TASK-AGENT-PRESET [path]."""
+    overwrite: bool = False
+    """Replace the run folder if it exists."""
+    networks: NetworkConfig = NetworkConfig()
+    sac: SacConfig = SacConfig()
+    pruning: PruningConfig = PruningConfig()
+
+    @property
+    def run_folder(self) -> Path:
+        """The folder that the run writes to."""
+        return Path(self.out or f"runs/{self.task}-{self.agent}-{self.preset}")
+
+    @property
+    def gated(self) -> tuple[str, ...]:
+        """The networks whose gates are on: none unless the agent is xinet."""
+        return self.pruning.gated if self.agent == "xinet" else ()
+
+
+_SECTIONS = {"networks": NetworkConfig, "sac": SacConfig, "pruning": PruningConfig}
+
+# Ota et al. 2020, but for the pruning schedule, which is ours.
+_PAPER = {
+    "steps": 1_000_000,
+    "random_steps": 10_000,
+    "pretrain_updates": 10_000,
+    "eval_every": 10_000,
+    "eval_episodes": 10,
+    "actor_hidden": (256, 256),
+    "critic_hidden": (256, 256),
+    "prune_start": 50_000,
+    "prune_ramp": 100_000,
+}
+# OFENet's published widths: blocks per branch, and units a block so that a branch adds 240 (Ota et al. 2020).
+_PAPER_BLOCKS = {"HalfCheetah-v5": (8, 30), "Hopper-v5": (6, 40), "Walker2d-v5": (6, 40)}
+
+
+def make_config(task: str = "HalfCheetah-v5", preset: str = "quick", agent: str = "xinet", **overrides: Any) -> Config:
+    """Returns a checked configuration: the preset for a task and an agent, with fields overridden by name.
+
+    Args:
+      task: a registered task.
+      preset: `quick` or `paper`.
+      agent: `sac`, `ofenet` or `xinet`.
+      **overrides: any other field of `Config` or of its sections, by its own name (`steps=1000, nu=100`).
+
+    Raises:
+      UserError: for an unknown name (with the nearest match) or a value out of range.
+    """
+    config = override(preset_config(task, preset, agent), overrides)
+    check(config)
+    return config
+
+
+def preset_config(task: str, preset: str, agent: str) -> Config:
+    """Returns the defaults that a preset stands for. Raises UserError for unknown names."""
+    for kind, given, allowed in (("task", task, task_names()), ("preset", preset, PRESETS), ("agent", agent, AGENTS)):
+        if given not in allowed:
+            raise unknown_name(kind, given, allowed)
+    config = Config(task=task, preset=preset, agent=agent)
+    if preset == "quick":
+        return config
+    blocks, block_units = _PAPER_BLOCKS[task]
+    return override(config, _PAPER | {"blocks": blocks, "block_units": block_units})
+
+
+def field_names() -> dict[str, str | None]:
+    """Returns every field's name and the section that holds it (None: the top)."""
+    top = {f.name: None for f in dataclasses.fields(Config) if f.name not in _SECTIONS}
+    return top | {f.name: name for name, section in _SECTIONS.items() for f in dataclasses.fields(section)}
+
+
+def override(config: Config, overrides: dict[str, Any]) -> Config:
+    """Returns the configuration with some fields replaced, by flat names. Raises UserError for an unknown field."""
+    homes = field_names()
+    sections: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
+    top = {}
+    for name, value in overrides.items():
+        if name not in homes:
+            raise unknown_name("field", name, homes)
+        value = tuple(value) if isinstance(value, list) else value
+        if homes[name] is None:
+            top[name] = value
+        else:
+            sections[homes[name]][name] = value
+    replaced = {name: dataclasses.replace(getattr(config, name), **values) for name, values in sections.items()}
+    return dataclasses.replace(config, **top, **replaced)
+
+
+def check(config: Config) -> None:
+    """Checks every field's type, name and range.
+
+    Raises:
+      UserError: names the field, what was given and what is allowed.
+    """
+    flat = to_flat(config)
+    hints = typing.get_type_hints(Config) | {
+        name: hint for section in _SECTIONS.values() for name, hint in typing.get_type_hints(section).items()
+    }
+    for name, value in flat.items():
+        if not _has_type(value, hints[name]):
+            raise UserError(f"{name} must be {_describe(hints[name])}, not {value!r}")
+    names = {
+        "task": (config.task, task_names()),
+        "preset": (config.preset, PRESETS),
+        "agent": (config.agent, AGENTS),
+        "engine": (config.engine, ENGINES),
+        "estimator": (config.pruning.estimator, ESTIMATORS),
+        "weights_see": (config.pruning.weights_see, WEIGHTS_SEE),
+    }
+    for kind, (given, allowed) in names.items():
+        if given not in allowed:
+            raise unknown_name(kind, given, allowed)
+    for given in config.pruning.gated:
+        if given not in NETWORKS:
+            raise unknown_name("gated network", given, NETWORKS)
+
+    at_least_one = "seeds steps eval_every eval_episodes final_episodes log_every blocks block_units batch_size"
+    at_least_one += " replay_capacity theta_every"
+    for name in at_least_one.split():
+        _require(flat[name] >= 1, name, flat[name], "at least 1")
+    for name in ("actor_hidden", "critic_hidden"):
+        _require(
+            flat[name] and all(w >= 1 for w in flat[name]), name, flat[name], "one or more widths, each at least 1"
+        )
+    not_negative = "first_seed pretrain_updates random_steps nu nu_scale_ofenet nu_scale_actor nu_scale_critic"
+    not_negative += " prune_start prune_ramp theta_learning_rate learning_rate"
+    for name in not_negative.split():
+        _require(flat[name] >= 0 and math.isfinite(flat[name]), name, flat[name], "0 or more")
+    _require(config.first_seed + config.seeds <= 2**31, "first_seed", config.first_seed, "below 2**31, with all seeds")
+    for name in ("discount", "tau"):
+        _require(0 <= flat[name] <= 1, name, flat[name], "from 0 to 1")
+    _require(config.sac.initial_temperature > 0, "initial_temperature", config.sac.initial_temperature, "above 0")
+    _require(0 < config.pruning.theta_min < 1, "theta_min", config.pruning.theta_min, "between 0 and 1")
+    floor = config.pruning.estimator_floor
+    _require(0 < floor <= 1, "estimator_floor", floor, "above 0 and at most 1")
+    _require(
+        1 <= config.random_steps < config.steps,
+        "random_steps",
+        config.random_steps,
+        f"at least 1 and below steps ({config.steps})",
+    )
+    if config.agent == "xinet":
+        _require(len(config.pruning.gated) > 0, "gated", (), "one network or more (--agent ofenet has no gates)")
+        start = config.pruning.prune_start
+        _require(start < config.steps, "prune_start", start, f"below steps ({config.steps}), or nothing is pruned")
+
+
+def to_flat(config: Config) -> dict[str, Any]:
+    """Returns all fields by their own names."""
+    flat = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name not in _SECTIONS}
+    for name in _SECTIONS:
+        flat |= dataclasses.asdict(getattr(config, name))
+    return flat
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Writes the configuration as YAML, section by section."""
+    nested = dataclasses.asdict(config)
+    plain = {key: _plain(value) for key, value in nested.items()}
+    path.write_text(yaml.safe_dump(plain, sort_keys=False))
+
+
+def load_config(path: Path | str) -> Config:
+    """Reads and checks a configuration that `save_config` wrote.
+
+    Raises:
+      UserError: if the file is missing, is not such a YAML file, or holds a field or value that is not allowed.
+    """
+    path = Path(path)
+    try:
+        nested = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"cannot read configuration {path}: {str(error).splitlines()[0]}") from None
+    if not isinstance(nested, dict) or not all(isinstance(key, str) for key in nested):
+        raise UserError(f"{path} is no configuration: it must be a mapping from field names to values")
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        section = value if name in _SECTIONS and isinstance(value, dict) else {name: value}
+        flat |= {str(key): item for key, item in section.items()}
+    config = override(Config(), flat)
+    check(config)
+    return config
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _require(holds: Any, name: str, given: Any, allowed: str) -> None:
+    if not holds:
+        raise UserError(f"{name} must be {allowed}, not {_describe_value(given)}")
+
+
+def _describe_value(value: Any) -> str:
+    return " ".join(map(str, value)) or "empty" if isinstance(value, tuple) else str(value)
+
+
+def _has_type(value: Any, hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_has_type(value, argument) for argument in arguments)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_has_type(item, arguments[0]) for item in value)
+    if hint is type(None):
+        return value is None
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _describe(hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_describe(argument) for argument in arguments)
+    if origin is tuple:
+        return f"a list, each item {_describe(arguments[0])}"
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
+    return words[hint]

@@ -1,0 +1,23 @@
+"""Mistakes of the user, told in one line."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend. Its message is one line; the command line prints it and exits with 2."""
+
+
+def nearest(given: str, allowed: Iterable[str]) -> str | None:
+    """Returns the allowed name closest to `given`, or None if nothing is close."""
+    by_lower_case = {name.lower(): name for name in allowed}
+    matches = difflib.get_close_matches(given.lower(), by_lower_case, n=1, cutoff=0.5)
+    return by_lower_case[matches[0]] if matches else None
+
+
+def unknown_name(kind: str, given: object, allowed: Iterable[str]) -> UserError:
+    """Returns the error for a name that is not one of `allowed`, with the nearest match."""
+    allowed = list(allowed)
+    match = nearest(str(given), allowed)
+    hint = f"did you mean '{match}'? " if match else ""
+    return UserError(f"unknown {kind} '{given}': {hint}allowed: {', '.join(allowed)}")

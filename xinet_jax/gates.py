@@ -1,0 +1,106 @@
+"""Bernoulli gates: sample them, estimate the gradient of their probabilities, project, prune.
+
+`Units` is a tree with one array per gated hidden layer: `{"ofenet": {"state": (...), "action": (...)}, "actor": (...),
+"critic": (...)}`, arrays `[width]`, the critics' `[2, width]`. Networks without gates are absent from it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from xinet_jax.networks import Shape
+from xinet_jax.tasks.task import Key
+
+Units = dict[str, Any]
+
+
+def ones(shape: Shape, networks: tuple[str, ...] = ("ofenet", "actor", "critic")) -> Units:
+    """Returns the units of some networks, each with the value one."""
+
+    def layers(widths: tuple[int, ...], *leading: int) -> tuple[Array, ...]:
+        return tuple(jnp.ones((*leading, width)) for width in widths)
+
+    units = {
+        "ofenet": {"state": layers(shape.state_blocks), "action": layers(shape.action_blocks)},
+        "actor": layers(shape.actor_hidden),
+        "critic": layers(shape.critic_hidden, 2),
+    }
+    return {name: units[name] for name in networks}
+
+
+def complete(shape: Shape, units: Units) -> Units:
+    """Returns `units` with ones for the networks that carry no gates."""
+    return ones(shape) | units
+
+
+def sample(key: Key, theta: Units) -> Units:
+    """Draws `xi ~ Bernoulli(theta)`, 0.0 or 1.0, one draw per unit."""
+    leaves, structure = jax.tree.flatten(theta)
+    keys = jax.random.split(key, max(len(leaves), 1))
+    draws = [jax.random.bernoulli(k, leaf).astype(leaf.dtype) for k, leaf in zip(keys, leaves, strict=False)]
+    return jax.tree.unflatten(structure, draws)
+
+
+def straight_through(xi: Float[Array, "..."], theta: Float[Array, "..."], floor: float) -> Float[Array, "..."]:
+    """Returns the weight 1: `dE[l]/dtheta` as `dl/dxi`, exact for losses linear in each gate."""
+    return jnp.ones_like(theta)
+
+
+def heun(xi: Float[Array, "..."], theta: Float[Array, "..."], floor: float) -> Float[Array, "..."]:
+    """Returns the trapezoid rule's weight, half the inverse of the drawn value's probability, floored.
+
+    In expectation `(l'(0) + l'(1)) / 2`, which is `l(1) - l(0)` for losses quadratic in each gate. The Bernoulli case
+    of ReinMax (Liu et al. 2023, arXiv 2304.08612).
+    """
+    probability = jnp.where(xi > 0.5, theta, 1.0 - theta)
+    return 0.5 / jnp.maximum(probability, floor)
+
+
+Estimator = Callable[[Array, Array, float], Array]
+ESTIMATORS: dict[str, Estimator] = {"heun": heun, "straight_through": straight_through}
+
+
+def estimate(estimator: Estimator, gate_gradient: Units, xi: Units, theta: Units, floor: float) -> Units:
+    """Returns an estimate of `dE[l]/dtheta` from the loss's gradient with respect to the sampled gates."""
+    return jax.tree.map(lambda g, x, t: g * estimator(x, t, floor), gate_gradient, xi, theta)
+
+
+def descend(theta: Units, gradient: Units, rate: Float[Array, ""] | float) -> Units:
+    """Takes a step of gradient descent, projected onto [0, 1] (method, section 4)."""
+    return jax.tree.map(lambda t, g: jnp.clip(t - rate * g, 0.0, 1.0), theta, gradient)
+
+
+def prune(theta: Units, alive: Units, theta_min: float) -> tuple[Units, Units]:
+    """Prunes, for good, units whose theta is at most `theta_min` (method, section 4).
+
+    An OFENet layer may lose all its units, since the skip connections carry on without it. A layer of the actor or of a
+    critic keeps its best unit, with theta at `theta_min` or above.
+
+    Args:
+      theta: probabilities.
+      alive: 1.0 for units not pruned so far, else 0.0.
+      theta_min: in (0, 1).
+
+    Returns:
+      theta, zero where pruned, and the new alive masks.
+    """
+
+    theta = jax.tree.map(jnp.multiply, theta, alive)
+    alive = {name: jax.tree.map(_survivors(theta_min, keep_one=name != "ofenet"), theta[name]) for name in theta}
+    # The floor only lifts a layer's last unit: every other survivor is above it already.
+    theta = jax.tree.map(lambda t, a: a * jnp.maximum(t, theta_min), theta, alive)
+    return theta, alive
+
+
+def _survivors(theta_min: float, keep_one: bool) -> Callable[[Array], Array]:
+    def survivors(theta: Float[Array, "*twins width"]) -> Float[Array, "*twins width"]:
+        survives = theta > theta_min
+        if keep_one:
+            best = jax.nn.one_hot(jnp.argmax(theta, axis=-1), theta.shape[-1], dtype=bool)
+            survives |= best & ~survives.any(axis=-1, keepdims=True)
+        return survives.astype(theta.dtype)
+
+    return survivors

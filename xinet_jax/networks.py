@@ -1,0 +1,185 @@
+"""The networks: OFENet, actor and twin critics, each with a gate on every hidden unit.
+
+A gate multiplies its unit's activation. `gates=None` stands for gates of one, and compiles to no multiplication.
+"""
+
+from typing import NamedTuple
+
+import distrax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Gates = tuple[Float[Array, "..."], ...] | None
+
+_LOG_STD_MIN, _LOG_STD_MAX = -20.0, 2.0  # Haarnoja et al. 2018
+
+
+class Shape(NamedTuple):
+    """The sizes that determine every array of an agent.
+
+    Attributes:
+      observation, action: lengths of observation and action.
+      predicted: leading observation dimensions that OFENet predicts.
+      state_blocks, action_blocks: units that each DenseNet block adds, per branch; empty without an extractor.
+      actor_hidden, critic_hidden: widths of the hidden layers.
+    """
+
+    observation: int
+    action: int
+    predicted: int
+    state_blocks: tuple[int, ...]
+    action_blocks: tuple[int, ...]
+    actor_hidden: tuple[int, ...]
+    critic_hidden: tuple[int, ...]
+
+    @property
+    def state_features(self) -> int:
+        """Length of z_o."""
+        return self.observation + sum(self.state_blocks)
+
+    @property
+    def action_features(self) -> int:
+        """Length of z_oa."""
+        return self.state_features + self.action + sum(self.action_blocks)
+
+
+class DenseNet(nn.Module):
+    """A DenseNet branch: `x_l = [x_{l-1}, g_l * swish(norm(W_l x_{l-1} + b_l))]` (Ota et al. 2020).
+
+    The kernels are stored by source, not by block: `input` maps the branch's input to all blocks at once, and `block_k`
+    maps block k's output to all later ones. So nothing is concatenated or read twice on the way, and taking a unit out
+    takes one row out of one array.
+    """
+
+    widths: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch inputs"], gates: Gates = None, train: bool = False) -> Array:
+        """Returns the features `[*batch, inputs + sum(widths)]`, the input first, then block after block.
+
+        Args:
+          x: the branch's input.
+          gates: one `[width]` array per block.
+          train: normalise by the batch's statistics and update the running ones, instead of reading those.
+        """
+        if not sum(self.widths):
+            return x
+        fan_in = x.shape[-1]
+        pending = nn.Dense(sum(self.widths), kernel_init=self._init_rows(0, fan_in), name="input")(x)
+        outputs = [x]
+        for k, width in enumerate(self.widths):
+            own, pending = pending[..., :width], pending[..., width:]
+            if not width:
+                continue
+            normal = nn.BatchNorm(not train, momentum=0.99, epsilon=1e-3, name=f"norm_{k + 1}")(own)
+            output = nn.swish(normal)
+            if gates is not None:
+                output = output * gates[k]
+            outputs.append(output)
+            if pending.shape[-1]:
+                init = self._init_rows(k + 1, fan_in)
+                pending += nn.Dense(pending.shape[-1], use_bias=False, kernel_init=init, name=f"block_{k + 1}")(output)
+        return jnp.concatenate(outputs, axis=-1)
+
+    def _init_rows(self, first: int, inputs: int):
+        """Returns a Glorot-uniform initialiser for the columns of blocks `first` on, by each block's full fan-in."""
+
+        def init(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
+            limits = []
+            for block in range(first, len(self.widths)):
+                fan = inputs + sum(self.widths[:block]) + self.widths[block]
+                limits.append(jnp.full(self.widths[block], (6.0 / fan) ** 0.5, dtype))
+            return jax.random.uniform(key, shape, dtype, -1.0, 1.0) * jnp.concatenate(limits)
+
+        return init
+
+
+class OFENet(nn.Module):
+    """The online feature extractor: `z_o = phi_o(o)`, `z_oa = phi_oa([z_o, a])`, and a linear prediction from z_oa."""
+
+    state_blocks: tuple[int, ...]
+    action_blocks: tuple[int, ...]
+    predicted: int
+
+    def setup(self) -> None:
+        self.state = DenseNet(self.state_blocks)
+        self.action = DenseNet(self.action_blocks)
+        if self.state_blocks or self.action_blocks:
+            self.predictor = nn.Dense(self.predicted)
+
+    def state_features(self, observation: Array, gates: dict | None = None, train: bool = False) -> Array:
+        """Returns z_o, `[*batch, state_features]`."""
+        return self.state(observation, gates and gates["state"], train)
+
+    def action_features(self, z_o: Array, action: Array, gates: dict | None = None, train: bool = False) -> Array:
+        """Returns z_oa, `[*batch, action_features]`."""
+        return self.action(jnp.concatenate([z_o, action], axis=-1), gates and gates["action"], train)
+
+    def __call__(self, observation: Array, action: Array, gates: dict | None = None, train: bool = False) -> Array:
+        """Returns the predicted next observation, `[*batch, predicted]`; with no blocks there is nothing to learn, and
+        the features themselves are returned."""
+        z_o = self.state_features(observation, gates, train)
+        z_oa = self.action_features(z_o, action, gates, train)
+        return self.predictor(z_oa) if self.state_blocks or self.action_blocks else z_oa
+
+
+class MLP(nn.Module):
+    """Gated ReLU layers and a linear head."""
+
+    hidden: tuple[int, ...]
+    outputs: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch inputs"], gates: Gates = None) -> Array:
+        """Returns `[*batch, outputs]`. `gates`: one `[width]` array per hidden layer."""
+        for k, width in enumerate(self.hidden):
+            x = nn.relu(nn.Dense(width, name=f"hidden_{k + 1}")(x))
+            if gates is not None:
+                x = x * gates[k]
+        return nn.Dense(self.outputs, name="head")(x)
+
+
+class TwinCritic(nn.Module):
+    """Two critics side by side; every array has a leading axis of two."""
+
+    hidden: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, z_oa: Float[Array, "*batch features"], gates: Gates = None) -> Float[Array, "2 *batch"]:
+        """Returns both action values. `gates`: one `[2, width]` array per hidden layer."""
+        twins = nn.vmap(MLP, in_axes=(None, 0), variable_axes={"params": 0}, split_rngs={"params": True}, axis_size=2)
+        return twins(self.hidden, 1, name="twins")(z_oa, gates)[..., 0]
+
+
+class Networks(NamedTuple):
+    """The modules of one agent and the sizes they were made for."""
+
+    shape: Shape
+    ofenet: OFENet
+    actor: MLP
+    critic: TwinCritic
+
+
+def make_networks(shape: Shape) -> Networks:
+    """Returns the modules for given sizes."""
+    return Networks(
+        shape=shape,
+        ofenet=OFENet(shape.state_blocks, shape.action_blocks, shape.predicted),
+        actor=MLP(shape.actor_hidden, 2 * shape.action),
+        critic=TwinCritic(shape.critic_hidden),
+    )
+
+
+def policy_distribution(actor_output: Float[Array, "*batch outputs"]) -> distrax.Distribution:
+    """Returns the squashed Gaussian policy from the actor's output: means, then log standard deviations."""
+    mean, log_std = jnp.split(actor_output, 2, axis=-1)
+    std = jnp.exp(jnp.clip(log_std, _LOG_STD_MIN, _LOG_STD_MAX))
+    return distrax.Transformed(distrax.MultivariateNormalDiag(mean, std), distrax.Block(distrax.Tanh(), 1))
+
+
+def policy_mode(actor_output: Float[Array, "*batch outputs"]) -> Float[Array, "*batch action"]:
+    """Returns the deterministic action: the squashed mean."""
+    mean, _ = jnp.split(actor_output, 2, axis=-1)
+    return jnp.tanh(mean)

@@ -1,0 +1,258 @@
+"""A trained policy by itself: compacted arrays in an Orbax tree, and a small JSON file that says what they are.
+
+Loading reads numbers and names only: no pickle, no code, no original configuration.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from xinet_jax import compaction, complexity
+from xinet_jax.agent import AgentState
+from xinet_jax.complexity import LayerCount
+from xinet_jax.errors import UserError
+from xinet_jax.networks import MLP, OFENet, Shape, policy_mode
+
+Tree = Any
+
+_FORMAT = "xinet_jax policy 1"
+_STRUCTURE_FILE, _ARRAYS_FOLDER = "policy.json", "arrays"
+_MAX_WIDTH = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """What a policy is, and what it came from.
+
+    Attributes:
+      task, agent: names.
+      seed: the seed that trained it.
+      environment_steps: how long it was trained.
+      observation, action: lengths of observation and action.
+      state_blocks: units left in each block of OFENet's state branch; empty without an extractor.
+      actor_hidden: units left in each hidden layer of the actor.
+      layers: every layer of the whole agent, before and after pruning.
+    """
+
+    task: str
+    agent: str
+    seed: int
+    environment_steps: int
+    observation: int
+    action: int
+    state_blocks: tuple[int, ...]
+    actor_hidden: tuple[int, ...]
+    layers: tuple[LayerCount, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Number of the policy's own parameters: the state branch's and the actor's."""
+        return sum(layer.parameters for layer in self.layers if in_policy(layer))
+
+
+class Policy:
+    """A deterministic policy: `policy(observation) -> action`, actions in [-1, 1].
+
+    Attributes:
+      structure: what it is.
+      arrays: `{"ofenet": {"state"}, "statistics": {"state"}, "actor"}`, with no gates and no pruned units.
+    """
+
+    def __init__(self, structure: Structure, arrays: dict[str, Tree]):
+        self.structure = structure
+        self.arrays = arrays
+        self._apply = jax.jit(_make_apply(structure))
+
+    def __call__(self, observation: np.ndarray) -> np.ndarray:
+        """Returns the action for one observation `[observation]`, or for a batch of them `[batch, observation]`.
+
+        Raises:
+          ValueError: if the last axis has another length.
+        """
+        observation = np.asarray(observation, np.float32)
+        if observation.ndim == 0 or observation.shape[-1] != self.structure.observation:
+            raise ValueError(f"observations must be [..., {self.structure.observation}], not {observation.shape}")
+        return np.asarray(self._apply(self.arrays, observation))
+
+
+def in_policy(layer: LayerCount) -> bool:
+    """Returns whether a layer is needed to act: the state branch and the actor are."""
+    return layer.network == "actor" or layer.name.startswith("state_")
+
+
+def from_agent(shape: Shape, state: AgentState, *, task: str, agent: str, seed: int, environment_steps: int) -> Policy:
+    """Returns the compacted policy of one agent.
+
+    Args:
+      shape: the agent's sizes before compaction.
+      state: one agent's state, with no member axis.
+      task, agent, seed, environment_steps: what to write into the structure.
+    """
+    keep = compaction.plan(shape, state.alive)
+    params = compaction.fold(shape, state.params, state.theta)
+    structure = Structure(
+        task=task,
+        agent=agent,
+        seed=seed,
+        environment_steps=environment_steps,
+        observation=shape.observation,
+        action=shape.action,
+        state_blocks=keep.shape.state_blocks,
+        actor_hidden=keep.shape.actor_hidden,
+        layers=complexity.count(shape, state.alive),
+    )
+    ofenet = compaction.take(keep.ofenet, params["ofenet"])
+    statistics = compaction.take(keep.statistics, state.statistics)
+    arrays = {
+        "ofenet": {"state": ofenet["state"]} if "state" in ofenet else {},
+        "statistics": {"state": statistics["state"]} if "state" in statistics else {},
+        "actor": compaction.take(keep.actor, params["actor"]),
+    }
+    return Policy(structure, {name: tree for name, tree in arrays.items() if tree})
+
+
+def save_policy(policy: Policy, folder: Path) -> None:
+    """Writes a policy to a new folder."""
+    folder.mkdir(parents=True)
+    content = {"format": _FORMAT} | dataclasses.asdict(policy.structure)
+    content["layers"] = [layer._asdict() for layer in policy.structure.layers]
+    (folder / _STRUCTURE_FILE).write_text(json.dumps(content, indent=1) + "\n")
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save((folder / _ARRAYS_FOLDER).resolve(), policy.arrays)
+
+
+def find_policies(path: Path | str) -> list[Path]:
+    """Returns the policy folders at a path: itself, or those of a run folder, by seed.
+
+    Raises:
+      UserError: if there are none.
+    """
+    path = Path(path)
+    if (path / _STRUCTURE_FILE).is_file():
+        return [path]
+    for root in (path / "policy", path):
+        found = [file.parent for file in root.glob(f"seed_*/{_STRUCTURE_FILE}")]
+        if found:
+            return sorted(found, key=lambda folder: (len(folder.name), folder.name))
+    what = "holds no policy" if path.is_dir() else "does not exist" if not path.exists() else "is a file, not a folder"
+    raise UserError(f"{path} {what}: give a run folder, or one of its policy/seed_N folders")
+
+
+def load_policy(path: Path | str) -> Policy:
+    """Reads one policy.
+
+    Args:
+      path: a policy folder, or a run folder that holds exactly one.
+
+    Raises:
+      UserError: if there is no policy or more than one, or if it is damaged.
+    """
+    folders = find_policies(path)
+    if len(folders) > 1:
+        names = ", ".join(folder.name for folder in folders)
+        raise UserError(f"{path} holds {len(folders)} policies ({names}): give the folder of one")
+    structure = load_structure(folders[0])
+    expected = _expected_arrays(structure)
+    arrays_folder = (folders[0] / _ARRAYS_FOLDER).resolve()
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            stored = checkpointer.metadata(arrays_folder).item_metadata.tree
+            shapes = jax.tree.map(lambda leaf: tuple(leaf.shape), stored, is_leaf=lambda x: hasattr(x, "shape"))
+            if shapes != jax.tree.map(lambda leaf: tuple(leaf.shape), expected):
+                raise UserError(
+                    f"damaged policy {folders[0]}: the arrays are not of the sizes that {_STRUCTURE_FILE} says"
+                )
+            arrays = checkpointer.restore(arrays_folder, jax.tree.map(_on_host, expected))
+    except UserError:
+        raise
+    except Exception as error:  # Orbax raises many kinds for broken files
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"damaged policy {folders[0]}: {reason[:200]}") from None
+    return Policy(structure, arrays)
+
+
+def load_structure(folder: Path) -> Structure:
+    """Reads a policy's structure alone. Raises UserError if it is damaged."""
+    file = folder / _STRUCTURE_FILE
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"cannot read {file}: {error}") from None
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise UserError(f"{file} is no policy: it must be a JSON object with format '{_FORMAT}'")
+    try:
+        names = [field.name for field in dataclasses.fields(Structure)]
+        values = {name: content[name] for name in names}
+        for name in ("task", "agent"):
+            values[name] = _checked(values[name], str)
+        for name in ("seed", "environment_steps"):
+            values[name] = _checked(values[name], int)
+        for name in ("observation", "action"):
+            values[name] = _width(values[name])
+        for name in ("state_blocks", "actor_hidden"):
+            values[name] = tuple(_width(width) for width in _checked(values[name], list))
+        values["layers"] = tuple(_layer(item) for item in _checked(values["layers"], list))
+        return Structure(**values)
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"damaged policy {file}: {reason}") from None
+
+
+def _layer(item: Any) -> LayerCount:
+    item = _checked(item, dict)
+    numbers = {name: _checked(item[name], int) for name in LayerCount._fields[2:]}
+    return LayerCount(network=_checked(item["network"], str), name=_checked(item["name"], str), **numbers)
+
+
+def _checked(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{value!r:.60} is not of type {kind.__name__}")
+    return value
+
+
+def _width(value: Any) -> int:
+    if not 0 <= _checked(value, int) <= _MAX_WIDTH:
+        raise ValueError(f"{value} is no width")
+    return value
+
+
+def _modules(structure: Structure) -> tuple[OFENet, MLP]:
+    return OFENet(structure.state_blocks, (), 0), MLP(structure.actor_hidden, 2 * structure.action)
+
+
+def _make_apply(structure: Structure):
+    ofenet, actor = _modules(structure)
+
+    def apply(arrays: dict[str, Tree], observation: jax.Array) -> jax.Array:
+        variables = {"params": arrays.get("ofenet", {}), "batch_stats": arrays.get("statistics", {})}
+        z_o = ofenet.apply(variables, observation, method=ofenet.state_features)
+        return policy_mode(actor.apply({"params": arrays["actor"]}, z_o))
+
+    return apply
+
+
+def _expected_arrays(structure: Structure) -> dict[str, Tree]:
+    """Returns the shapes that a structure's arrays must have, without allocating any."""
+    ofenet, actor = _modules(structure)
+
+    def init() -> dict[str, Tree]:
+        key = jax.random.PRNGKey(0)
+        observation = jax.numpy.zeros(structure.observation)
+        z_o, variables = ofenet.init_with_output(key, observation, method=ofenet.state_features)
+        trees = {
+            "ofenet": variables.get("params", {}),
+            "statistics": variables.get("batch_stats", {}),
+            "actor": actor.init(key, z_o)["params"],
+        }
+        return {name: tree for name, tree in trees.items() if tree}
+
+    return jax.eval_shape(init)
+
+
+def _on_host(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+    return np.empty(leaf.shape, leaf.dtype)

@@ -1,0 +1,155 @@
+"""A task: what is controlled, what is rewarded, when it ends. Written once in JAX, over any engine."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import mujoco
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
+
+from xinet_jax.tasks.physics import Engine, Physics, make_engine
+
+Key = PRNGKeyArray | UInt32[Array, "2"]
+
+
+class Definition(NamedTuple):
+    """A task as pure functions of physical states.
+
+    Attributes:
+      xml: file name of the model among Gymnasium's assets.
+      frame_skip: simulation steps per control step.
+      observation_size: length of the observation.
+      reset: `(key, at_rest) -> physics`, the state an episode starts in, from the model's state at rest.
+      observe: `physics -> [observation_size]`.
+      reward_terms: `(before, control, after, dt) -> {name: reward}`; the reward is their sum; `dt` in seconds.
+      terminated: `physics -> bool`, true where the episode ends for good.
+      episode_length: control steps after which an episode is cut off (truncation).
+    """
+
+    xml: str
+    frame_skip: int
+    observation_size: int
+    reset: Callable[[Key, Physics], Physics]
+    observe: Callable[[Physics], Array]
+    reward_terms: Callable[[Physics, Array, Physics, float], dict[str, Array]]
+    terminated: Callable[[Physics], Array]
+    episode_length: int = 1000
+
+
+class TaskState(NamedTuple):
+    """A running episode.
+
+    Attributes:
+      physics: the physical state.
+      observation: what the agent sees of it, `[observation_size]`.
+      elapsed: control steps since the episode began.
+      episode_return: undiscounted sum of rewards since then.
+    """
+
+    physics: Physics
+    observation: Float[Array, "*batch observation"]
+    elapsed: Int[Array, "*batch"]
+    episode_return: Float[Array, "*batch"]
+
+
+class Outcome(NamedTuple):
+    """What one control step led to.
+
+    Attributes:
+      observation: the observation after the step, before any reset, `[observation_size]`.
+      reward: sum of the reward terms.
+      terminated: the episode ended for good: no return is to be expected after it.
+      truncated: the episode was cut off by the time limit: the state's value goes on.
+      episode_return: undiscounted return of the episode so far, this step included.
+      reward_terms: the reward's parts by Gymnasium's names.
+    """
+
+    observation: Float[Array, "*batch observation"]
+    reward: Float[Array, "*batch"]
+    terminated: Bool[Array, "*batch"]
+    truncated: Bool[Array, "*batch"]
+    episode_return: Float[Array, "*batch"]
+    reward_terms: dict[str, Float[Array, "*batch"]]
+
+    @property
+    def ended(self) -> Bool[Array, "*batch"]:
+        """Whether the episode is over, for either reason."""
+        return self.terminated | self.truncated
+
+
+class Task(NamedTuple):
+    """A definition bound to an engine.
+
+    Attributes:
+      name: the registered name.
+      definition: the task's own functions.
+      engine: advances the physics.
+      at_rest: the model's reference state.
+      dt: seconds per control step.
+      observation_size, action_size: lengths of observation and action; actions lie in [-1, 1].
+    """
+
+    name: str
+    definition: Definition
+    engine: Engine
+    at_rest: Physics
+    dt: float
+    observation_size: int
+    action_size: int
+
+
+def make_task(name: str, definition: Definition, model: mujoco.MjModel, engine: str = "auto") -> Task:
+    """Binds a definition to a model and an engine (`auto`, `mjx` or `native`)."""
+    qpos, qvel = jnp.asarray(model.qpos0, jnp.float32), jnp.zeros(model.nv, jnp.float32)
+    return Task(
+        name=name,
+        definition=definition,
+        engine=make_engine(engine, model, definition.frame_skip),
+        at_rest=Physics(qpos, qvel),
+        dt=model.opt.timestep * definition.frame_skip,
+        observation_size=definition.observation_size,
+        action_size=model.nu,
+    )
+
+
+def reset(task: Task, key: Key) -> TaskState:
+    """Returns a new episode."""
+    physics = task.definition.reset(key, task.at_rest)
+    return TaskState(physics, task.definition.observe(physics), jnp.int32(0), jnp.float32(0.0))
+
+
+def step(task: Task, state: TaskState, action: Float[Array, " action"]) -> tuple[TaskState, Outcome]:
+    """Takes one control step, without any reset.
+
+    Args:
+      task: the task.
+      state: a running episode.
+      action: in [-1, 1], `[action_size]`.
+
+    Returns:
+      The state after the step, even if the episode ended with it, and the step's outcome.
+    """
+    definition = task.definition
+    physics = task.engine(state.physics, action)
+    terms = definition.reward_terms(state.physics, action, physics, task.dt)
+    reward = sum(terms.values(), start=jnp.float32(0.0))
+    after = TaskState(physics, definition.observe(physics), state.elapsed + 1, state.episode_return + reward)
+    outcome = Outcome(
+        observation=after.observation,
+        reward=reward,
+        terminated=definition.terminated(physics),
+        truncated=after.elapsed >= definition.episode_length,
+        episode_return=after.episode_return,
+        reward_terms=terms,
+    )
+    return after, outcome
+
+
+def step_and_reset(
+    task: Task, state: TaskState, action: Float[Array, " action"], key: Key
+) -> tuple[TaskState, Outcome]:
+    """Takes one control step and, if it ended the episode, starts the next. The outcome is from before the reset."""
+    after, outcome = step(task, state, action)
+    fresh = reset(task, key)
+    return jax.tree.map(lambda new, old: jnp.where(outcome.ended, new, old), fresh, after), outcome

@@ -1,0 +1,29 @@
+"""Metrics as JSON lines."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+
+class JsonLines:
+    """Appends one JSON object per line, each written at once. Numbers that are not finite become null."""
+
+    def __init__(self, path: Path):
+        self._file = path.open("a", buffering=1)
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Writes one record."""
+        self._file.write(json.dumps(_finite(record)) + "\n")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,92 @@
+"""What a run shows while it goes on: a progress bar on a terminal, a line per evaluation elsewhere."""
+
+import time
+from types import TracebackType
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+
+class Status(NamedTuple):
+    """Where a run stands.
+
+    Attributes:
+      phase: random steps, OFENet alone, or training.
+      done, total: steps (or updates, for OFENet alone) of this phase's bar.
+      unit: what is counted.
+      episode_return: mean return of the newest evaluation, or of the newest finished episodes before the first.
+      parameters_left: share of the dense networks' parameters, mean over seeds, 0 to 1.
+      updates_per_second: updates of one seed per second.
+      seconds_left: predicted.
+    """
+
+    phase: str
+    done: int
+    total: int
+    unit: str
+    episode_return: float | None
+    parameters_left: float
+    updates_per_second: float | None
+    seconds_left: float | None
+
+
+class ProgressDisplay:
+    """Shows statuses. A context manager; `note` prints a line above the bar."""
+
+    def __init__(self, enabled: bool = True, console: Console | None = None):
+        self._console = console or Console(stderr=True)
+        self._enabled = enabled
+        self._bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=self._console,
+            disable=not (enabled and self._console.is_terminal),
+        )
+        self._task = None
+        self._started = time.monotonic()
+
+    def __enter__(self) -> "ProgressDisplay":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, status: Status) -> None:
+        """Moves the bar."""
+        if self._task is None:
+            self._task = self._bar.add_task("", text="")
+        self._bar.update(
+            self._task, description=status.phase, completed=status.done, total=status.total, text=describe(status)
+        )
+
+    def note(self, text: str) -> None:
+        """Prints one line, with the time since the start."""
+        if self._enabled:
+            clock = duration(time.monotonic() - self._started)
+            self._console.print(f"[dim]{clock}[/dim]  {text}", highlight=False)
+
+
+def describe(status: Status) -> str:
+    """Returns a status in words, but for what the bar itself shows."""
+    parts = [status.unit]
+    if status.episode_return is not None:
+        parts.append(f"return {round(status.episode_return)}")
+    parts.append(f"parameters {status.parameters_left:.0%}")
+    if status.updates_per_second is not None:
+        parts.append(f"{status.updates_per_second:.0f} updates/s")
+    if status.seconds_left is not None:
+        parts.append(f"{duration(status.seconds_left)} left")
+    return " · ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Returns a duration as minutes and seconds, with hours where there are any."""
+    minutes, seconds = divmod(round(max(seconds, 0.0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

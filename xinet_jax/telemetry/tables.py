@@ -1,0 +1,91 @@
+"""Tables for people: how a run ended, and what is left of a network."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from rich.table import Table
+
+from xinet_jax.complexity import LayerCount
+from xinet_jax.policy import Structure, in_policy
+
+
+def returns_table(rows: Iterable[tuple[Structure, float, Sequence[float] | None]]) -> Table:
+    """Returns one line per seed: return, parameters and FLOPs.
+
+    Args:
+      rows: per seed its structure, the newest return seen in training, and the returns in Gymnasium, if taken.
+    """
+    table = Table(title="Per seed", title_justify="left")
+    headings = ("seed", "return in training", "return in Gymnasium", "parameters", "of OFENet", "FLOPs", "policy file")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for structure, in_training, in_gymnasium in rows:
+        gymnasium = "not taken"
+        if in_gymnasium is not None:
+            gymnasium = f"{_whole(np.mean(in_gymnasium))} ± {_whole(np.std(in_gymnasium))}"
+        layers = structure.layers
+        table.add_row(
+            str(structure.seed),
+            "not taken" if np.isnan(in_training) else _whole(in_training),
+            gymnasium,
+            _before_after(layers, "parameters"),
+            _before_after([layer for layer in layers if layer.network == "ofenet"], "parameters"),
+            _before_after(layers, "flops"),
+            _before_after([layer for layer in layers if in_policy(layer)], "parameters"),
+        )
+    return table
+
+
+def layers_table(structures: Sequence[Structure]) -> Table:
+    """Returns one line per layer and network: units, parameters and FLOPs before and after, as means over seeds."""
+    several = len(structures) > 1
+    table = Table(title="Per layer" + (f", mean of {len(structures)} seeds" if several else ""), title_justify="left")
+    table.add_column("network")
+    table.add_column("layer")
+    for heading in ("units", "parameters", "FLOPs per input"):
+        table.add_column(heading, justify="right")
+    by_layer = list(zip(*(structure.layers for structure in structures), strict=True))
+    networks = list(dict.fromkeys(layers[0].network for layers in by_layer))
+    for network in networks:
+        own = [layers for layers in by_layer if layers[0].network == network]
+        for layers in own:
+            shares = [_mean_change(layers, field) for field in ("units", "parameters", "flops")]
+            table.add_row(network, layers[0].name, *shares)
+        every = [layer for layers in own for layer in layers]
+        table.add_row(
+            f"[bold]{network}", "[bold]all", "", *(_change(every, f, len(structures)) for f in ("parameters", "flops"))
+        )
+        table.add_section()
+    every = [layer for layers in by_layer for layer in layers]
+    table.add_row("[bold]all", "", "", *(_change(every, f, len(structures)) for f in ("parameters", "flops")))
+    return table
+
+
+def left(layers: Iterable[LayerCount], field: str = "parameters") -> float:
+    """Returns the share of parameters (or flops, or units) that some layers have left; 1 if they had none."""
+    layers = list(layers)
+    before = sum(getattr(layer, f"{field}_before") for layer in layers)
+    return sum(getattr(layer, field) for layer in layers) / before if before else 1.0
+
+
+def _whole(value: float) -> str:
+    return str(round(float(value)))  # not :.0f, which writes -0
+
+
+def _before_after(layers: Iterable[LayerCount], field: str) -> str:
+    layers = list(layers)
+    if not layers:
+        return "none"
+    return f"{sum(getattr(layer, field) for layer in layers):,} ({left(layers, field):.0%})"
+
+
+def _change(layers: Sequence[LayerCount], field: str, seeds: int) -> str:
+    before = sum(getattr(layer, f"{field}_before") for layer in layers) / seeds
+    after = sum(getattr(layer, field) for layer in layers) / seeds
+    return f"{before:,.0f} → {after:,.0f} ({left(layers, field):.0%})"
+
+
+def _mean_change(layers: Sequence[LayerCount], field: str) -> str:
+    before = getattr(layers[0], f"{field}_before")
+    after = float(np.mean([getattr(layer, field) for layer in layers]))
+    return f"{before:,} → {after:,.0f}" if field != "units" or len(layers) == 1 else f"{before:,} → {after:.1f}"

@@ -1,0 +1,159 @@
+"""What is compiled: the whole of training on the device, for all members at once.
+
+Each phase is a loop over one member's step, `vmap`ped over members. The number of iterations is an argument and not a
+shape, so a chunk of any length runs the same program. State is donated: each phase works in place.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flashbax.buffers.trajectory_buffer import TrajectoryBuffer
+from jaxtyping import Array, Float, Int
+
+from xinet_jax import agent as agents
+from xinet_jax.agent import Agent, AgentState, Hyper, Metrics
+from xinet_jax.replay import Transition, empty_transition
+from xinet_jax.tasks import task as tasks
+from xinet_jax.tasks.task import Key, Task, TaskState
+
+_EVALUATION = 0x5EED  # folded into a member's seed, so that evaluation draws nothing from training's stream
+
+
+class Member(NamedTuple):
+    """One agent in training, with its own task, replay and random key."""
+
+    agent: AgentState
+    replay: Any
+    task: TaskState
+    key: Key
+
+
+class Tally(NamedTuple):
+    """Sums over the steps of a chunk, one set per member.
+
+    Attributes:
+      metrics: sums of the updates' figures.
+      updates: number of updates.
+      episodes, episode_return, episode_length: finished episodes: how many, and sums of returns and lengths.
+    """
+
+    metrics: Metrics
+    updates: Int[Array, "*members"]
+    episodes: Int[Array, "*members"]
+    episode_return: Float[Array, "*members"]
+    episode_length: Int[Array, "*members"]
+
+
+class Program(NamedTuple):
+    """The compiled phases. Leading axis of every array: members.
+
+    Attributes:
+      init: `(hyper, seeds) -> members`.
+      collect: `(members, count) -> (members, tally)`; random actions, nothing learnt.
+      pretrain: `(hyper, members, count) -> (members, tally)`; OFENet alone, on what was collected.
+      train: `(hyper, members, first_step, count, first_update) -> (members, tally)`; act, step, store, sample, update.
+      evaluate: `(agent states, seeds) -> returns [members, episodes]`; the deterministic policy, whole episodes.
+    """
+
+    init: Callable[..., Member]
+    collect: Callable[..., tuple[Member, Tally]]
+    pretrain: Callable[..., tuple[Member, Tally]]
+    train: Callable[..., tuple[Member, Tally]]
+    evaluate: Callable[..., Float[Array, "members episodes"]]
+
+
+def make_program(agent: Agent, task: Task, replay: TrajectoryBuffer, eval_episodes: int) -> Program:
+    """Returns the phases of training for one agent on one task, jitted and vmapped over members."""
+
+    def init(hyper: Hyper, seed: Int[Array, ""]) -> Member:
+        key_agent, key_task, key_stream = jax.random.split(jax.random.PRNGKey(seed), 3)
+        return Member(
+            agent=agents.init(agent, hyper, key_agent),
+            replay=replay.init(empty_transition(task.observation_size, task.action_size)),
+            task=tasks.reset(task, key_task),
+            key=key_stream,
+        )
+
+    def collect(member: Member, count: Int[Array, ""]) -> tuple[Member, Tally]:
+        def step(_: Int[Array, ""], carry: tuple[Member, Tally]) -> tuple[Member, Tally]:
+            member, tally = carry
+            key, key_action, key_reset = jax.random.split(member.key, 3)
+            action = jax.random.uniform(key_action, (task.action_size,), minval=-1.0, maxval=1.0)
+            return _advance(task, replay, member._replace(key=key), action, key_reset, tally)
+
+        return jax.lax.fori_loop(0, count, step, (member, _empty_tally()))
+
+    def pretrain(hyper: Hyper, member: Member, count: Int[Array, ""]) -> tuple[Member, Tally]:
+        def step(_: Int[Array, ""], carry: tuple[Member, Tally]) -> tuple[Member, Tally]:
+            member, tally = carry
+            key, key_sample = jax.random.split(member.key)
+            batch = replay.sample(member.replay, key_sample).experience
+            state, loss = agents.pretrain(agent, hyper, member.agent, batch)
+            metrics = tally.metrics._replace(auxiliary_loss=tally.metrics.auxiliary_loss + loss)
+            return member._replace(agent=state, key=key), tally._replace(metrics=metrics, updates=tally.updates + 1)
+
+        return jax.lax.fori_loop(0, count, step, (member, _empty_tally()))
+
+    def train(
+        hyper: Hyper, member: Member, first_step: Int[Array, ""], count: Int[Array, ""], first_update: Int[Array, ""]
+    ) -> tuple[Member, Tally]:
+        def step(i: Int[Array, ""], carry: tuple[Member, Tally]) -> tuple[Member, Tally]:
+            member, tally = carry
+            key, key_action, key_reset, key_sample, key_update = jax.random.split(member.key, 5)
+            action = agents.act(agent, member.agent, member.task.observation, key_action)
+            member, tally = _advance(task, replay, member._replace(key=key), action, key_reset, tally)
+            batch = replay.sample(member.replay, key_sample).experience
+            state, metrics = agents.update(
+                agent, hyper, member.agent, batch, key_update, first_step + i + 1, first_update + i
+            )
+            tally = tally._replace(metrics=jax.tree.map(jnp.add, tally.metrics, metrics), updates=tally.updates + 1)
+            return member._replace(agent=state), tally
+
+        return jax.lax.fori_loop(0, count, step, (member, _empty_tally()))
+
+    def evaluate(state: AgentState, seed: Int[Array, ""]) -> Float[Array, " episodes"]:
+        key = jax.random.fold_in(jax.random.PRNGKey(seed), _EVALUATION)
+        start = jax.vmap(lambda k: tasks.reset(task, k))(jax.random.split(key, eval_episodes))
+
+        def step(carry: tuple[TaskState, Array]) -> tuple[TaskState, Array]:
+            episodes, ended = carry
+            actions = agents.act(agent, state, episodes.observation, None)
+            after, outcome = jax.vmap(lambda s, a: tasks.step(task, s, a))(episodes, actions)
+            # An episode that has ended stands still, and keeps its return.
+            keep = lambda old, new: jnp.where(ended.reshape(-1, *[1] * (new.ndim - 1)), old, new)  # noqa: E731
+            return jax.tree.map(keep, episodes, after), ended | outcome.ended
+
+        final, _ = jax.lax.while_loop(lambda c: ~c[1].all(), step, (start, jnp.zeros(eval_episodes, bool)))
+        return final.episode_return
+
+    return Program(
+        init=jax.jit(jax.vmap(init)),
+        collect=jax.jit(jax.vmap(collect, in_axes=(0, None)), donate_argnums=0),
+        pretrain=jax.jit(jax.vmap(pretrain, in_axes=(0, 0, None)), donate_argnums=1),
+        train=jax.jit(jax.vmap(train, in_axes=(0, 0, None, None, None)), donate_argnums=1),
+        evaluate=jax.jit(jax.vmap(evaluate)),
+    )
+
+
+def _advance(
+    task: Task, replay: TrajectoryBuffer, member: Member, action: Array, key_reset: Key, tally: Tally
+) -> tuple[Member, Tally]:
+    """Takes one step of the task, stores the transition, and starts a new episode where one ended."""
+    observation = member.task.observation
+    after, outcome = tasks.step_and_reset(task, member.task, action, key_reset)
+    continues = 1.0 - outcome.terminated.astype(jnp.float32)
+    transition = Transition(observation, action, outcome.reward, outcome.observation, continues)
+    ended = outcome.ended.astype(jnp.int32)
+    tally = tally._replace(
+        episodes=tally.episodes + ended,
+        episode_return=tally.episode_return + ended * outcome.episode_return,
+        episode_length=tally.episode_length + ended * (member.task.elapsed + 1),
+    )
+    return member._replace(task=after, replay=replay.add(member.replay, transition)), tally
+
+
+def _empty_tally() -> Tally:
+    metrics = Metrics(*(jnp.zeros(()) for _ in Metrics._fields))
+    return Tally(metrics, jnp.int32(0), jnp.int32(0), jnp.zeros(()), jnp.int32(0))
