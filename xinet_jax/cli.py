@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -11,7 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -26,7 +27,7 @@ _DESCRIPTION = "Train reinforcement-learning agents that prune themselves while 
 class EvaluateArguments:
     """Run saved policies in Gymnasium's own environment."""
 
-    path: Annotated[str, tyro.conf.Positional]
+    path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
     """A run folder, or one of its policy/seed_N folders."""
     episodes: int = 10
     """Episodes per policy [episodes]."""
@@ -40,7 +41,7 @@ class EvaluateArguments:
 class InspectArguments:
     """Show what is left of saved policies' networks: widths, parameters and FLOPs against the dense start."""
 
-    path: Annotated[str, tyro.conf.Positional]
+    path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
     """A run folder, or one of its policy/seed_N folders."""
     json: bool = False
     """Print one JSON object instead of a table."""
@@ -202,40 +203,37 @@ def _preset_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _parse(kind: type, arguments: list[str], program: str, default: object = None):
+def _parse(kind: type, arguments: list[str], program: str, default: object = None) -> Any:
     """Parses a command's options. tyro explains them; its errors are told again in one line."""
     options = {} if default is None else {"default": default}
+    parse = functools.partial(tyro.cli, kind, prog=program, config=(tyro.conf.OmitArgPrefixes,), **options)
+    if {"-h", "--help"} & set(arguments):
+        return parse(args=["--help"])
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(kind, args=arguments, prog=program, config=(tyro.conf.OmitArgPrefixes,), **options)
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise UserError(_one_line(said.getvalue(), arguments, kind, default)) from None
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            return parse(args=arguments)
+    except SystemExit:
+        raise UserError(_one_line(said.getvalue(), arguments, kind)) from None
 
 
-def _one_line(said: str, arguments: list[str], kind: type, default: object) -> str:
-    """Returns what tyro said in a box of many lines as one line, with the nearest option for an unknown one."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
-    lines = [line.strip("│ ").strip() for line in plain.splitlines() if line.startswith("│")]
-    message: list[str] = []
-    for line in lines:
-        if not line or set(line) == {"─"}:
-            break
-        message.append(line)
-    text = " ".join(message)
-    if not text.startswith("Unrecognized options"):
-        return f"{text}. See --help"
+def _one_line(said: str, arguments: list[str], kind: type) -> str:
+    """Returns what tyro said as one line, with the nearest option for an unknown one.
+
+    tyro says it in sections between rules: a title, the message, help.
+    """
+    sections = [" ".join(section.split()) for section in re.split(r"(?m)^ *-+ *$", said)]
+    message = sections[1] if len(sections) > 1 else " ".join(said.split())
+    if not message.startswith("Unrecognized options"):
+        return f"{message.rstrip('.')}. See --help"
     names = _option_names(kind)
-    unknown = [a for a in arguments if a.startswith("-") and a.split("=")[0].lstrip("-").replace("-", "_") not in names]
-    if not unknown:
-        return f"{text}. See --help"
-    given = unknown[0].split("=")[0]
-    match = nearest(given.lstrip("-").replace("-", "_"), names)
-    return f"unknown option {given}: " + (
-        f"did you mean --{match.replace('_', '-')}? See --help" if match else "see --help"
-    )
+    options = [argument.split("=")[0] for argument in arguments if argument.startswith("-")]
+    for option in options:
+        match = nearest(option.lstrip("-").replace("-", "_"), names)
+        if option.lstrip("-").replace("-", "_") not in names:
+            hint = f"did you mean --{match.replace('_', '-')}? " if match else ""
+            return f"unknown option {option}: {hint}See --help"
+    return f"{message}. See --help"
 
 
 def _option_names(kind: type) -> set[str]:

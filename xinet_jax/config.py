@@ -29,7 +29,7 @@ class NetworkConfig:
     """Network sizes, before pruning."""
 
     blocks: int = 4
-    """DenseNet blocks in each of OFENet's two branches [blocks]. Without effect for --agent sac."""
+    """DenseNet blocks in each of OFENet's two branches [blocks]. Without effect for agent sac."""
     block_units: int = 40
     """Units that one DenseNet block adds [units]."""
     actor_hidden: tuple[int, ...] = (128, 128)
@@ -111,7 +111,7 @@ class Config:
     random_steps: int = 5_000
     """Steps with random actions, before anything is learnt [environment steps]."""
     pretrain_updates: int = 5_000
-    """Updates of OFENet alone on the random steps, before SAC starts. Without effect for --agent sac [updates]."""
+    """Updates of OFENet alone on the random steps, before SAC starts. Without effect for agent sac [updates]."""
     eval_every: int = 5_000
     """Steps from one evaluation of the deterministic policy to the next [environment steps]."""
     eval_episodes: int = 5

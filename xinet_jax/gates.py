@@ -88,19 +88,23 @@ def prune(theta: Units, alive: Units, theta_min: float) -> tuple[Units, Units]:
       theta, zero where pruned, and the new alive masks.
     """
 
-    theta = jax.tree.map(jnp.multiply, theta, alive)
-    alive = {name: jax.tree.map(_survivors(theta_min, keep_one=name != "ofenet"), theta[name]) for name in theta}
+    alive = {
+        name: jax.tree.map(_survivors(theta_min, keep_one=name != "ofenet"), theta[name], alive[name]) for name in theta
+    }
     # The floor only lifts a layer's last unit: every other survivor is above it already.
     theta = jax.tree.map(lambda t, a: a * jnp.maximum(t, theta_min), theta, alive)
     return theta, alive
 
 
-def _survivors(theta_min: float, keep_one: bool) -> Callable[[Array], Array]:
-    def survivors(theta: Float[Array, "*twins width"]) -> Float[Array, "*twins width"]:
+def _survivors(theta_min: float, keep_one: bool) -> Callable[[Array, Array], Array]:
+    def survivors(
+        theta: Float[Array, "*twins width"], alive: Float[Array, "*twins width"]
+    ) -> Float[Array, "*twins width"]:
+        theta = jnp.where(alive > 0.5, theta, -1.0)
         survives = theta > theta_min
         if keep_one:
             best = jax.nn.one_hot(jnp.argmax(theta, axis=-1), theta.shape[-1], dtype=bool)
             survives |= best & ~survives.any(axis=-1, keepdims=True)
-        return survives.astype(theta.dtype)
+        return survives.astype(alive.dtype)
 
     return survivors

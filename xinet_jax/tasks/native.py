@@ -45,7 +45,7 @@ class _Simulator:
         self.frame_skip = frame_skip
         self.idle: collections.defaultdict[int, list[_Workers]] = collections.defaultdict(list)
 
-    def __call__(self, packed: np.ndarray) -> np.ndarray:
+    def __call__(self, packed: jax.Array | np.ndarray) -> np.ndarray:
         packed = np.asarray(packed)
         rows = packed.reshape(-1, packed.shape[-1])
         size = self.model.nq + self.model.nv

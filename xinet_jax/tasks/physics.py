@@ -4,7 +4,8 @@ An engine is a pure function from a physical state and a control to the state on
 are cleared at each control step, so nothing but positions and velocities has to be carried, stored or compared.
 """
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import mujoco
@@ -25,10 +26,8 @@ class Physics(NamedTuple):
     qvel: Float[Array, "*batch nv"]
 
 
-class Engine(Protocol):
-    """Advances a state by one control step: `frame_skip` steps of the model's time step under one control."""
-
-    def __call__(self, physics: Physics, control: Float[Array, "*batch nu"]) -> Physics: ...
+# Advances one state by one control step: `frame_skip` steps of the model's time step under one control, `[nu]`.
+Engine = Callable[[Physics, Array], Physics]
 
 
 def default_engine() -> str:

@@ -9,7 +9,7 @@ from xinet_jax.complexity import LayerCount
 from xinet_jax.policy import Structure, in_policy
 
 
-def returns_table(rows: Iterable[tuple[Structure, float, Sequence[float] | None]]) -> Table:
+def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None]]) -> Table:
     """Returns one line per seed: return, parameters and FLOPs.
 
     Args:

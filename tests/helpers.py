@@ -1,0 +1,27 @@
+"""Small agents and random data for tests."""
+
+import jax
+import jax.numpy as jnp
+
+from xinet_jax.config import Config, make_config
+from xinet_jax.replay import Transition
+
+
+def tiny_config(**overrides) -> Config:
+    """Returns a configuration small enough to compile and run in seconds."""
+    sizes = {"blocks": 2, "block_units": 5, "actor_hidden": (7, 6), "critic_hidden": (8, 7), "batch_size": 16}
+    lengths = {"steps": 60, "random_steps": 20, "pretrain_updates": 5, "eval_every": 1000, "log_every": 20}
+    pruning = {} if overrides.get("agent", "xinet") != "xinet" else {"prune_start": 25, "prune_ramp": 10}
+    return make_config(**(sizes | lengths | pruning | overrides))
+
+
+def random_batch(key: jax.Array, observation: int = 17, action: int = 6, size: int = 16) -> Transition:
+    """Returns random transitions, some of which end an episode."""
+    keys = jax.random.split(key, 5)
+    return Transition(
+        observation=jax.random.normal(keys[0], (size, observation)),
+        action=jax.random.uniform(keys[1], (size, action), minval=-1.0, maxval=1.0),
+        reward=jax.random.normal(keys[2], (size,)),
+        next_observation=jax.random.normal(keys[3], (size, observation)),
+        continues=jax.random.bernoulli(keys[4], 0.8, (size,)).astype(jnp.float32),
+    )

@@ -1,0 +1,195 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import random_batch, tiny_config
+
+from xinet_jax import agent as agents
+from xinet_jax import complexity, gates, losses
+
+
+def make(key, **overrides):
+    config = tiny_config(**overrides)
+    agent = agents.make_agent(config, 17, 6)
+    hyper = agents.make_hyper(config, 6)
+    return agent, hyper, agents.init(agent, hyper, key)
+
+
+def jitted(agent, hyper):
+    """Returns `update` for one agent, compiled once for all ages: `(state, batch, key, steps, updates) -> state`."""
+    return jax.jit(lambda s, b, k, steps, updates: agents.update(agent, hyper, s, b, k, steps, updates)[0])
+
+
+def with_theta(state, value):
+    return state._replace(theta=jax.tree.map(lambda leaf: jnp.full_like(leaf, value), state.theta))
+
+
+def changed(before, after):
+    return any(np.any(a != b) for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True))
+
+
+@pytest.mark.parametrize("name", ["sac", "ofenet", "xinet"])
+def test_update_moves_every_network_and_stays_finite(key, name):
+    agent, hyper, state = make(key, agent=name)
+    after, metrics = jax.jit(lambda s: agents.update(agent, hyper, s, random_batch(key), key, 100, 0))(state)
+    for network in ("actor", "critic", "temperature") + (("ofenet",) if name != "sac" else ()):
+        assert changed(state.params[network], after.params[network]), network
+    assert changed(state.target_critic, after.target_critic)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after, metrics)))
+    assert changed(state.theta, after.theta) == (name == "xinet")
+
+
+def test_ofenets_weights_learn_from_the_auxiliary_loss_alone(key):
+    """One update's OFENet is the one that a step of the auxiliary task alone gives."""
+    agent, hyper, state = make(key, agent="ofenet")
+    batch = random_batch(key)
+    joint = jitted(agent, hyper)(state, batch, key, 100, 0)
+    alone, _ = jax.jit(lambda s: agents.pretrain(agent, hyper, s, batch))(state)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), joint.params["ofenet"], alone.params["ofenet"]
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), joint.statistics, alone.statistics)
+    assert not changed(alone.params["actor"], state.params["actor"])
+
+
+def test_critic_target_is_the_soft_bellman_backup_and_stops_at_termination(key):
+    agent, hyper, state = make(key, agent="sac")
+    batch = random_batch(key)
+    target, z_o = agents._read(agent, hyper, state, batch, key)
+    np.testing.assert_array_equal(z_o, batch.observation)
+    action, log_probability = losses.sample_action(
+        agent.networks, state.params["actor"], None, batch.next_observation, key
+    )
+    inputs = jnp.concatenate([batch.next_observation, action], axis=-1)
+    values = agent.networks.critic.apply({"params": state.target_critic}, inputs)
+    alpha = np.exp(state.params["temperature"])
+    expected = batch.reward + 0.99 * batch.continues * (values.min(0) - alpha * log_probability)
+    np.testing.assert_allclose(target, expected, rtol=1e-5)
+    ended = np.asarray(batch.continues) == 0
+    assert ended.any()
+    np.testing.assert_array_equal(target[ended], batch.reward[ended])
+
+
+def test_gate_gradients_are_read_in_nats(key):
+    """Scaling the rewards scales squared errors; theta must not notice: its gradient is per unit of running error."""
+    scale = losses.nats(17, {"ofenet": jnp.float32(2.0), "critic": jnp.array([4.0, 8.0])}, jnp.float32(0.5))
+    assert scale["ofenet"] == 17 / 2 / 2.0
+    np.testing.assert_allclose(scale["critic"], [0.5 / 4, 0.5 / 8])
+    assert scale["actor"] == 2.0
+    assert scale["temperature"] == 0.0
+
+
+def test_no_theta_step_before_prune_start(key):
+    agent, hyper, state = make(key, prune_start=50, prune_ramp=0, nu=1e6)
+    update = jitted(agent, hyper)
+    before = update(state, random_batch(key), key, 49, 0)
+    assert not changed(state.theta, before.theta)
+    after = update(state, random_batch(key), key, 50, 0)
+    assert changed(state.theta, after.theta)
+
+
+def test_theta_moves_every_so_many_updates_with_a_longer_step(key):
+    agent, hyper, state = make(key, theta_every=4, theta_learning_rate=1e-5)
+    every, hyper_every, _ = make(key, theta_every=1, theta_learning_rate=1e-5)
+    batch = random_batch(key)
+    update = jitted(agent, hyper)
+    skipped = update(state, batch, key, 1000, 3)
+    assert not changed(state.theta, skipped.theta)
+    long_step = update(state, batch, key, 1000, 4)
+    short_step = jitted(every, hyper_every)(state, batch, key, 1000, 4)
+    for start, long, short in zip(*map(jax.tree.leaves, (state.theta, long_step.theta, short_step.theta)), strict=True):
+        np.testing.assert_allclose(start - long, 4 * (start - short), atol=1e-6)
+
+
+def test_the_price_ramps_up(key):
+    """With the same draw the data's gradient is the same: what differs between two ages is the price alone."""
+    agent, hyper, state = make(key, steps=2000, prune_start=100, prune_ramp=100, nu=50.0, theta_learning_rate=1e-4)
+    state = with_theta(state, 0.5)
+    batch = random_batch(key)
+    update = jitted(agent, hyper)
+    theta = [update(state, batch, key, steps, 0).theta for steps in (100, 150, 200, 1000)]
+    price = jax.grad(lambda units: complexity.share(agent.networks.shape, units))(state.theta)
+    for at_0, half, full, later, unit in zip(*map(jax.tree.leaves, (*theta, price)), strict=True):
+        np.testing.assert_allclose(at_0 - half, 1e-4 * 25.0 * unit, rtol=2e-2, atol=1e-7)
+        np.testing.assert_allclose(at_0 - full, 1e-4 * 50.0 * unit, rtol=2e-2, atol=1e-7)
+        np.testing.assert_array_equal(full, later)
+
+
+@pytest.mark.parametrize("weights_see", ["mean", "sampled"])
+def test_critics_speak_for_ofenets_units(key, weights_see):
+    """OFENet's gates get a gradient from the critics' loss even where the auxiliary task has none."""
+    agent, hyper, state = make(key, weights_see=weights_see)
+    batch, target = random_batch(key), jnp.zeros(16)
+    z_o = jnp.zeros((16, agent.networks.shape.state_features))
+
+    def critic_loss(units):
+        every, _ = agents._losses(agent, hyper, state, state.params, units, batch, target, z_o, key)
+        return every["critic"].sum()
+
+    gradient = jax.grad(critic_loss)(gates.ones(agent.networks.shape, ("ofenet",)))
+    assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(gradient))
+
+
+def test_each_networks_gates_answer_to_its_own_loss(key):
+    agent, hyper, state = make(key, gated=("ofenet", "actor", "critic"))
+    batch, target = random_batch(key), jnp.zeros(16)
+    z_o = jax.random.normal(key, (16, agent.networks.shape.state_features))
+
+    def loss(name):
+        def at(units):
+            every, _ = agents._losses(agent, hyper, state, state.params, units, batch, target, z_o, key)
+            return every[name].sum()
+
+        gradient = jax.grad(at)(gates.ones(agent.networks.shape))
+        return {
+            network: max(np.abs(leaf).max() for leaf in jax.tree.leaves(tree)) for network, tree in gradient.items()
+        }
+
+    touched = {
+        name: {network for network, size in loss(name).items() if size > 0} for name in ("ofenet", "critic", "actor")
+    }
+    assert touched == {"ofenet": {"ofenet"}, "critic": {"ofenet", "critic"}, "actor": {"actor"}}
+
+
+def test_a_pruned_unit_never_comes_back(key):
+    agent, hyper, state = make(key, gated=("ofenet", "actor", "critic"), prune_start=21, prune_ramp=0, nu=500.0)
+    update = jax.jit(lambda s, k, step: agents.update(agent, hyper, s, random_batch(k), k, step, step))
+    pretrain = jax.jit(lambda s, k: agents.pretrain(agent, hyper, s, random_batch(k)))
+    for step in range(60):
+        step_key = jax.random.fold_in(key, step)
+        after, _ = update(state, step_key, 100 + step)
+        after, _ = pretrain(after, step_key)
+        for old, new, theta in zip(*map(jax.tree.leaves, (state.alive, after.alive, after.theta)), strict=True):
+            assert (new <= old).all()
+            np.testing.assert_array_equal(theta[new == 0], 0.0)
+            assert (theta[new == 1] > 0).all()
+        state = after
+    assert complexity.share(agent.networks.shape, state.alive) < 0.9, "the test must have pruned something"
+
+
+def test_a_dead_units_weights_change_nothing(key):
+    agent, hyper, state = make(key, prune_start=21)
+    dead = with_theta(state, 1.0)
+    layer = dead.theta["ofenet"]["state"][0].at[2].set(0.0)
+    theta = {"ofenet": dead.theta["ofenet"] | {"state": (layer, *dead.theta["ofenet"]["state"][1:])}}
+    dead = dead._replace(theta=theta, alive=theta)
+    disturbed = jax.tree.map(jnp.copy, dead)
+    kernel = disturbed.params["ofenet"]["state"]["input"]["kernel"]
+    disturbed.params["ofenet"]["state"]["input"]["kernel"] = kernel.at[:, 2].set(7.0)
+    observation = random_batch(key).observation
+    act = lambda s: agents.act(agent, s, observation, None)  # noqa: E731
+    np.testing.assert_array_equal(act(dead), act(disturbed))
+    update = jitted(agent, hyper)
+    updated, also = (update(s, random_batch(key), key, 30, 1) for s in (dead, disturbed))
+    np.testing.assert_allclose(act(updated), act(also), atol=1e-6)
+
+
+def test_actions_are_bounded_and_the_mode_is_deterministic(key):
+    agent, _, state = make(key)
+    observation = 10 * jax.random.normal(key, (100, 17))
+    noisy = agents.act(agent, state, observation, key)
+    assert noisy.shape == (100, 6)
+    assert (np.abs(noisy) <= 1).all()
+    mode = agents.act(agent, state, observation, None)
+    np.testing.assert_array_equal(mode, agents.act(agent, state, observation, None))
+    assert changed(noisy, mode)

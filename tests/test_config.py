@@ -1,0 +1,97 @@
+import dataclasses
+
+import pytest
+
+from xinet_jax.config import field_names, load_config, make_config, save_config, to_flat
+from xinet_jax.errors import UserError
+from xinet_jax.tasks.registry import task_names
+
+
+@pytest.mark.parametrize("agent", ["sac", "ofenet", "xinet"])
+@pytest.mark.parametrize("preset", ["quick", "paper"])
+@pytest.mark.parametrize("task", task_names())
+def test_presets_are_allowed_and_survive_a_round_trip(task, preset, agent, tmp_path):
+    config = make_config(task, preset, agent)
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_paper_preset_has_the_published_sizes():
+    for task, blocks, units in (("HalfCheetah-v5", 8, 30), ("Hopper-v5", 6, 40), ("Walker2d-v5", 6, 40)):
+        config = make_config(task, "paper")
+        assert (config.networks.blocks, config.networks.block_units) == (blocks, units)
+        assert blocks * units == 240
+        assert config.networks.actor_hidden == config.networks.critic_hidden == (256, 256)
+        assert (config.steps, config.random_steps, config.pretrain_updates) == (1_000_000, 10_000, 10_000)
+
+
+def test_field_names_are_unique_so_that_they_can_be_given_flat():
+    config = make_config()
+    nested = [f.name for section in (config.networks, config.sac, config.pruning) for f in dataclasses.fields(section)]
+    top = [f.name for f in dataclasses.fields(config) if not dataclasses.is_dataclass(getattr(config, f.name))]
+    assert len(set(top + nested)) == len(top + nested) == len(field_names()) == len(to_flat(config))
+
+
+def test_only_xinet_has_gates():
+    assert make_config(agent="xinet").gated == ("ofenet",)
+    assert make_config(agent="ofenet").gated == make_config(agent="sac").gated == ()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"task": "HalfChetah-v5"}, "unknown task 'HalfChetah-v5': did you mean 'HalfCheetah-v5'?"),
+        ({"preset": "quik"}, "unknown preset 'quik': did you mean 'quick'?"),
+        ({"agent": "xnet"}, "unknown agent 'xnet': did you mean 'xinet'?"),
+        ({"engine": "mujoco"}, "unknown engine 'mujoco'"),
+        ({"estimator": "huen"}, "did you mean 'heun'?"),
+        ({"weights_see": "means"}, "did you mean 'mean'?"),
+        ({"gated": ("ofnet",)}, "unknown gated network 'ofnet': did you mean 'ofenet'?"),
+        ({"gated": ()}, "gated must be one network or more"),
+        ({"stepz": 5}, "unknown field 'stepz': did you mean 'steps'?"),
+        ({"steps": 0}, "steps must be at least 1, not 0"),
+        ({"steps": "many"}, "steps must be a whole number"),
+        ({"steps": True}, "steps must be a whole number"),
+        ({"block_units": 0}, "block_units must be at least 1"),
+        ({"blocks": -1}, "blocks must be at least 1"),
+        ({"actor_hidden": (128, 0)}, "actor_hidden must be one or more widths, each at least 1, not 128 0"),
+        ({"critic_hidden": ()}, "critic_hidden must be one or more widths, each at least 1, not empty"),
+        ({"nu": -1.0}, "nu must be 0 or more, not -1.0"),
+        ({"nu": float("nan")}, "nu must be a number"),
+        ({"nu": float("inf")}, "nu must be 0 or more, not inf"),
+        ({"prune_start": 40_000}, "prune_start must be below steps (40000)"),
+        ({"random_steps": 40_000}, "random_steps must be at least 1 and below steps (40000)"),
+        ({"discount": 1.5}, "discount must be from 0 to 1"),
+        ({"theta_min": 0.0}, "theta_min must be between 0 and 1"),
+        ({"seeds": 0}, "seeds must be at least 1"),
+        ({"first_seed": 2**31}, "first_seed must be below"),
+    ],
+)
+def test_bad_values_are_told_in_one_line(overrides, message):
+    with pytest.raises(UserError) as caught:
+        make_config(**overrides)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- 1", "must be a mapping"),
+        ("a: [", "cannot read configuration"),
+        ("task: !!python/object/apply:os.system ['true']", "cannot read configuration"),
+        ("stepz: 1", "did you mean 'steps'?"),
+        ("pruning: {nu: -3}", "nu must be 0 or more"),
+        ("networks: 3", "unknown field 'networks'"),
+        ("1: 2", "must be a mapping"),
+    ],
+)
+def test_broken_configuration_files_are_told_in_one_line(tmp_path, text, message):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_config(path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="cannot read"):
+        load_config(tmp_path / "none.yaml")

@@ -1,0 +1,116 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from xinet_jax import gates
+from xinet_jax.networks import Shape
+
+SHAPE = Shape(3, 2, 3, (4,), (4,), (5,), (5, 4))
+
+
+def expected_estimate(estimator, loss, theta):
+    """Returns the exact mean of an estimator over all draws of xi."""
+    total = jnp.zeros_like(theta)
+    for draw in itertools.product((0.0, 1.0), repeat=len(theta)):
+        xi = jnp.array(draw)
+        probability = jnp.prod(jnp.where(xi > 0.5, theta, 1 - theta))
+        total += probability * gates.estimate(estimator, {"a": jax.grad(loss)(xi)}, {"a": xi}, {"a": theta}, 1e-6)["a"]
+    return total
+
+
+def exact_gradient(loss, theta):
+    """Returns dE[l]/dtheta_j = E[l(xi_j = 1) - l(xi_j = 0)] (method, section 3), by enumeration."""
+
+    def expectation(theta):
+        draws = jnp.array(list(itertools.product((0.0, 1.0), repeat=len(theta))))
+        probabilities = jnp.prod(jnp.where(draws > 0.5, theta, 1 - theta), axis=1)
+        return jnp.sum(probabilities * jax.vmap(loss)(draws))
+
+    return jax.grad(expectation)(theta)
+
+
+THETA = jnp.array([0.2, 0.5, 0.9, 0.7])
+
+
+def linear(xi):
+    return jnp.dot(xi, jnp.array([1.0, -2.0, 0.5, 3.0])) + 1.0
+
+
+def quadratic(xi):
+    a = jnp.array([[2.0, 0.3, -1.0, 0.0], [0.1, 1.0, 0.5, 0.2], [0.0, -0.4, 3.0, 1.0], [0.7, 0.0, 0.0, 0.5]])
+    return xi @ a @ xi + linear(xi)
+
+
+def cubic(xi):
+    return jnp.sum(xi) ** 3
+
+
+@pytest.mark.parametrize("loss", [linear, quadratic])
+def test_heun_is_exact_for_losses_quadratic_in_each_gate(loss):
+    np.testing.assert_allclose(expected_estimate(gates.heun, loss, THETA), exact_gradient(loss, THETA), rtol=1e-4)
+
+
+def test_straight_through_is_exact_for_linear_losses_only():
+    estimate = expected_estimate(gates.straight_through, linear, THETA)
+    np.testing.assert_allclose(estimate, exact_gradient(linear, THETA), rtol=1e-5)
+    estimate = expected_estimate(gates.straight_through, quadratic, THETA)
+    assert np.abs(estimate - exact_gradient(quadratic, THETA)).max() > 0.1
+
+
+def test_heun_is_not_exact_beyond_quadratics():
+    assert np.abs(expected_estimate(gates.heun, cubic, THETA) - exact_gradient(cubic, THETA)).max() > 0.1
+
+
+def test_heun_floors_its_denominator():
+    weight = gates.heun(jnp.array([0.0, 1.0]), jnp.array([0.999, 0.001]), 0.05)
+    np.testing.assert_allclose(weight, [10.0, 10.0])
+
+
+def test_samples_are_binary_and_follow_theta(key):
+    theta = gates.descend(gates.ones(SHAPE), jax.tree.map(jnp.ones_like, gates.ones(SHAPE)), 0.3)  # 0.7 everywhere
+    draws = jax.vmap(lambda k: gates.sample(k, theta))(jax.random.split(key, 4000))
+    for leaf in jax.tree.leaves(draws):
+        assert set(np.unique(leaf)) == {0.0, 1.0}
+        np.testing.assert_allclose(leaf.mean(axis=0), 0.7, atol=0.05)
+    first, second = draws["actor"][0][:, 0], draws["actor"][0][:, 1]
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.06, "draws of two units must be independent"
+
+
+def test_descend_projects_onto_the_unit_interval():
+    theta = {"actor": (jnp.array([0.1, 0.5, 0.9]),)}
+    moved = gates.descend(theta, {"actor": (jnp.array([1.0, 1.0, -1.0]),)}, 0.2)
+    np.testing.assert_allclose(moved["actor"][0], [0.0, 0.3, 1.0], atol=1e-6)
+
+
+def test_prune_is_permanent():
+    alive = {"ofenet": {"state": (jnp.ones(3),), "action": ()}}
+    low = {"ofenet": {"state": (jnp.array([0.01, 0.5, 1.0]),), "action": ()}}
+    theta, alive = gates.prune(low, alive, 0.02)
+    np.testing.assert_array_equal(alive["ofenet"]["state"][0], [0, 1, 1])
+    np.testing.assert_array_equal(theta["ofenet"]["state"][0], [0, 0.5, 1])
+    risen = {"ofenet": {"state": (jnp.ones(3),), "action": ()}}
+    theta, alive = gates.prune(risen, alive, 0.02)
+    np.testing.assert_array_equal(alive["ofenet"]["state"][0], [0, 1, 1])
+    np.testing.assert_array_equal(theta["ofenet"]["state"][0], [0, 1, 1])
+
+
+def test_a_layer_of_actor_or_critic_keeps_its_best_unit_and_ofenet_keeps_none():
+    layer = jnp.array([0.0, 0.01, 0.005])
+    twins = jnp.array([[0.0, 0.01, 0.005], [0.9, 0.0, 0.0]])
+    theta = {"ofenet": {"state": (layer,), "action": (layer,)}, "actor": (layer,), "critic": (twins,)}
+    theta, alive = gates.prune(theta, jax.tree.map(jnp.ones_like, theta), 0.02)
+    assert not alive["ofenet"]["state"][0].any()
+    np.testing.assert_array_equal(alive["actor"][0], [0, 1, 0])
+    np.testing.assert_array_equal(alive["critic"][0], [[0, 1, 0], [1, 0, 0]])
+    np.testing.assert_allclose(theta["actor"][0], [0, 0.02, 0])
+    theta, alive = gates.prune(theta, alive, 0.02)
+    np.testing.assert_array_equal(alive["actor"][0], [0, 1, 0])
+
+
+def test_the_last_unit_stays_the_same_unit_when_all_fall_to_zero():
+    alive = {"actor": (jnp.array([0.0, 0.0, 1.0]),)}
+    _, alive = gates.prune({"actor": (jnp.zeros(3),)}, alive, 0.02)
+    np.testing.assert_array_equal(alive["actor"][0], [0, 0, 1])

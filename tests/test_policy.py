@@ -1,0 +1,112 @@
+"""Saving and loading policies: the same actions back, and one clear line for whatever is not a policy."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from helpers import tiny_config
+
+from xinet_jax import agent as agents
+from xinet_jax import policy
+from xinet_jax.errors import UserError
+from xinet_jax.evaluation import evaluate
+
+OBSERVATION = np.random.default_rng(0).normal(size=(5, 17))
+
+
+@pytest.fixture(scope="module")
+def made():
+    config = tiny_config()
+    agent = agents.make_agent(config, 17, 6)
+    state = agents.init(agent, agents.make_hyper(config, 6), jax.random.PRNGKey(0))
+    return policy.from_agent(
+        agent.networks.shape, state, task="HalfCheetah-v5", agent="xinet", seed=3, environment_steps=10
+    )
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    policy.save_policy(made, tmp_path / "policy" / "seed_3")
+    return tmp_path / "policy" / "seed_3"
+
+
+def test_round_trip(made, folder):
+    loaded = policy.load_policy(folder)
+    assert loaded.structure == made.structure
+    np.testing.assert_array_equal(loaded(OBSERVATION), made(OBSERVATION))
+    np.testing.assert_allclose(loaded(OBSERVATION[0]), made(OBSERVATION)[0], atol=1e-6)
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(loaded.arrays))
+
+
+def test_a_run_folder_with_one_policy_loads_it(folder):
+    assert policy.load_policy(folder.parent.parent).structure.seed == 3
+
+
+def test_a_run_folder_with_two_asks_which(made, folder):
+    policy.save_policy(made, folder.with_name("seed_10"))
+    with pytest.raises(UserError, match=r"2 policies .*seed_3, seed_10"):
+        policy.load_policy(folder.parent.parent)
+
+
+def test_wrong_observation_size_is_refused(made):
+    with pytest.raises(ValueError, match=r"\[..., 17\]"):
+        made(np.zeros(16))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "pickle"},
+        {"observation": -1},
+        {"observation": 18},
+        {"state_blocks": [5, 4]},
+        {"state_blocks": "many"},
+        {"actor_hidden": [1 << 40, 6]},
+        {"actor_hidden": [7.0, 6]},
+        {"layers": [{"network": "actor"}]},
+        {"seed": None},
+    ],
+)
+def test_structures_that_do_not_fit_are_refused(folder, change):
+    file = folder / "policy.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(UserError) as caught:
+        policy.load_policy(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_broken_files_are_refused(folder, tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        policy.load_policy(tmp_path / "nothing")
+    with pytest.raises(UserError, match="is a file"):
+        policy.load_policy(folder / "policy.json")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no policy"):
+        policy.load_policy(tmp_path / "empty")
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    (broken / "policy.json").write_text('{"format": ')
+    with pytest.raises(UserError, match="cannot read"):
+        policy.load_policy(broken)
+    shutil.rmtree(folder / "arrays" / "d")
+    with pytest.raises(UserError, match="damaged policy"):
+        policy.load_policy(folder)
+
+
+def test_evaluation_runs_gymnasiums_environment(made):
+    returns = evaluate(made, episodes=2, seed=5)
+    assert returns.shape == (2,)
+    assert np.isfinite(returns).all()
+    np.testing.assert_allclose(evaluate(made, episodes=2, seed=5), returns, rtol=1e-6)
+    assert returns[0] != returns[1]
+
+
+def test_evaluation_refuses_what_does_not_fit(made):
+    with pytest.raises(UserError, match="Hopper-v5 has observations"):
+        evaluate(made, episodes=1, task="Hopper-v5")
+    with pytest.raises(UserError, match="cannot make"):
+        evaluate(made, episodes=1, task="NoSuchTask-v5")
+    with pytest.raises(UserError, match="at least 1"):
+        evaluate(made, episodes=0)

@@ -1,0 +1,110 @@
+"""The compiled phases: what reaches replay, and that a member is the same whoever trains beside it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import tiny_config
+
+from xinet_jax import agent as agents
+from xinet_jax.replay import empty_transition, make_replay
+from xinet_jax.tasks.registry import load_task
+from xinet_jax.training import members
+from xinet_jax.training.program import make_program
+
+
+def make(config):
+    task = load_task(config.task, config.engine)
+    agent = agents.make_agent(config, task.observation_size, task.action_size)
+    program = make_program(agent, task, make_replay(config.steps, config.sac.batch_size), config.eval_episodes)
+    hyper = agents.make_hyper(config, task.action_size)
+    return program, lambda count: members.repeat(hyper, count)
+
+
+def run_ten_updates(program, hyper, seeds):
+    state = program.init(hyper, jnp.asarray(seeds, jnp.int32))
+    state, _ = program.collect(state, 20)
+    state, _ = program.pretrain(hyper, state, 3)
+    # Two chunks, so that the seam is tested too.
+    state, _ = program.train(hyper, state, 20, 4, 0)
+    state, tally = program.train(hyper, state, 24, 6, 4)
+    return jax.tree.map(np.asarray, (state, tally))
+
+
+# As a share of each array's largest entry. Batched products round differently, and physics amplifies it: MJX, which
+# simulates in float32, more than the C engine in float64.
+@pytest.mark.parametrize(("engine", "tolerance"), [("native", 1e-3), ("mjx", 3e-2)])
+def test_members_are_what_they_would_be_alone(engine, tolerance):
+    config = tiny_config(engine=engine, gated=("ofenet", "actor", "critic"), prune_start=21, prune_ramp=0, nu=20.0)
+    program, hyper = make(config)
+    together = run_ten_updates(program, hyper(3), [4, 5, 6])
+    alone = run_ten_updates(program, hyper(1), [5])
+    for (path, ours), theirs in zip(jax.tree.leaves_with_path(together), jax.tree.leaves(alone), strict=True):
+        name = jax.tree_util.keystr(path)
+        if "ofenet" in name and name.endswith("['input']['bias']"):
+            continue  # normalisation cancels it: its gradient is rounding alone, which Adam scales up to full steps
+        np.testing.assert_allclose(ours[1], theirs[0], atol=tolerance * max(np.abs(theirs).max(), 1e-6), err_msg=name)
+    kernels = together[0].agent.params["actor"]["hidden_1"]["kernel"]
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.01, "members must differ from each other"
+    assert (together[0].agent.theta["ofenet"]["state"][0] < 1).any(), "theta must have moved"
+
+
+def test_replay_holds_what_happened():
+    config = tiny_config(task="Hopper-v5", engine="native", steps=400, prune_start=300)
+    program, hyper = make(config)
+    state = program.init(hyper(2), jnp.arange(2))
+    first = np.asarray(state.task.observation)
+    state, tally = program.collect(state, 300)
+    assert (tally.episodes > 1).all(), "a random Hopper falls within a few dozen steps"
+    stored = jax.tree.map(np.asarray, state.replay.experience)
+    np.testing.assert_array_equal(np.asarray(state.replay.current_index), 300)
+    observation, following = stored.observation[:, 0, :300], stored.next_observation[:, 0, :300]
+    continues, reward = stored.continues[:, 0, :300], stored.reward[:, 0, :300]
+    np.testing.assert_array_equal(observation[:, 0], first)
+    assert (np.abs(stored.action) <= 1).all()
+    for member in range(2):
+        ends = np.flatnonzero(continues[member] == 0)
+        assert len(ends) == tally.episodes[member]
+        goes_on = np.setdiff1d(np.arange(299), ends)
+        np.testing.assert_array_equal(following[member, goes_on], observation[member, goes_on + 1])
+        # At an end the true last observation is stored, and the next row begins a new episode near rest.
+        assert (np.abs(following[member, ends[:-1]] - observation[member, ends[:-1] + 1]).max(axis=1) > 0.05).all()
+        returns = np.split(reward[member], ends + 1)[:-1]
+        np.testing.assert_allclose(tally.episode_return[member], sum(r.sum() for r in returns), rtol=1e-4)
+        assert tally.episode_length[member] == sum(map(len, returns))
+
+
+def test_truncated_steps_go_on_in_replay():
+    config = tiny_config(engine="native", steps=1200, random_steps=1100, prune_start=1150)
+    program, hyper = make(config)
+    state, tally = program.collect(program.init(hyper(1), jnp.arange(1)), 1001)
+    assert tally.episodes[0] == 1
+    assert tally.episode_length[0] == 1000
+    stored = jax.tree.map(np.asarray, state.replay.experience)
+    assert stored.continues[0, 0, 999] == 1.0
+    assert np.abs(stored.next_observation[0, 0, 999] - stored.observation[0, 0, 1000]).max() > 0.05
+
+
+def test_evaluation_is_of_whole_episodes_and_leaves_training_alone():
+    config = tiny_config(task="Hopper-v5", engine="native", eval_episodes=3)
+    program, hyper = make(config)
+    state = program.init(hyper(2), jnp.arange(2))
+    returns = program.evaluate(state.agent, jnp.arange(2))
+    assert returns.shape == (2, 3)
+    assert (returns > 1).all()
+    np.testing.assert_array_equal(returns, program.evaluate(state.agent, jnp.arange(2)))
+
+
+def test_replay_overwrites_the_oldest_and_samples_only_what_is_there(key):
+    buffer = make_replay(capacity=8, batch_size=4)
+    state = buffer.init(empty_transition(2, 1))
+    row = empty_transition(2, 1)
+    for i in range(1, 12):
+        state = buffer.add(state, row._replace(reward=jnp.float32(i)))
+        drawn = {float(r) for r in buffer.sample(state, jax.random.fold_in(key, i)).experience.reward}
+        assert drawn <= set(map(float, range(max(1, i - 7), i + 1)))
+    keys = jax.random.split(key, 200)
+    drawn = jax.vmap(lambda k: buffer.sample(state, k).experience.reward)(keys)
+    values, counts = np.unique(drawn, return_counts=True)
+    np.testing.assert_array_equal(values, np.arange(4, 12))
+    assert counts.min() > 60, "every row is drawn about a hundred times"

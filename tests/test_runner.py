@@ -1,0 +1,134 @@
+"""End to end, on tiny budgets with real MuJoCo."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from helpers import tiny_config
+
+import xinet_jax
+from xinet_jax.errors import UserError
+from xinet_jax.training import runner
+
+
+def records(folder, kind=None):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [row for row in rows if kind in (None, row["kind"])]
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    # A price so high that theta falls from one to the last units within the run.
+    overrides = {"nu": 20_000.0, "prune_ramp": 0, "theta_learning_rate": 5e-3, "eval_every": 30, "eval_episodes": 2}
+    config = tiny_config(seeds=2, out=str(folder), final_episodes=2, **overrides)
+    return xinet_jax.train(config, progress=False)
+
+
+def test_a_run_leaves_configuration_metrics_and_policies(result):
+    assert sorted(path.name for path in result.folder.iterdir()) == ["config.yaml", "metrics.jsonl", "policy"]
+    assert xinet_jax.load_config(result.folder / "config.yaml") == result.config
+    assert result.config.engine == "native"
+    assert result.environment_steps == 60
+    assert result.interrupted is None
+    assert [seed.seed for seed in result.seeds] == [0, 1]
+
+
+def test_metrics_cover_every_phase_and_seed(result):
+    for kind, stops in (("collect", [20]), ("pretrain", [20]), ("train", [30, 40, 60]), ("evaluation", [30, 60])):
+        rows = records(result.folder, kind)
+        assert [(row["environment_steps"], row["seed"]) for row in rows] == [(s, m) for s in stops for m in (0, 1)]
+    last = records(result.folder, "train")[-1]
+    assert {"auxiliary_loss", "critic_loss", "actor_loss", "temperature", "entropy", "parameters_left"} <= set(last)
+    assert all(np.isfinite(last[name]) for name in ("auxiliary_loss", "critic_loss", "actor_loss"))
+
+
+def test_policies_are_smaller_and_say_what_they_are(result):
+    for seed in result.seeds:
+        loaded = xinet_jax.load_policy(seed.folder)
+        assert loaded.structure == seed.structure
+        assert loaded.structure.task == "HalfCheetah-v5"
+        assert loaded.structure.environment_steps == 60
+        before = sum(layer.parameters_before for layer in seed.structure.layers)
+        assert sum(layer.parameters for layer in seed.structure.layers) < before
+        stored = records(result.folder, "train")[-2 + seed.seed]
+        assert stored["parameters"] == sum(layer.parameters for layer in seed.structure.layers)
+
+
+def test_returns_are_gymnasiums(result):
+    for seed in result.seeds:
+        policy = xinet_jax.load_policy(seed.folder)
+        np.testing.assert_allclose(seed.returns, xinet_jax.evaluate(policy, 2), rtol=1e-5)
+        assert [step for step, _ in seed.curve] == [30, 60]
+
+
+def test_an_existing_folder_is_refused_and_only_a_run_is_overwritten(result, tmp_path):
+    with pytest.raises(UserError, match="exists: choose another with --out, or give --overwrite"):
+        xinet_jax.train(tiny_config(out=str(result.folder)), progress=False)
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="not a run folder"):
+        xinet_jax.train(tiny_config(out=str(precious), overwrite=True), progress=False)
+    assert (precious / "thesis.tex").exists()
+
+
+def test_unnamed_runs_are_numbered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [runner._make_run_folder(tiny_config()).name for _ in range(3)]
+    name = "HalfCheetah-v5-xinet-quick"
+    assert names == [name, f"{name}-2", f"{name}-3"]
+
+
+def test_segments_cover_every_step_once():
+    config = tiny_config(steps=95, random_steps=25, log_every=20, eval_every=30)
+    segments = list(runner._segments(config))
+    for phase, first, last in (("collect", 0, 25), ("pretrain", 0, 5), ("train", 25, 95)):
+        own = [segment for segment in segments if segment.phase == phase]
+        assert own[0].first == first
+        assert own[-1].last == last
+        assert all(a.last == b.first for a, b in itertools.pairwise(own))
+    assert [s.last for s in segments if s.evaluate] == [30, 60, 90, 95]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_what_was_learnt_and_says_so(number, tmp_path):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "xinet_jax.cli", "train", "--out", str(folder), "--steps", "1000000"]
+    command += [
+        "--random-steps",
+        "30",
+        "--pretrain-updates",
+        "5",
+        "--blocks",
+        "1",
+        "--block-units",
+        "4",
+        "--actor-hidden",
+        "8",
+    ]
+    command += ["--critic-hidden", "8", "--batch-size", "16", "--log-every", "10", "--eval-every", "1000000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    deadline = time.monotonic() + 240
+    metrics = folder / "metrics.jsonl"
+    while not (metrics.exists() and '"train"' in metrics.read_text()):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    os.kill(process.pid, number)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, errors
+    said = " ".join(errors.split())
+    assert number.name in said
+    assert "what was learnt so far is saved" in said
+    assert "Traceback" not in errors
+    assert "not taken" in output
+    policy = xinet_jax.load_policy(folder)
+    assert policy(np.zeros(17)).shape == (6,)
+    assert 30 < policy.structure.environment_steps < 1_000_000
