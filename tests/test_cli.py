@@ -89,7 +89,7 @@ def test_train_evaluate_inspect(tmp_path, capsys):
     more = "--critic-hidden 8 8 --batch-size 16 --prune-start 21 --final-episodes 1 --eval-episodes 1"
     code, out, _ = run(f"train --task Hopper-v5 --out {folder} {sizes} {more}", capsys)
     assert code == 0
-    assert "return in Gymnasium" in out
+    assert "in Gymnasium" in out
     assert "critic_2" in out
     code, out, _ = run(f"evaluate {folder} --episodes 3 --json", capsys)
     assert code == 0

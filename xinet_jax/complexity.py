@@ -6,7 +6,9 @@ under `xi ~ Bernoulli(theta)`; at gates of 0 and 1 it is the count of the compac
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from xinet_jax import gates
@@ -14,6 +16,7 @@ from xinet_jax.gates import Units
 from xinet_jax.networks import Shape
 
 COSTS = ("parameters", "flops")
+Count = Float[Array, "*twins"] | np.ndarray | np.floating | float  # whatever the gates are made of
 
 
 class Layer(NamedTuple):
@@ -22,25 +25,25 @@ class Layer(NamedTuple):
     Attributes:
       network: ofenet, actor or critic.
       name: the layer's name within its network.
-      inputs, units: (expected) counts, `[]`, or `[2]` for the twin critics.
+      inputs, units: (expected) counts; of the critics one per twin, where gates have a say.
       normalised: whether a batch normalisation follows, with a scale and a shift per unit.
     """
 
     network: str
     name: str
-    inputs: Float[Array, "*twins"]
-    units: Float[Array, "*twins"]
+    inputs: Count
+    units: Count
     normalised: bool
 
     @property
-    def parameters(self) -> Float[Array, ""]:
-        """Weights, biases, and normalisation scales and shifts."""
-        return jnp.sum(self.units * (self.inputs + (3.0 if self.normalised else 1.0)))
+    def parameters(self) -> Count:
+        """Weights, biases, and normalisation scales and shifts; of the critics one count per twin."""
+        return self.units * (self.inputs + (3.0 if self.normalised else 1.0))
 
     @property
-    def flops(self) -> Float[Array, ""]:
+    def flops(self) -> Count:
         """Multiplications and additions for one input: matrix product with bias, and normalisation; no activations."""
-        return jnp.sum(self.units * (2.0 * self.inputs + (2.0 if self.normalised else 0.0)))
+        return self.units * (2.0 * self.inputs + (2.0 if self.normalised else 0.0))
 
 
 def layers(shape: Shape, units: Units) -> list[Layer]:
@@ -51,23 +54,22 @@ def layers(shape: Shape, units: Units) -> list[Layer]:
     units = gates.complete(shape, units)
     found: list[Layer] = []
 
-    def densenet(branch: str, inputs: Array) -> Array:
+    def densenet(branch: str, inputs: Count) -> Count:
         for k, gate in enumerate(units["ofenet"][branch]):
-            found.append(Layer("ofenet", f"{branch}_{k + 1}", inputs, jnp.sum(gate), True))
-            inputs = inputs + jnp.sum(gate)
+            found.append(Layer("ofenet", f"{branch}_{k + 1}", inputs, gate.sum(), True))
+            inputs = inputs + gate.sum()
         return inputs
 
-    def mlp(network: str, inputs: Array, outputs: int) -> None:
+    def mlp(network: str, inputs: Count, outputs: int) -> None:
         for k, gate in enumerate(units[network]):
-            width = jnp.sum(gate, axis=-1)
-            found.append(Layer(network, f"hidden_{k + 1}", jnp.broadcast_to(inputs, width.shape), width, False))
-            inputs = width
-        found.append(Layer(network, "head", inputs, jnp.full(inputs.shape, float(outputs)), False))
+            found.append(Layer(network, f"hidden_{k + 1}", inputs, gate.sum(axis=-1), False))
+            inputs = gate.sum(axis=-1)
+        found.append(Layer(network, "head", inputs, float(outputs), False))
 
-    z_o = densenet("state", jnp.float32(shape.observation))
+    z_o = densenet("state", float(shape.observation))
     z_oa = densenet("action", z_o + shape.action)
     if shape.state_blocks or shape.action_blocks:
-        found.append(Layer("ofenet", "predictor", z_oa, jnp.float32(shape.predicted), False))
+        found.append(Layer("ofenet", "predictor", z_oa, float(shape.predicted), False))
     mlp("actor", z_o, 2 * shape.action)
     mlp("critic", z_oa, 1)
     return found
@@ -75,7 +77,7 @@ def layers(shape: Shape, units: Units) -> list[Layer]:
 
 def total(shape: Shape, units: Units, cost: str = "parameters") -> Float[Array, ""]:
     """Returns the (expected) count of `parameters` or `flops` over all networks."""
-    return sum((getattr(layer, cost) for layer in layers(shape, units)), start=jnp.float32(0.0))
+    return sum((jnp.sum(getattr(layer, cost)) for layer in layers(shape, units)), start=jnp.float32(0.0))
 
 
 def share(shape: Shape, units: Units, cost: str = "parameters") -> Float[Array, ""]:
@@ -98,16 +100,15 @@ class LayerCount(NamedTuple):
 
 def count(shape: Shape, alive: Units) -> tuple[LayerCount, ...]:
     """Returns every layer's counts at the dense start and at one agent's alive masks (no member axis)."""
+    start, now = (jax.tree.map(np.asarray, gates.complete(shape, units)) for units in ({}, alive))
     rows = []
-    for before, after in zip(layers(shape, {}), layers(shape, alive), strict=True):
-        twins = before.inputs.shape[0] if before.inputs.ndim else 1
+    for before, after in zip(layers(shape, start), layers(shape, now), strict=True):
+        twins = np.size(before.parameters)
         for twin in range(twins):
-            numbers: list[int] = []
+            numbers = []
             for attribute in ("units", "parameters", "flops"):
                 for layer in (before, after):
-                    inputs, units = (jnp.atleast_1d(x)[twin] for x in (layer.inputs, layer.units))
-                    one = layer._replace(inputs=inputs, units=units)
-                    numbers.append(round(float(getattr(one, attribute))))
+                    numbers.append(round(float(np.broadcast_to(getattr(layer, attribute), twins)[twin])))
             network = f"{before.network}_{twin + 1}" if twins > 1 else before.network
             rows.append(LayerCount(network, before.name, *numbers))
-    return tuple(sorted(rows, key=lambda row: (row.network.startswith("critic") and row.network) or ""))
+    return tuple(sorted(rows, key=lambda row: ["ofenet", "actor", "critic_1", "critic_2"].index(row.network)))

@@ -1,9 +1,14 @@
 """MuJoCo on the accelerator: MJX, with no host in the loop."""
 
+import contextlib
+import io
+
 import jax
 import mujoco
 from jaxtyping import Array, Float
-from mujoco import mjx
+
+with contextlib.redirect_stdout(io.StringIO()):  # it prints that its optional back end, Warp, is not installed
+    from mujoco import mjx
 
 from xinet_jax.tasks.physics import Engine, Physics
 

@@ -14,7 +14,6 @@ class Status(NamedTuple):
     Attributes:
       phase: random steps, OFENet alone, or training.
       done, total: steps (or updates, for OFENet alone) of this phase's bar.
-      unit: what is counted.
       episode_return: mean return of the newest evaluation, or of the newest finished episodes before the first.
       parameters_left: share of the dense networks' parameters, mean over seeds, 0 to 1.
       updates_per_second: updates of one seed per second.
@@ -24,7 +23,6 @@ class Status(NamedTuple):
     phase: str
     done: int
     total: int
-    unit: str
     episode_return: float | None
     parameters_left: float
     updates_per_second: float | None
@@ -39,7 +37,7 @@ class ProgressDisplay:
         self._enabled = enabled
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=10),
             MofNCompleteColumn(),
             TextColumn("{task.fields[text]}"),
             console=self._console,
@@ -73,11 +71,11 @@ class ProgressDisplay:
 
 
 def describe(status: Status) -> str:
-    """Returns a status in words, but for what the bar itself shows."""
-    parts = [status.unit]
+    """Returns a status in words short enough for a terminal of 80 columns, but for what the bar itself shows."""
+    parts = []
     if status.episode_return is not None:
         parts.append(f"return {round(status.episode_return)}")
-    parts.append(f"parameters {status.parameters_left:.0%}")
+    parts.append(f"params {status.parameters_left:.0%}")
     if status.updates_per_second is not None:
         parts.append(f"{status.updates_per_second:.0f} updates/s")
     if status.seconds_left is not None:

@@ -16,7 +16,7 @@ def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None]]) ->
       rows: per seed its structure, the newest return seen in training, and the returns in Gymnasium, if taken.
     """
     table = Table(title="Per seed", title_justify="left")
-    headings = ("seed", "return in training", "return in Gymnasium", "parameters", "of OFENet", "FLOPs", "policy file")
+    headings = ("seed", "return", "in Gymnasium", "parameters left", "OFENet", "FLOPs", "policy alone")
     for heading in headings:
         table.add_column(heading, justify="right")
     for structure, in_training, in_gymnasium in rows:
@@ -24,14 +24,15 @@ def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None]]) ->
         if in_gymnasium is not None:
             gymnasium = f"{_whole(np.mean(in_gymnasium))} ± {_whole(np.std(in_gymnasium))}"
         layers = structure.layers
+        ofenet = [layer for layer in layers if layer.network == "ofenet"]
         table.add_row(
             str(structure.seed),
             "not taken" if np.isnan(in_training) else _whole(in_training),
             gymnasium,
-            _before_after(layers, "parameters"),
-            _before_after([layer for layer in layers if layer.network == "ofenet"], "parameters"),
-            _before_after(layers, "flops"),
-            _before_after([layer for layer in layers if in_policy(layer)], "parameters"),
+            _left(layers),
+            f"{left(ofenet):.0%}" if ofenet else "none",
+            f"{left(layers, 'flops'):.0%}",
+            _left([layer for layer in layers if in_policy(layer)]),
         )
     return table
 
@@ -72,11 +73,8 @@ def _whole(value: float) -> str:
     return str(round(float(value)))  # not :.0f, which writes -0
 
 
-def _before_after(layers: Iterable[LayerCount], field: str) -> str:
-    layers = list(layers)
-    if not layers:
-        return "none"
-    return f"{sum(getattr(layer, field) for layer in layers):,} ({left(layers, field):.0%})"
+def _left(layers: Sequence[LayerCount]) -> str:
+    return f"{sum(layer.parameters for layer in layers):,} ({left(layers):.0%})"
 
 
 def _change(layers: Sequence[LayerCount], field: str, seeds: int) -> str:

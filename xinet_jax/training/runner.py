@@ -124,17 +124,17 @@ class _Pace:
 
     def __init__(self) -> None:
         self.rate: float | None = None  # iterations per second
-        self._compiled = False
+        self.compiled = False
 
     def chunk(self, most: int) -> int:
-        if not self._compiled:
+        if not self.compiled:
             return 1
         return min(most, max(1, round((self.rate or 10.0) * _SECONDS_PER_CHUNK)))
 
     def took(self, iterations: int, seconds: float) -> None:
-        if self._compiled:
+        if self.compiled:
             self.rate = iterations / max(seconds, 1e-9)
-        self._compiled = True  # a phase's first chunk compiles it: its time says nothing about the rate
+        self.compiled = True  # a phase's first chunk compiles it: its time says nothing about the rate
 
 
 class _Run:
@@ -243,14 +243,15 @@ class _Run:
             folders.append(self.folder / POLICY_FOLDER / f"seed_{seed}")
             policy.save_policy(self._policy(state, member), folders[-1])
         interrupted = self.stop.requested.name if self.stop.requested else None
-        where = f"{self.folder / POLICY_FOLDER}"
         if interrupted:
+            where = self.folder / POLICY_FOLDER
             self.display.note(f"{interrupted} at step {self.steps:,}: what was learnt so far is saved in {where}")
+        else:
+            self.display.note(f"policies saved; running them in Gymnasium's {self.config.task}")
         results = []
         for member, folder in enumerate(folders):
             saved, returns = policy.load_policy(folder), None
             if not interrupted and not self.stop.requested:
-                self.display.note(f"running {folder} in Gymnasium's {self.config.task}")
                 returns = evaluation.evaluate(saved, self.config.final_episodes)
                 every = [float(value) for value in returns]
                 record = {"kind": "gymnasium"} | self._stamp(saved.structure.seed)
@@ -283,10 +284,9 @@ class _Run:
         train_rate = self.paces["train"].rate
         self.display.show(
             Status(
-                phase=_PHASES[segment.phase],
+                phase=_PHASES[segment.phase] if self.paces[segment.phase].compiled else "compiling",
                 done=position,
                 total=totals[segment.phase],
-                unit="updates" if segment.phase == "pretrain" else "steps",
                 episode_return=self.newest_return,
                 parameters_left=self.parameters_left,
                 updates_per_second=None if segment.phase == "collect" else rate,
