@@ -70,13 +70,92 @@ def test_critic_target_is_the_soft_bellman_backup_and_stops_at_termination(key):
     np.testing.assert_array_equal(target[ended], batch.reward[ended])
 
 
-def test_gate_gradients_are_read_in_nats(key):
-    """Scaling the rewards scales squared errors; theta must not notice: its gradient is per unit of running error."""
+def test_nats_factors():
     scale = losses.nats(17, {"ofenet": jnp.float32(2.0), "critic": jnp.array([4.0, 8.0])}, jnp.float32(0.5))
     assert scale["ofenet"] == 17 / 2 / 2.0
     np.testing.assert_allclose(scale["critic"], [0.5 / 4, 0.5 / 8])
     assert scale["actor"] == 2.0
     assert scale["temperature"] == 0.0
+
+
+def test_theta_does_not_notice_the_scale_of_the_rewards(key):
+    """Rewards and values 100 times as large, and a temperature to match, give theta the same step."""
+    agent, hyper, state = make(key, gated=("critic",), prune_start=21, nu=0.0, theta_learning_rate=1e-3)
+    batch, update = random_batch(key), jitted(agent, hyper)
+    state = with_theta(state, 0.7)
+    scaled = jax.tree.map(jnp.copy, state)
+    for critic in (scaled.params["critic"], scaled.target_critic):
+        critic["twins"]["head"] = jax.tree.map(lambda leaf: 100 * leaf, critic["twins"]["head"])
+    scaled.params["temperature"] += jnp.log(100.0)
+    step = update(state, batch, key, 100, 0).theta
+    scaled_step = update(scaled, batch._replace(reward=100 * batch.reward), key, 100, 0).theta
+    assert changed(state.theta, step)
+    for start, ours, theirs in zip(*map(jax.tree.leaves, (state.theta, step, scaled_step)), strict=True):
+        np.testing.assert_allclose(ours - start, theirs - start, rtol=1e-2, atol=1e-6)
+
+
+def test_one_bad_minibatch_prunes_nothing(key):
+    agent, hyper, state = make(key, prune_start=21)
+    batch = random_batch(key)
+    bad = batch._replace(reward=batch.reward.at[0].set(jnp.inf))
+    after = jitted(agent, hyper)(state, bad, key, 100, 0)
+    assert not changed(state.alive, after.alive)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.theta))
+
+
+@pytest.mark.parametrize("estimator", ["heun", "straight_through"])
+@pytest.mark.parametrize("weights_see", ["mean", "sampled"])
+def test_theta_step_is_the_estimate_at_the_sampled_gates(key, weights_see, estimator):
+    """Recomputes one theta step by hand: gates drawn, gradient in nats, estimator's weight, projection."""
+    settings = {"weights_see": weights_see, "estimator": estimator, "prune_start": 21, "nu": 0.0}
+    agent, hyper, state = make(key, theta_learning_rate=1e-3, **settings)
+    state, batch = with_theta(state, 0.6), random_batch(key)
+    after = jitted(agent, hyper)(state, batch, key, 100, 0)
+
+    key_gates, key_next, key_action = jax.random.split(key, 3)
+    xi = gates.sample(key_gates, state.theta)
+    target, z_o = agents._read(agent, hyper, state, batch, key_next)
+    losses_at = lambda units: agents._losses(  # noqa: E731
+        agent, hyper, state, state.params, units, batch, target, z_o, key_action
+    )[0]
+    bars = losses_at(xi if weights_see == "sampled" else state.theta)
+
+    def in_nats(units):
+        every = losses_at(units)
+        return 17 / 2 * every["ofenet"] / bars["ofenet"] + (0.5 * every["critic"] / bars["critic"]).sum()
+
+    gradient = jax.grad(in_nats)(xi)
+    for start, end, g, x in zip(*map(jax.tree.leaves, (state.theta, after.theta, gradient, xi)), strict=True):
+        weight = {"heun": 0.5 / np.where(x > 0.5, 0.6, 0.4), "straight_through": 1.0}[estimator]
+        np.testing.assert_allclose(end, np.clip(start - 1e-3 * weight * g, 0, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_learn_at_the_gates_they_are_set_to_see(key):
+    """At theta = 0.6, a pass at the mean gates and one at 0/1 draws give the weights different gradients."""
+    mean, hyper, state = make(key, weights_see="mean")
+    sampled, _, _ = make(key, weights_see="sampled")
+    state, batch = with_theta(state, 0.6), random_batch(key)
+    expected = jax.jit(lambda s: agents.pretrain(mean, hyper, s, batch))(state)[0].params["ofenet"]
+    at_mean = jitted(mean, hyper)(state, batch, key, 10, 0).params["ofenet"]
+    at_draws = jitted(sampled, hyper)(state, batch, key, 10, 0).params["ofenet"]
+    distance = lambda a, b: max(np.abs(x - y).max() for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))  # noqa: E731
+    assert distance(at_mean, expected) < 1e-6
+    assert distance(at_draws, expected) > 1e-5
+
+
+@pytest.mark.parametrize("cost", ["parameters", "flops"])
+def test_each_network_pays_the_price_times_its_multiplier(key, cost):
+    scales = {"nu_scale_ofenet": 1.0, "nu_scale_actor": 0.25, "nu_scale_critic": 0.5}
+    settings = {"gated": ("ofenet", "actor", "critic"), "prune_start": 21, "prune_ramp": 0, "cost": cost}
+    free, hyper, state = make(key, nu=0.0, theta_learning_rate=1e-4, **settings, **scales)
+    priced, hyper_priced, _ = make(key, nu=100.0, theta_learning_rate=1e-4, **settings, **scales)
+    state, batch = with_theta(state, 0.5), random_batch(key)
+    without = jitted(free, hyper)(state, batch, key, 21, 0).theta
+    with_price = jitted(priced, hyper_priced)(state, batch, key, 21, 0).theta
+    price = jax.grad(lambda units: complexity.share(free.networks.shape, units, cost))(state.theta)
+    for name in settings["gated"]:
+        for a, b, unit in zip(*map(jax.tree.leaves, (without[name], with_price[name], price[name])), strict=True):
+            np.testing.assert_allclose(a - b, 1e-4 * 100 * scales[f"nu_scale_{name}"] * unit, rtol=2e-2, atol=1e-6)
 
 
 def test_no_theta_step_before_prune_start(key):
@@ -115,10 +194,9 @@ def test_the_price_ramps_up(key):
         np.testing.assert_array_equal(full, later)
 
 
-@pytest.mark.parametrize("weights_see", ["mean", "sampled"])
-def test_critics_speak_for_ofenets_units(key, weights_see):
-    """OFENet's gates get a gradient from the critics' loss even where the auxiliary task has none."""
-    agent, hyper, state = make(key, weights_see=weights_see)
+def test_critics_speak_for_ofenets_units(key):
+    """Every layer of OFENet's gates gets a gradient from the critics' loss."""
+    agent, hyper, state = make(key)
     batch, target = random_batch(key), jnp.zeros(16)
     z_o = jnp.zeros((16, agent.networks.shape.state_features))
 

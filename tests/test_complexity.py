@@ -103,3 +103,9 @@ def test_flops_are_those_of_the_matrix_products():
 def test_share_is_one_when_dense_and_falls_with_theta(key):
     assert complexity.share(SMALL, gates.ones(SMALL)) == pytest.approx(1.0)
     assert complexity.share(SMALL, random_theta(key, SMALL)) < 1.0
+
+
+def test_large_counts_stay_whole():
+    shape = Shape(4096, 1, 4096, (), (), (4097,), (1,))
+    first = complexity.count(shape, {})[0]
+    assert first.parameters == 4097 * 4097  # 16,785,409 is odd and above 2**24, where float32 has even numbers only

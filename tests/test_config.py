@@ -47,6 +47,10 @@ def test_only_xinet_has_gates():
         ({"estimator": "huen"}, "did you mean 'heun'?"),
         ({"weights_see": "means"}, "did you mean 'mean'?"),
         ({"gated": ("ofnet",)}, "unknown gated network 'ofnet': did you mean 'ofenet'?"),
+        ({"gated": ("ofenet", "ofenet")}, "gated must be a list of different networks, not ofenet ofenet"),
+        ({"cost": "flop"}, "did you mean 'flops'?"),
+        ({"target_entropy": float("-inf")}, "target_entropy must be finite"),
+        ({"initial_temperature": float("inf")}, "initial_temperature must be above 0 and finite"),
         ({"gated": ()}, "gated must be one network or more"),
         ({"stepz": 5}, "unknown field 'stepz': did you mean 'steps'?"),
         ({"steps": 0}, "steps must be at least 1, not 0"),
@@ -84,6 +88,9 @@ def test_bad_values_are_told_in_one_line(overrides, message):
         ("pruning: {nu: -3}", "nu must be 0 or more"),
         ("networks: 3", "unknown field 'networks'"),
         ("1: 2", "must be a mapping"),
+        ("sac: {nu: 3}", "field nu belongs into section pruning, not into section sac"),
+        ("nu: 3", "field nu belongs into section pruning, not to the top"),
+        ("sac: {1: 3}", "unknown field '1'"),
     ],
 )
 def test_broken_configuration_files_are_told_in_one_line(tmp_path, text, message):
@@ -95,3 +102,8 @@ def test_broken_configuration_files_are_told_in_one_line(tmp_path, text, message
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="cannot read"):
         load_config(tmp_path / "none.yaml")
+
+
+def test_fields_that_a_file_leaves_out_are_the_presets(tmp_path):
+    (tmp_path / "config.yaml").write_text("task: Hopper-v5\npreset: paper\npruning: {nu: 3}\n")
+    assert load_config(tmp_path / "config.yaml") == make_config("Hopper-v5", "paper", nu=3)

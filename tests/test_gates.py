@@ -69,6 +69,38 @@ def test_heun_floors_its_denominator():
     np.testing.assert_allclose(weight, [10.0, 10.0])
 
 
+def objective(theta, loss, nu=3.0):
+    """Returns E[l] + nu C with a multilinear price, exactly."""
+    draws = jnp.array(list(itertools.product((0.0, 1.0), repeat=len(theta))))
+    probabilities = jnp.prod(jnp.where(draws > 0.5, theta, 1 - theta), axis=1)
+    price = theta[0] * (2 + theta[1]) + theta[2] * (1 + theta[3])
+    return jnp.sum(probabilities * jax.vmap(loss)(draws)) + nu * price
+
+
+def test_the_objective_is_affine_in_every_single_theta():
+    for j in range(4):
+        values = [objective(THETA.at[j].set(t), cubic) for t in (0.0, 0.5, 1.0)]
+        assert values[1] == pytest.approx((values[0] + values[2]) / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_exact_descent_ends_in_a_corner(seed):
+    """A strict local minimum over theta is a deterministic network (method, section 2)."""
+    target = jnp.array([1.0, 0.0, 1.0, -0.5])
+    loss = lambda xi: 8 * jnp.sum((xi - target) ** 2) + jnp.prod(xi[:2])  # noqa: E731
+    theta = {"a": jax.random.uniform(jax.random.PRNGKey(seed), (4,), minval=0.3, maxval=0.7)}
+    gradient = jax.jit(jax.grad(lambda t: objective(t, loss)))
+    for _ in range(500):
+        theta = gates.descend(theta, {"a": gradient(theta["a"])}, 0.02)
+    np.testing.assert_array_equal(theta["a"], [1, 0, 1, 0])
+
+
+def test_a_gradient_that_is_not_finite_moves_nothing():
+    theta = {"a": jnp.array([0.5, 0.5, 0.5])}
+    moved = gates.descend(theta, {"a": jnp.array([jnp.nan, jnp.inf, 1.0])}, 0.1)
+    np.testing.assert_allclose(moved["a"], [0.5, 0.5, 0.4], rtol=1e-6)
+
+
 def test_samples_are_binary_and_follow_theta(key):
     theta = gates.descend(gates.ones(SHAPE), jax.tree.map(jnp.ones_like, gates.ones(SHAPE)), 0.3)  # 0.7 everywhere
     draws = jax.vmap(lambda k: gates.sample(k, theta))(jax.random.split(key, 4000))

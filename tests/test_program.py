@@ -8,9 +8,10 @@ from helpers import tiny_config
 
 from xinet_jax import agent as agents
 from xinet_jax.replay import empty_transition, make_replay
+from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import members
-from xinet_jax.training.program import make_program
+from xinet_jax.training.program import _EVALUATION, make_program
 
 
 def make(config):
@@ -22,31 +23,47 @@ def make(config):
 
 
 def run_ten_updates(program, hyper, seeds):
+    """Returns the parameters at the start, and members and tally after ten updates."""
     state = program.init(hyper, jnp.asarray(seeds, jnp.int32))
+    start = jax.tree.map(np.array, state.agent.params)
     state, _ = program.collect(state, 20)
     state, _ = program.pretrain(hyper, state, 3)
     # Two chunks, so that the seam is tested too.
     state, _ = program.train(hyper, state, 20, 4, 0)
     state, tally = program.train(hyper, state, 24, 6, 4)
-    return jax.tree.map(np.asarray, (state, tally))
+    return start, *jax.tree.map(np.asarray, (state, tally))
 
 
-# As a share of each array's largest entry. Batched products round differently, and physics amplifies it: MJX, which
-# simulates in float32, more than the C engine in float64.
-@pytest.mark.parametrize(("engine", "tolerance"), [("native", 1e-3), ("mjx", 3e-2)])
+# Batched products round differently, and thirty steps of physics amplify it: MJX, which simulates in float32, more than
+# the C engine in float64.
+@pytest.mark.parametrize(("engine", "tolerance"), [("native", 5e-3), ("mjx", 5e-2)])
 def test_members_are_what_they_would_be_alone(engine, tolerance):
     config = tiny_config(engine=engine, gated=("ofenet", "actor", "critic"), prune_start=21, prune_ramp=0, nu=20.0)
     program, hyper = make(config)
-    together = run_ten_updates(program, hyper(3), [4, 5, 6])
-    alone = run_ten_updates(program, hyper(1), [5])
-    for (path, ours), theirs in zip(jax.tree.leaves_with_path(together), jax.tree.leaves(alone), strict=True):
+    start, together, _ = run_ten_updates(program, hyper(3), [4, 5, 6])
+    assert (together.agent.theta["ofenet"]["state"][0] < 1).any(), "theta must have moved"
+    for member in range(3):
+        own_start, alone, _ = run_ten_updates(program, hyper(1), [4 + member])
+        moved = jax.tree.map(lambda end, begin, m=member: end[m] - begin[m], together.agent.params, start)
+        moved_alone = jax.tree.map(lambda end, begin: end[0] - begin[0], alone.agent.params, own_start)
+        assert_close(moved, moved_alone, tolerance)
+        rest = together._replace(agent=together.agent._replace(params=(), optimiser=()))
+        rest_alone = alone._replace(agent=alone.agent._replace(params=(), optimiser=()))
+        assert_close(jax.tree.map(lambda leaf, m=member: leaf[m], rest), select_only(rest_alone), tolerance)
+
+
+def assert_close(ours, theirs, tolerance):
+    """Asserts that each array's difference is small in norm, beside the array itself."""
+    for (path, a), b in zip(jax.tree.leaves_with_path(ours), jax.tree.leaves(theirs), strict=True):
         name = jax.tree_util.keystr(path)
         if "ofenet" in name and name.endswith("['input']['bias']"):
             continue  # normalisation cancels it: its gradient is rounding alone, which Adam scales up to full steps
-        np.testing.assert_allclose(ours[1], theirs[0], atol=tolerance * max(np.abs(theirs).max(), 1e-6), err_msg=name)
-    kernels = together[0].agent.params["actor"]["hidden_1"]["kernel"]
-    assert np.abs(kernels[0] - kernels[1]).max() > 0.01, "members must differ from each other"
-    assert (together[0].agent.theta["ofenet"]["state"][0] < 1).any(), "theta must have moved"
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        assert np.linalg.norm(a - b) <= tolerance * np.linalg.norm(b) + 1e-7, name
+
+
+def select_only(members):
+    return jax.tree.map(lambda leaf: leaf[0], members)
 
 
 def test_replay_holds_what_happened():
@@ -85,14 +102,27 @@ def test_truncated_steps_go_on_in_replay():
     assert np.abs(stored.next_observation[0, 0, 999] - stored.observation[0, 0, 1000]).max() > 0.05
 
 
-def test_evaluation_is_of_whole_episodes_and_leaves_training_alone():
+def test_evaluation_is_what_stepping_by_hand_gives():
     config = tiny_config(task="Hopper-v5", engine="native", eval_episodes=3)
     program, hyper = make(config)
+    task = load_task("Hopper-v5", "native")
+    agent = agents.make_agent(config, task.observation_size, task.action_size)
     state = program.init(hyper(2), jnp.arange(2))
     returns = program.evaluate(state.agent, jnp.arange(2))
-    assert returns.shape == (2, 3)
-    assert (returns > 1).all()
-    np.testing.assert_array_equal(returns, program.evaluate(state.agent, jnp.arange(2)))
+    act = jax.jit(lambda s, o: agents.act(agent, s, o, None))
+    step = jax.jit(lambda s, a: tasks.step(task, s, a))
+    lengths = set()
+    for member in range(2):
+        own = members.select(state.agent, member)
+        key = jax.random.fold_in(jax.random.PRNGKey(member), _EVALUATION)
+        for episode, key_episode in enumerate(jax.random.split(key, 3)):
+            current, ended, total = tasks.reset(task, key_episode), False, 0.0
+            while not ended:
+                current, outcome = step(current, act(own, current.observation))
+                total, ended = total + float(outcome.reward), bool(outcome.ended)
+            lengths.add(int(current.elapsed))
+            assert returns[member, episode] == pytest.approx(total, rel=1e-3)
+    assert len(lengths) > 1, "episodes of different lengths must have been compared"
 
 
 def test_replay_overwrites_the_oldest_and_samples_only_what_is_there(key):

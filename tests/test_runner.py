@@ -1,12 +1,15 @@
 """End to end, on tiny budgets with real MuJoCo."""
 
+import dataclasses
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from helpers import tiny_config
 import xinet_jax
 from xinet_jax.errors import UserError
 from xinet_jax.training import runner
+from xinet_jax.training.signals import Abandoned, StopOnSignal
 
 
 def records(folder, kind=None):
@@ -33,11 +37,13 @@ def result(tmp_path_factory):
 
 def test_a_run_leaves_configuration_metrics_and_policies(result):
     assert sorted(path.name for path in result.folder.iterdir()) == ["config.yaml", "metrics.jsonl", "policy"]
-    assert xinet_jax.load_config(result.folder / "config.yaml") == result.config
+    saved = xinet_jax.load_config(result.folder / "config.yaml")
+    assert saved == dataclasses.replace(result.config, out=None)
     assert result.config.engine == "native"
     assert result.environment_steps == 60
     assert result.interrupted is None
     assert [seed.seed for seed in result.seeds] == [0, 1]
+    assert all(np.isfinite(row["iterations_per_second"]) for row in records(result.folder, "train"))
 
 
 def test_metrics_cover_every_phase_and_seed(result):
@@ -68,20 +74,51 @@ def test_returns_are_gymnasiums(result):
         assert [step for step, _ in seed.curve] == [30, 60]
 
 
-def test_an_existing_folder_is_refused_and_only_a_run_is_overwritten(result, tmp_path):
+def test_the_saved_configuration_runs_again_and_destroys_nothing(result, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = xinet_jax.load_config(result.folder / "config.yaml")
+    assert (config.out, config.overwrite) == (None, False)
+    assert runner._choose_run_folder(config) == Path("runs/HalfCheetah-v5-xinet-quick")
+
+
+def test_an_existing_folder_is_refused(result):
     with pytest.raises(UserError, match="exists: choose another with --out, or give --overwrite"):
         xinet_jax.train(tiny_config(out=str(result.folder)), progress=False)
-    precious = tmp_path / "precious"
-    precious.mkdir()
-    (precious / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match="not a run folder"):
-        xinet_jax.train(tiny_config(out=str(precious), overwrite=True), progress=False)
-    assert (precious / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("files", [["thesis.tex"], ["config.yaml"], ["config.yaml", "metrics.jsonl", "thesis.tex"]])
+def test_overwriting_touches_nothing_but_runs(tmp_path, files):
+    for name in files:
+        (tmp_path / name).write_text("title: years of work")
+    with pytest.raises(UserError, match=r"not a run folder|unknown field 'title'"):
+        xinet_jax.train(tiny_config(out=str(tmp_path), overwrite=True), progress=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
+
+
+def test_overwriting_a_run_removes_what_it_wrote(result, tmp_path):
+    shutil.copytree(result.folder, tmp_path / "run")
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    folder = runner._choose_run_folder(tiny_config(out=str(tmp_path / "link"), overwrite=True))
+    runner._make_run_folder(folder)
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file/run", "nul\0"])
+def test_folders_that_cannot_be_made_are_told_in_one_line(tmp_path, name):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError) as caught:
+        xinet_jax.train(tiny_config(out=str(tmp_path / name)), progress=False)
+    assert "cannot write to run folder" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_unnamed_runs_are_numbered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = [runner._make_run_folder(tiny_config()).name for _ in range(3)]
+    names = []
+    for _ in range(3):
+        folder = runner._choose_run_folder(tiny_config())
+        runner._make_run_folder(folder)
+        names.append(folder.name)
     name = "HalfCheetah-v5-xinet-quick"
     assert names == [name, f"{name}-2", f"{name}-3"]
 
@@ -132,3 +169,14 @@ def test_a_signal_saves_what_was_learnt_and_says_so(number, tmp_path):
     policy = xinet_jax.load_policy(folder)
     assert policy(np.zeros(17)).shape == (6,)
     assert 30 < policy.structure.environment_steps < 1_000_000
+
+
+def test_a_second_signal_abandons_and_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with StopOnSignal() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.requested == signal.SIGTERM
+        with pytest.raises(Abandoned, match="SIGINT") as caught:
+            signal.raise_signal(signal.SIGINT)
+        assert caught.value.number == signal.SIGINT
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -3,19 +3,18 @@
 import gymnasium
 import jax
 import jax.numpy as jnp
+import mujoco
+import mujoco.rollout
 import numpy as np
 import pytest
 
 from xinet_jax.errors import UserError
+from xinet_jax.tasks import registry
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.loading import quiet_deprecations
-from xinet_jax.tasks.physics import Physics
+from xinet_jax.tasks.physics import Physics, make_engine
 from xinet_jax.tasks.registry import load_task, task_names
 from xinet_jax.tasks.task import TaskState
-
-# Largest error of an observation or reward, as a share of 1 + its size. Native: what float32 makes of a state.
-# MJX computes in float32: HalfCheetah's and Walker2d's velocities differ by up to 1e-4 per simulation step.
-_TOLERANCE = {"native": 1e-4, "mjx": 2e-3}
 
 
 def gymnasium_steps(name, steps=200, seed=3):
@@ -38,38 +37,64 @@ def state_at(task, physics):
     return TaskState(physics, task.definition.observe(physics), jnp.int32(0), jnp.float32(0))
 
 
-def assert_parity(name, engine):
+def errors(name, engine):
+    """Returns a random rollout of Gymnasium's, the outcome of each of its steps on an engine, and relative errors."""
     rollout = list(gymnasium_steps(name))
     before = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(row[0] for row in rollout))
     actions = jnp.stack([row[1] for row in rollout])
     task = load_task(name, engine)
     states = jax.vmap(lambda physics: state_at(task, physics))(before)
     _, outcome = jax.jit(jax.vmap(lambda s, a: tasks.step(task, s, a)))(states, actions)
-    tolerance = _TOLERANCE[engine]
-    observations = np.stack([row[2] for row in rollout])
-    np.testing.assert_allclose(outcome.observation, observations, rtol=tolerance, atol=tolerance)
-    np.testing.assert_allclose(outcome.reward, [row[3] for row in rollout], rtol=tolerance, atol=tolerance)
-    np.testing.assert_array_equal(outcome.terminated, [row[4] for row in rollout])
+    relative = lambda ours, theirs: np.abs(ours - theirs) / (1 + np.abs(theirs))  # noqa: E731
+    errors = {
+        "observation": relative(outcome.observation, np.stack([row[2] for row in rollout])),
+        "reward": relative(outcome.reward, np.array([row[3] for row in rollout])),
+    }
     for term, values in outcome.reward_terms.items():
-        expected = [row[6][term] for row in rollout]
-        np.testing.assert_allclose(values, expected, rtol=tolerance, atol=tolerance, err_msg=term)
+        errors[term] = relative(values, np.array([row[6][term] for row in rollout]))
+    np.testing.assert_array_equal(outcome.terminated, [row[4] for row in rollout])
     if "Cheetah" not in name:
         assert outcome.terminated.any(), "the rollout must contain terminations for their parity to mean anything"
+    return errors
+
+
+# HalfCheetah compiles in seconds; the others take a minute each on two cores.
+_MJX = [pytest.param(name, marks=[] if name == "HalfCheetah-v5" else pytest.mark.slow) for name in task_names()]
 
 
 @pytest.mark.parametrize("name", task_names())
 def test_native_parity_with_gymnasium(name):
-    assert_parity(name, "native")
+    for what, error in errors(name, "native").items():
+        assert error.max() < 1e-4, what
 
 
-def test_mjx_parity_with_gymnasium():
-    assert_parity("HalfCheetah-v5", "mjx")
+@pytest.mark.parametrize("name", _MJX)
+def test_mjx_parity_with_gymnasium(name):
+    """In float32 most steps agree to 1e-5; a step in which a contact is about to open or close can be far off."""
+    for what, error in errors(name, "mjx").items():
+        assert np.median(error) < 2e-5, what
+        assert np.quantile(error, 0.95) < 5e-4, what
+        assert error.max() < 2e-2, what
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["Hopper-v5", "Walker2d-v5"])
-def test_mjx_parity_with_gymnasium_slow_to_compile(name):
-    assert_parity(name, "mjx")
+@pytest.mark.parametrize("name", _MJX)
+def test_mjx_is_the_same_physics_in_float64(name):
+    """What is left of the difference in float64 is nothing: MJX's errors are float32's."""
+    definition = registry._DEFINITIONS[name]
+    with quiet_deprecations():
+        model = mujoco.MjModel.from_xml_path(str(registry._ASSETS / definition.xml))
+    rollout = list(gymnasium_steps(name, steps=100))
+    start = [np.stack([np.asarray(row[0][i], np.float64) for row in rollout]) for i in range(2)]
+    controls = np.stack([row[1] for row in rollout]).astype(np.float64)
+    initial = np.concatenate([np.zeros((len(rollout), 1)), *start], axis=1)
+    repeated = np.repeat(controls[:, None], definition.frame_skip, axis=1)
+    exact = mujoco.rollout.rollout(model, mujoco.MjData(model), initial, repeated)[0][:, -1, 1:]
+    with jax.enable_x64(True):
+        engine = make_engine("mjx", model, definition.frame_skip)
+        after = jax.jit(jax.vmap(engine))(Physics(*map(jnp.asarray, start)), jnp.asarray(controls))
+        ours = np.concatenate([after.qpos, after.qvel], axis=1)
+    assert ours.dtype == np.float64
+    np.testing.assert_allclose(ours, exact, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", task_names())

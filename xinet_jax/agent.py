@@ -11,11 +11,11 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from xinet_jax import complexity, gates, losses
+from xinet_jax.arrays import Key
 from xinet_jax.config import Config, PruningConfig
 from xinet_jax.gates import Units
 from xinet_jax.networks import Networks, Shape, make_networks, policy_distribution, policy_mode
 from xinet_jax.replay import Transition
-from xinet_jax.tasks.task import Key
 
 Tree = Any
 
@@ -193,17 +193,18 @@ def update(
     mse_bar, mse_bars = _average.update({"ofenet": loss["ofenet"], "critic": loss["critic"]}, state.mse_bars)
 
     def move_theta() -> tuple[Units, Units]:
-        # J is affine in every theta_j: what it estimates is exactly the loss with the unit less the loss without.
         scale = losses.nats(shape.predicted, mse_bar, jnp.exp(state.params["temperature"]))
-        _, pull_back, _ = jax.vjp(lambda units: losses_at(state.params, units), xi, has_aux=True)
-        (gate_gradient,) = pull_back(_like(scale, loss))
+        at_xi = pull_back  # of the weights' own pass, if that was taken at the sampled gates
+        if rules.weights_see == "mean":
+            _, at_xi, _ = jax.vjp(losses_at, state.params, xi, has_aux=True)
+        _, gate_gradient = at_xi(_like(scale, loss))
         estimator = gates.ESTIMATORS[rules.estimator]
         gradient = gates.estimate(estimator, gate_gradient, xi, state.theta, rules.estimator_floor)
-        nu = hyper.nu * jnp.clip((environment_steps - rules.prune_start) / max(rules.prune_ramp, 1), 0.0, 1.0)
-        price = jax.grad(lambda theta: complexity.share(shape, theta))(state.theta)
+        age = (environment_steps - rules.prune_start) / rules.prune_ramp if rules.prune_ramp else 1.0
+        price = jax.grad(lambda theta: complexity.share(shape, theta, rules.cost))(state.theta)
         for name in agent.gated:
-            nu_network = nu * hyper.nu_scale[name]
-            gradient[name] = jax.tree.map(lambda g, p, n=nu_network: g + n * p, gradient[name], price[name])
+            nu = hyper.nu * hyper.nu_scale[name] * jnp.clip(age, 0.0, 1.0)
+            gradient[name] = jax.tree.map(lambda g, p, nu=nu: g + nu * p, gradient[name], price[name])
         theta = gates.descend(state.theta, gradient, hyper.theta_learning_rate * rules.theta_every)
         return gates.prune(theta, state.alive, rules.theta_min)
 

@@ -14,11 +14,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import jax
 import numpy as np
 import tyro
+from rich.console import Console
+from rich.markup import escape
 
-from xinet_jax.config import Config, check, preset_config
+from xinet_jax.config import Config, check, field_names, preset_config
 from xinet_jax.errors import UserError, nearest
+from xinet_jax.evaluation import evaluate
+from xinet_jax.policy import find_policies, in_policy, load_policy, load_structure
+from xinet_jax.telemetry.tables import evaluations_table, layers_table, left, returns_table
+from xinet_jax.training import runner
+from xinet_jax.training.signals import Abandoned
 
 _DESCRIPTION = "Train reinforcement-learning agents that prune themselves while they learn."
 
@@ -63,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"xinet: {error}", file=sys.stderr)
         return 2
+    except Abandoned as stop:
+        print(f"xinet: {stop}", file=sys.stderr)
+        return 128 + stop.number
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
@@ -76,20 +87,13 @@ def _train(arguments: list[str]) -> int:
     config = _parse(Config, arguments, "xinet train", defaults)
     check(config)
 
-    from rich.console import Console
-
-    from xinet_jax.telemetry.tables import layers_table, returns_table
-    from xinet_jax.training import runner
-
     _use_compilation_cache()
     result = runner.train(config)
-    console = Console()
-    # What goes to a file needs no column cut short.
-    console = console if console.is_terminal else Console(width=140)
+    console = _console()
     rows = [(seed.structure, seed.curve[-1][1] if seed.curve else np.nan, seed.returns) for seed in result.seeds]
     console.print(returns_table(rows))
     console.print(layers_table([seed.structure for seed in result.seeds]))
-    console.print(f"Policies: {result.folder / runner.POLICY_FOLDER}", highlight=False, soft_wrap=True)
+    console.print(f"Policies: {escape(str(result.folder / runner.POLICY_FOLDER))}", highlight=False, soft_wrap=True)
     return 128 + signal.Signals[result.interrupted] if result.interrupted else 0
 
 
@@ -99,12 +103,6 @@ def _evaluate(arguments: list[str]) -> int:
         raise UserError(f"episodes must be at least 1, not {given.episodes}")
     if given.seed < 0:
         raise UserError(f"seed must be 0 or more, not {given.seed}")
-
-    from rich.console import Console
-    from rich.table import Table
-
-    from xinet_jax.evaluation import evaluate
-    from xinet_jax.policy import find_policies, load_policy
 
     policies = [(folder, load_policy(folder)) for folder in find_policies(given.path)]
     found = []
@@ -124,29 +122,13 @@ def _evaluate(arguments: list[str]) -> int:
     if given.json:
         print(json.dumps({"episodes": given.episodes, "policies": found}))
         return 0
-    table = Table()
-    for heading in ("policy", "task", "parameters", "return", "lowest", "highest"):
-        table.add_column(heading, justify="left" if heading in ("policy", "task") else "right")
-    for row in found:
-        table.add_row(
-            row["policy"],
-            row["task"],
-            f"{row['parameters']:,}",
-            f"{row['mean']:.1f} ± {row['standard_deviation']:.1f}",
-            f"{min(row['returns']):.1f}",
-            f"{max(row['returns']):.1f}",
-        )
-    Console().print(table)
+    structures = [policy.structure for _, policy in policies]
+    _console().print(evaluations_table(zip(structures, (row["returns"] for row in found), strict=True)))
     return 0
 
 
 def _inspect(arguments: list[str]) -> int:
     given = _parse(InspectArguments, arguments, "xinet inspect")
-
-    from rich.console import Console
-
-    from xinet_jax.policy import find_policies, in_policy, load_structure
-    from xinet_jax.telemetry.tables import layers_table, left
 
     structures = [(folder, load_structure(folder)) for folder in find_policies(given.path)]
     if given.json:
@@ -163,11 +145,11 @@ def _inspect(arguments: list[str]) -> int:
             found.append(summary | dataclasses.asdict(structure) | {"layers": rows})
         print(json.dumps({"policies": found}))
         return 0
-    console = Console()
+    console = _console()
     for folder, structure in structures:
         own = [layer for layer in structure.layers if in_policy(layer)]
         console.print(
-            f"{folder}: {structure.agent} on {structure.task}, seed {structure.seed}, after "
+            f"{escape(str(folder))}: {structure.agent} on {structure.task}, seed {structure.seed}, after "
             f"{structure.environment_steps:,} steps; {structure.parameters:,} parameters needed to act "
             f"({left(own):.0%} of the dense agent's {sum(layer.parameters_before for layer in own):,}), "
             f"{_bytes(folder):,} bytes",
@@ -237,13 +219,14 @@ def _one_line(said: str, arguments: list[str], kind: type) -> str:
 
 
 def _option_names(kind: type) -> set[str]:
-    if kind is Config:
-        from xinet_jax.config import field_names
-
-        names = set(field_names())
-    else:
-        names = {field.name for field in dataclasses.fields(kind)}
+    names = set(field_names()) if kind is Config else {field.name for field in dataclasses.fields(kind)}
     return names | {f"no_{name}" for name in names} | {"help", "h"}
+
+
+def _console() -> Console:
+    """Returns where results are printed. What goes to a file needs no column cut short."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
 
 
 def _bytes(folder: Path) -> int:
@@ -251,9 +234,10 @@ def _bytes(folder: Path) -> int:
 
 
 def _use_compilation_cache() -> None:
-    """Keeps compiled programs from run to run, unless the user has chosen a place for them."""
-    import jax
+    """Keeps compiled programs from run to run, unless the user has chosen a place for them.
 
+    JAX does not keep programs that call the host: with native physics only `init` and `pretrain` gain from it.
+    """
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xinet_jax"
         jax.config.update("jax_compilation_cache_dir", str(cache))

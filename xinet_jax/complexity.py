@@ -100,7 +100,7 @@ class LayerCount(NamedTuple):
 
 def count(shape: Shape, alive: Units) -> tuple[LayerCount, ...]:
     """Returns every layer's counts at the dense start and at one agent's alive masks (no member axis)."""
-    start, now = (jax.tree.map(np.asarray, gates.complete(shape, units)) for units in ({}, alive))
+    start, now = (jax.tree.map(_exact, gates.complete(shape, units)) for units in ({}, alive))
     rows = []
     for before, after in zip(layers(shape, start), layers(shape, now), strict=True):
         twins = np.size(before.parameters)
@@ -112,3 +112,7 @@ def count(shape: Shape, alive: Units) -> tuple[LayerCount, ...]:
             network = f"{before.network}_{twin + 1}" if twins > 1 else before.network
             rows.append(LayerCount(network, before.name, *numbers))
     return tuple(sorted(rows, key=lambda row: ["ofenet", "actor", "critic_1", "critic_2"].index(row.network)))
+
+
+def _exact(gate: jax.Array | np.ndarray) -> np.ndarray:
+    return np.asarray(gate, np.float64)  # counts above 2**24 are no longer whole in float32

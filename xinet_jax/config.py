@@ -13,14 +13,15 @@ from typing import Any
 
 import yaml
 
+from xinet_jax.complexity import COSTS
 from xinet_jax.errors import UserError, unknown_name
+from xinet_jax.gates import ESTIMATORS
+from xinet_jax.tasks.physics import ENGINES
 from xinet_jax.tasks.registry import task_names
 
 AGENTS = ("sac", "ofenet", "xinet")
-ENGINES = ("auto", "mjx", "native")
 PRESETS = ("quick", "paper")
 NETWORKS = ("ofenet", "actor", "critic")
-ESTIMATORS = ("heun", "straight_through")
 WEIGHTS_SEE = ("mean", "sampled")
 
 
@@ -72,6 +73,8 @@ class PruningConfig:
     """Multiplier of nu for the actor's gates [factor]."""
     nu_scale_critic: float = 0.12
     """Multiplier of nu for the critics' gates [factor]."""
+    cost: str = "parameters"
+    """What the price counts: parameters, or flops of one inference of every network [name]."""
     prune_start: int = 10_000
     """Environment steps before the first step of theta [environment steps]."""
     prune_ramp: int = 10_000
@@ -121,9 +124,9 @@ class Config:
     log_every: int = 1_000
     """Steps from one line of metrics per seed to the next [environment steps]."""
     out: str | None = None
-    """Run folder; None: runs/TASK-AGENT-PRESET [path]."""
+    """Run folder, which must be new; None: runs/TASK-AGENT-PRESET, with a number behind it until it is new [path]."""
     overwrite: bool = False
-    """Replace the run folder if it exists."""
+    """Replace the run in the run folder, if there is one."""
     networks: NetworkConfig = NetworkConfig()
     sac: SacConfig = SacConfig()
     pruning: PruningConfig = PruningConfig()
@@ -154,7 +157,8 @@ _PAPER = {
     "prune_ramp": 100_000,
 }
 # OFENet's published widths: blocks per branch, and units a block so that a branch adds 240 (Ota et al. 2020).
-_PAPER_BLOCKS = {"HalfCheetah-v5": (8, 30), "Hopper-v5": (6, 40), "Walker2d-v5": (6, 40)}
+_PAPER_BLOCKS = {"HalfCheetah-v5": (8, 30)}
+_PAPER_BLOCKS_ELSEWHERE = (6, 40)
 
 
 def make_config(task: str = "HalfCheetah-v5", preset: str = "quick", agent: str = "xinet", **overrides: Any) -> Config:
@@ -182,7 +186,7 @@ def preset_config(task: str, preset: str, agent: str) -> Config:
     config = Config(task=task, preset=preset, agent=agent)
     if preset == "quick":
         return config
-    blocks, block_units = _PAPER_BLOCKS[task]
+    blocks, block_units = _PAPER_BLOCKS.get(task, _PAPER_BLOCKS_ELSEWHERE)
     return override(config, _PAPER | {"blocks": blocks, "block_units": block_units})
 
 
@@ -227,6 +231,7 @@ def check(config: Config) -> None:
         "preset": (config.preset, PRESETS),
         "agent": (config.agent, AGENTS),
         "engine": (config.engine, ENGINES),
+        "cost": (config.pruning.cost, COSTS),
         "estimator": (config.pruning.estimator, ESTIMATORS),
         "weights_see": (config.pruning.weights_see, WEIGHTS_SEE),
     }
@@ -236,6 +241,8 @@ def check(config: Config) -> None:
     for given in config.pruning.gated:
         if given not in NETWORKS:
             raise unknown_name("gated network", given, NETWORKS)
+    gated = config.pruning.gated
+    _require(len(set(gated)) == len(gated), "gated", gated, "a list of different networks")
 
     at_least_one = "seeds steps eval_every eval_episodes final_episodes log_every blocks block_units batch_size"
     at_least_one += " replay_capacity theta_every"
@@ -252,7 +259,9 @@ def check(config: Config) -> None:
     _require(config.first_seed + config.seeds <= 2**31, "first_seed", config.first_seed, "below 2**31, with all seeds")
     for name in ("discount", "tau"):
         _require(0 <= flat[name] <= 1, name, flat[name], "from 0 to 1")
-    _require(config.sac.initial_temperature > 0, "initial_temperature", config.sac.initial_temperature, "above 0")
+    temperature, target = config.sac.initial_temperature, config.sac.target_entropy
+    _require(0 < temperature < math.inf, "initial_temperature", temperature, "above 0 and finite")
+    _require(target is None or math.isfinite(target), "target_entropy", target, "finite")
     _require(0 < config.pruning.theta_min < 1, "theta_min", config.pruning.theta_min, "between 0 and 1")
     floor = config.pruning.estimator_floor
     _require(0 < floor <= 1, "estimator_floor", floor, "above 0 and at most 1")
@@ -284,7 +293,7 @@ def save_config(config: Config, path: Path) -> None:
 
 
 def load_config(path: Path | str) -> Config:
-    """Reads and checks a configuration that `save_config` wrote.
+    """Reads and checks a configuration that `save_config` wrote. Fields that are missing are the preset's.
 
     Raises:
       UserError: if the file is missing, is not such a YAML file, or holds a field or value that is not allowed.
@@ -296,13 +305,18 @@ def load_config(path: Path | str) -> Config:
         raise UserError(f"cannot read configuration {path}: {str(error).splitlines()[0]}") from None
     if not isinstance(nested, dict) or not all(isinstance(key, str) for key in nested):
         raise UserError(f"{path} is no configuration: it must be a mapping from field names to values")
-    flat: dict[str, Any] = {}
+    homes, flat = field_names(), {}
     for name, value in nested.items():
-        section = value if name in _SECTIONS and isinstance(value, dict) else {name: value}
-        flat |= {str(key): item for key, item in section.items()}
-    config = override(Config(), flat)
-    check(config)
-    return config
+        section = name if name in _SECTIONS and isinstance(value, dict) else None
+        for key, item in (value if section else {name: value}).items():
+            if key in homes and homes[key] != section:
+                raise UserError(f"{path}: field {key} belongs {_place(homes[key])}, not {_place(section)}")
+            flat[str(key)] = item
+    return make_config(**flat)
+
+
+def _place(section: str | None) -> str:
+    return f"into section {section}" if section else "to the top"
 
 
 def _plain(value: Any) -> Any:

@@ -4,9 +4,10 @@ import gymnasium
 import numpy as np
 from jaxtyping import Float
 
-from xinet_jax.errors import UserError
+from xinet_jax.errors import UserError, unknown_name
 from xinet_jax.policy import Policy
 from xinet_jax.tasks.loading import quiet_deprecations
+from xinet_jax.tasks.registry import task_names
 
 
 def evaluate(policy: Policy, episodes: int = 10, seed: int = 0, task: str | None = None) -> Float[np.ndarray, " n"]:
@@ -16,19 +17,18 @@ def evaluate(policy: Policy, episodes: int = 10, seed: int = 0, task: str | None
       policy: the policy.
       episodes: how many; they run side by side.
       seed: the first episode's reset seed; the others count up from it.
-      task: Gymnasium's name of the environment; the policy's own if None.
+      task: a registered task; the policy's own if None.
 
     Raises:
-      UserError: if there is no such environment, or the policy does not fit it.
+      UserError: if there is no such task, or the policy does not fit it.
     """
     name = task or policy.structure.task
     if episodes < 1:
         raise UserError(f"episodes must be at least 1, not {episodes}")
-    try:
-        with quiet_deprecations():
-            environments = [gymnasium.make(name) for _ in range(episodes)]
-    except gymnasium.error.Error as error:
-        raise UserError(f"Gymnasium cannot make '{name}': {str(error).splitlines()[0]}") from None
+    if name not in task_names():  # Gymnasium would import a module that a name like "module:Task" speaks of
+        raise unknown_name("task", name, task_names())
+    with quiet_deprecations():
+        environments = [gymnasium.make(name) for _ in range(episodes)]
     sizes = (environments[0].observation_space.shape, environments[0].action_space.shape)
     if sizes != ((policy.structure.observation,), (policy.structure.action,)):
         fit = f"{policy.structure.observation} and {policy.structure.action}"

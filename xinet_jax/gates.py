@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from xinet_jax.arrays import Key
 from xinet_jax.networks import Shape
-from xinet_jax.tasks.task import Key
 
 Units = dict[str, Any]
 
@@ -69,8 +69,15 @@ def estimate(estimator: Estimator, gate_gradient: Units, xi: Units, theta: Units
 
 
 def descend(theta: Units, gradient: Units, rate: Float[Array, ""] | float) -> Units:
-    """Takes a step of gradient descent, projected onto [0, 1] (method, section 4)."""
-    return jax.tree.map(lambda t, g: jnp.clip(t - rate * g, 0.0, 1.0), theta, gradient)
+    """Takes a step of gradient descent, projected onto [0, 1] (method, section 4).
+
+    Where the gradient is not finite theta stays: pruning is for good, and must not follow from one bad minibatch.
+    """
+
+    def step(t: Array, g: Array) -> Array:
+        return jnp.where(jnp.isfinite(g), jnp.clip(t - rate * g, 0.0, 1.0), t)
+
+    return jax.tree.map(step, theta, gradient)
 
 
 def prune(theta: Units, alive: Units, theta_min: float) -> tuple[Units, Units]:

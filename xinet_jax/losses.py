@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from xinet_jax.arrays import Key
 from xinet_jax.networks import Networks, policy_distribution
 from xinet_jax.replay import Transition
-from xinet_jax.tasks.task import Key
 
 Tree = Any
 

@@ -15,8 +15,9 @@ import orbax.checkpoint as ocp
 from xinet_jax import compaction, complexity
 from xinet_jax.agent import AgentState
 from xinet_jax.complexity import LayerCount
-from xinet_jax.errors import UserError
+from xinet_jax.errors import UserError, unknown_name
 from xinet_jax.networks import MLP, OFENet, Shape, policy_mode
+from xinet_jax.tasks.registry import task_names
 
 Tree = Any
 
@@ -133,13 +134,17 @@ def find_policies(path: Path | str) -> list[Path]:
       UserError: if there are none.
     """
     path = Path(path)
-    if (path / _STRUCTURE_FILE).is_file():
-        return [path]
-    for root in (path / "policy", path):
-        found = [file.parent for file in root.glob(f"seed_*/{_STRUCTURE_FILE}")]
-        if found:
-            return sorted(found, key=lambda folder: (len(folder.name), folder.name))
-    what = "holds no policy" if path.is_dir() else "does not exist" if not path.exists() else "is a file, not a folder"
+    try:
+        if (path / _STRUCTURE_FILE).is_file():
+            return [path]
+        for root in (path / "policy", path):
+            found = [file.parent for file in root.glob(f"seed_*/{_STRUCTURE_FILE}")]
+            if found:
+                return sorted(found, key=lambda folder: (len(folder.name), folder.name))
+        missing = "does not exist" if not path.exists() else "is a file, not a folder"
+        what = "holds no policy" if path.is_dir() else missing
+    except (OSError, ValueError) as error:  # no permission, a name too long, a null character
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     raise UserError(f"{path} {what}: give a run folder, or one of its policy/seed_N folders")
 
 
@@ -190,6 +195,8 @@ def load_structure(folder: Path) -> Structure:
         values = {name: content[name] for name in names}
         for name in ("task", "agent"):
             values[name] = _checked(values[name], str)
+        if values["task"] not in task_names():
+            raise ValueError(str(unknown_name("task", values["task"], task_names())))
         for name in ("seed", "environment_steps"):
             values[name] = _checked(values[name], int)
         for name in ("observation", "action"):

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from xinet_jax.arrays import Key
 from xinet_jax.tasks.locomotion import control_cost, forward_velocity, observe_without_x, uniform_noise, within
 from xinet_jax.tasks.physics import Physics
-from xinet_jax.tasks.task import Definition, Key
+from xinet_jax.tasks.task import Definition
 
 _RESET_NOISE = 5e-3
 _CONTROL_COST = 1e-3

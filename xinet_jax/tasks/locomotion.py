@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from xinet_jax.arrays import Key
 from xinet_jax.tasks.physics import Physics
-from xinet_jax.tasks.task import Key
 
 
 def uniform_noise(key: Key, like: Float[Array, " n"], scale: float) -> Float[Array, " n"]:

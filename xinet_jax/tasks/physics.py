@@ -30,6 +30,9 @@ class Physics(NamedTuple):
 Engine = Callable[[Physics, Array], Physics]
 
 
+ENGINES = ("auto", "mjx", "native")
+
+
 def default_engine() -> str:
     """Returns `native` where JAX computes on the CPU and `mjx` where it has an accelerator."""
     return "native" if jax.default_backend() == "cpu" else "mjx"
@@ -55,4 +58,4 @@ def make_engine(name: str, model: mujoco.MjModel, frame_skip: int) -> Engine:
         from xinet_jax.tasks.on_device import mjx_engine
 
         return mjx_engine(model, frame_skip)
-    raise unknown_name("engine", name, ("auto", "mjx", "native"))
+    raise unknown_name("engine", name, ENGINES)

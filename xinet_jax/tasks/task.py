@@ -6,11 +6,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import mujoco
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
+from jaxtyping import Array, Bool, Float, Int
 
+from xinet_jax.arrays import Key
 from xinet_jax.tasks.physics import Engine, Physics, make_engine
-
-Key = PRNGKeyArray | UInt32[Array, "2"]
 
 
 class Definition(NamedTuple):

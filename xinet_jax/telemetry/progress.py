@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 
@@ -67,7 +68,7 @@ class ProgressDisplay:
         """Prints one line, with the time since the start."""
         if self._enabled:
             clock = duration(time.monotonic() - self._started)
-            self._console.print(f"[dim]{clock}[/dim]  {text}", highlight=False)
+            self._console.print(f"[dim]{clock}[/dim]  {escape(text)}", highlight=False)
 
 
 def describe(status: Status) -> str:

@@ -37,6 +37,23 @@ def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None]]) ->
     return table
 
 
+def evaluations_table(rows: Iterable[tuple[Structure, Sequence[float]]]) -> Table:
+    """Returns one line per policy: its returns in Gymnasium's environment."""
+    table = Table()
+    for heading in ("task", "seed", "parameters", "return", "lowest", "highest"):
+        table.add_column(heading, justify="left" if heading == "task" else "right")
+    for structure, returns in rows:
+        table.add_row(
+            structure.task,
+            str(structure.seed),
+            f"{structure.parameters:,}",
+            f"{np.mean(returns):.1f} ± {np.std(returns):.1f}",
+            f"{min(returns):.1f}",
+            f"{max(returns):.1f}",
+        )
+    return table
+
+
 def layers_table(structures: Sequence[Structure]) -> Table:
     """Returns one line per layer and network: units, parameters and FLOPs before and after, as means over seeds."""
     several = len(structures) > 1

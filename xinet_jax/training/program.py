@@ -14,9 +14,10 @@ from jaxtyping import Array, Float, Int
 
 from xinet_jax import agent as agents
 from xinet_jax.agent import Agent, AgentState, Hyper, Metrics
+from xinet_jax.arrays import Key
 from xinet_jax.replay import Transition, empty_transition
 from xinet_jax.tasks import task as tasks
-from xinet_jax.tasks.task import Key, Task, TaskState
+from xinet_jax.tasks.task import Task, TaskState
 
 _EVALUATION = 0x5EED  # folded into a member's seed, so that evaluation draws nothing from training's stream
 

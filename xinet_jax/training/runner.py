@@ -14,12 +14,13 @@ from xinet_jax import agent as agents
 from xinet_jax import evaluation, policy
 from xinet_jax.agent import Agent
 from xinet_jax.complexity import LayerCount, count
-from xinet_jax.config import Config, check, save_config
+from xinet_jax.config import Config, check, load_config, save_config
 from xinet_jax.errors import UserError
 from xinet_jax.policy import Policy, Structure
 from xinet_jax.replay import make_replay
 from xinet_jax.tasks.physics import default_engine
 from xinet_jax.tasks.registry import load_task
+from xinet_jax.tasks.task import Task
 from xinet_jax.telemetry.json_lines import JsonLines
 from xinet_jax.telemetry.progress import ProgressDisplay, Status
 from xinet_jax.telemetry.tables import left
@@ -81,14 +82,17 @@ def train(config: Config, progress: bool = True) -> Result:
       UserError: for a configuration that is not allowed, or a run folder that exists.
     """
     check(config)
-    folder = _make_run_folder(config)
+    folder = _choose_run_folder(config)
     engine = default_engine() if config.engine == "auto" else config.engine
-    config = dataclasses.replace(config, engine=engine, out=str(folder))
-    save_config(config, folder / CONFIG_FILE)
+    config = dataclasses.replace(config, engine=engine)
+    task = load_task(config.task, engine)
+    _make_run_folder(folder)
+    # Without the folder and the leave to overwrite it, so that the file can be run again.
+    save_config(dataclasses.replace(config, out=None, overwrite=False), folder / CONFIG_FILE)
     metrics = JsonLines(folder / METRICS_FILE)
     try:
         with ProgressDisplay(progress) as display, StopOnSignal() as stop:
-            return _Run(config, folder, metrics, display, stop).train()
+            return _Run(config, task, folder, metrics, display, stop).train()
     finally:
         metrics.close()
 
@@ -120,11 +124,15 @@ _PHASES = {"collect": "random steps", "pretrain": "OFENet alone", "train": "trai
 
 
 class _Pace:
-    """Chooses how many iterations a chunk has, so that it lasts about `_SECONDS_PER_CHUNK`."""
+    """Measures a phase's rate, and chooses how many iterations a chunk has so that it lasts `_SECONDS_PER_CHUNK`."""
 
     def __init__(self) -> None:
-        self.rate: float | None = None  # iterations per second
         self.compiled = False
+        self.rate: float | None = None  # iterations per second, over the running segment or the one before
+        self._iterations, self._seconds = 0, 0.0
+
+    def start_segment(self) -> None:
+        self._iterations, self._seconds = 0, 0.0
 
     def chunk(self, most: int) -> int:
         if not self.compiled:
@@ -133,7 +141,8 @@ class _Pace:
 
     def took(self, iterations: int, seconds: float) -> None:
         if self.compiled:
-            self.rate = iterations / max(seconds, 1e-9)
+            self._iterations, self._seconds = self._iterations + iterations, self._seconds + seconds
+            self.rate = self._iterations / max(self._seconds, 1e-9)
         self.compiled = True  # a phase's first chunk compiles it: its time says nothing about the rate
 
 
@@ -141,9 +150,14 @@ class _Run:
     """One run's host side. What is learnt is in `state`, on the device, and is handed from call to call."""
 
     def __init__(
-        self, config: Config, folder: Path, metrics: JsonLines, display: ProgressDisplay, stop: StopOnSignal
+        self,
+        config: Config,
+        task: Task,
+        folder: Path,
+        metrics: JsonLines,
+        display: ProgressDisplay,
+        stop: StopOnSignal,
     ) -> None:
-        task = load_task(config.task, config.engine)
         self.agent: Agent = agents.make_agent(config, task.observation_size, task.action_size)
         replay = make_replay(min(config.sac.replay_capacity, config.steps), config.sac.batch_size)
         self.program: Program = make_program(self.agent, task, replay, config.eval_episodes)
@@ -154,6 +168,7 @@ class _Run:
         self.started = time.monotonic()
         self.paces = {phase: _Pace() for phase in _PHASES}
         self.curves: list[list[tuple[int, float]]] = [[] for _ in range(config.seeds)]
+        self.diverged: set[int] = set()
         self.newest_return: float | None = None
         self.parameters_left = 1.0
 
@@ -175,6 +190,7 @@ class _Run:
     def _run_segment(self, state: Member, segment: _Segment) -> Member:
         """Runs a segment chunk by chunk, so that progress shows and signals are heard."""
         pace, sums, position = self.paces[segment.phase], None, segment.first
+        pace.start_segment()
         self._show(segment, position)
         while position < segment.last and not self.stop.requested:
             chunk = pace.chunk(segment.last - position)
@@ -211,6 +227,9 @@ class _Run:
                 figures = {name: float(total) / updates for name, total in tally.metrics._asdict().items()}
                 # OFENet alone has no critics or actor to speak of.
                 record |= figures if phase == "train" else {"auxiliary_loss": figures["auxiliary_loss"]}
+                if not np.isfinite(list(figures.values())).all() and member not in self.diverged:
+                    self.diverged.add(member)
+                    self.display.note(f"seed {seed} diverged before step {self.steps:,}: its losses are not finite")
             record["episodes"] = episodes
             record["episode_return"] = float(tally.episode_return) / episodes if episodes else None
             record["episode_length"] = float(tally.episode_length) / episodes if episodes else None
@@ -219,6 +238,8 @@ class _Run:
             record["ofenet_left"] = left(layer for layer in layers[member] if layer.network == "ofenet")
             record["flops"] = sum(layer.flops for layer in layers[member])
             self.metrics.write(record)
+        if not self.curves[0] and sums.episodes.any():
+            self.newest_return = float(sums.episode_return.sum() / sums.episodes.sum())
 
     def _evaluate(self, state: Member) -> None:
         """Evaluates the deterministic policies, notes their returns and writes a line of metrics per seed."""
@@ -237,21 +258,17 @@ class _Run:
         )
 
     def _finish(self, state: Member) -> Result:
-        """Saves every policy, and gives what was saved its episodes in Gymnasium, unless the run was interrupted."""
+        """Saves every policy, and gives what was saved its episodes in Gymnasium, unless the run is interrupted."""
         folders = []
         for member, seed in enumerate(np.asarray(self.seeds)):
             folders.append(self.folder / POLICY_FOLDER / f"seed_{seed}")
             policy.save_policy(self._policy(state, member), folders[-1])
-        interrupted = self.stop.requested.name if self.stop.requested else None
-        if interrupted:
-            where = self.folder / POLICY_FOLDER
-            self.display.note(f"{interrupted} at step {self.steps:,}: what was learnt so far is saved in {where}")
-        else:
+        if not self.stop.requested:
             self.display.note(f"policies saved; running them in Gymnasium's {self.config.task}")
         results = []
         for member, folder in enumerate(folders):
             saved, returns = policy.load_policy(folder), None
-            if not interrupted and not self.stop.requested:
+            if not self.stop.requested:
                 returns = evaluation.evaluate(saved, self.config.final_episodes)
                 every = [float(value) for value in returns]
                 record = {"kind": "gymnasium"} | self._stamp(saved.structure.seed)
@@ -259,6 +276,10 @@ class _Run:
             results.append(
                 SeedResult(saved.structure.seed, folder, saved.structure, tuple(self.curves[member]), returns)
             )
+        interrupted = self.stop.requested.name if self.stop.requested else None
+        if interrupted:
+            where = self.folder / POLICY_FOLDER
+            self.display.note(f"{interrupted} at step {self.steps:,}: what was learnt so far is saved in {where}")
         return Result(self.folder, self.config, tuple(results), self.steps, interrupted)
 
     def _stamp(self, seed: int) -> dict[str, Any]:
@@ -295,23 +316,48 @@ class _Run:
         )
 
 
-def _make_run_folder(config: Config) -> Path:
-    """Creates the run folder. A folder named by the user must be new, unless it may be overwritten; a name of our own
-    choice is numbered until it is new."""
+def _choose_run_folder(config: Config) -> Path:
+    """Returns the folder to write to, and refuses one that may not be written to.
+
+    A folder that the user named must be new, or hold nothing but a run that may be overwritten. A name of our own
+    choice is numbered until it is new.
+    """
     folder = config.run_folder
-    if config.out is None and not config.overwrite:
-        number = 1
-        while folder.exists():
-            number += 1
-            folder = config.run_folder.with_name(f"{config.run_folder.name}-{number}")
-    if folder.exists():
+    if "\0" in str(folder):
+        raise UserError("cannot write to run folder: its name holds a null character")
+    try:
+        if config.out is None and not config.overwrite:
+            number = 1
+            while folder.exists():
+                number += 1
+                folder = config.run_folder.with_name(f"{config.run_folder.name}-{number}")
+        if not folder.exists():
+            return folder
         if not config.overwrite:
             raise UserError(f"run folder {folder} exists: choose another with --out, or give --overwrite")
-        if not folder.is_dir() or (any(folder.iterdir()) and not (folder / CONFIG_FILE).is_file()):
-            raise UserError(f"{folder} is not a run folder (it has no {CONFIG_FILE}): it will not be overwritten")
-        shutil.rmtree(folder)
-    try:
-        folder.mkdir(parents=True)
+        content = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
     except OSError as error:
-        raise UserError(f"cannot make run folder {folder}: {error.strerror}") from None
+        raise _cannot_write(folder, error) from None
+    strange = content - {CONFIG_FILE, METRICS_FILE, POLICY_FOLDER}
+    if strange or (content and CONFIG_FILE not in content):
+        what = f"it holds {sorted(strange)[0]}" if strange else f"it has no {CONFIG_FILE}"
+        raise UserError(f"{folder} is not a run folder ({what}): it will not be overwritten")
+    if content:
+        load_config(folder / CONFIG_FILE)
     return folder
+
+
+def _make_run_folder(folder: Path) -> None:
+    """Makes the folder; of a run that is overwritten, removes what that run wrote and nothing else."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (CONFIG_FILE, METRICS_FILE):
+            (folder / name).unlink(missing_ok=True)
+        if (folder / POLICY_FOLDER).exists():
+            shutil.rmtree(folder / POLICY_FOLDER)
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
+
+
+def _cannot_write(folder: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write to run folder {str(folder)[:200]}: {error.strerror}")

@@ -1,12 +1,21 @@
 """Ends a run in good order when it is interrupted."""
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
 
 
+class Abandoned(KeyboardInterrupt):
+    """A second signal came before the first was done with. `number` is the signal."""
+
+    def __init__(self, number: int):
+        super().__init__(f"abandoned on {signal.Signals(number).name}: nothing more was saved")
+        self.number = number
+
+
 class StopOnSignal:
-    """While active, the first SIGINT or SIGTERM sets `requested`; a second one raises KeyboardInterrupt.
+    """While active, the first SIGINT or SIGTERM sets `requested`; a second one raises `Abandoned`.
 
     Outside the main thread, where Python allows no handlers, it does nothing.
     """
@@ -29,5 +38,7 @@ class StopOnSignal:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested is not None:
-            raise KeyboardInterrupt
+            raise Abandoned(number)
         self.requested = signal.Signals(number)
+        # Not through Python's streams: the signal may have come in the midst of a write.
+        os.write(2, f"\n{self.requested.name}: stopping soon; once more to stop now and save nothing\n".encode())
