@@ -79,7 +79,7 @@ def objective(theta, loss, nu=3.0):
 
 def test_the_objective_is_affine_in_every_single_theta():
     for j in range(4):
-        values = [objective(THETA.at[j].set(t), cubic) for t in (0.0, 0.5, 1.0)]
+        values = [float(objective(THETA.at[j].set(t), cubic)) for t in (0.0, 0.5, 1.0)]
         assert values[1] == pytest.approx((values[0] + values[2]) / 2, rel=1e-4)
 
 
