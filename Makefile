@@ -27,8 +27,9 @@ $(READY): pyproject.toml constraints.txt
 train: setup
 	$(BIN)/xinet train --task HalfCheetah-v5 --preset quick
 
+# Two at a time: most of the time goes into XLA, which compiles on one core.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
