@@ -130,6 +130,39 @@ def test_theta_step_is_the_estimate_at_the_sampled_gates(key, weights_see, estim
         np.testing.assert_allclose(end, np.clip(start - 1e-3 * weight * g, 0, 1), rtol=1e-4, atol=1e-5)
 
 
+def test_disarm_step_is_the_difference_of_the_losses_at_antithetic_gates(key):
+    settings = {"estimator": "disarm", "prune_start": 21, "nu": 0.0, "gated": ("ofenet", "actor", "critic")}
+    agent, hyper, state = make(key, theta_learning_rate=1e-3, **settings)
+    state, batch = with_theta(state, 0.7), random_batch(key)
+    after = jitted(agent, hyper)(state, batch, key, 100, 0)
+    key_gates, key_next, key_action = jax.random.split(key, 3)
+    xi, opposite = gates.sample_antithetic(key_gates, state.theta)
+    target, z_o = agents._read(agent, hyper, state, batch, key_next)
+    losses_at = lambda units: agents._losses(  # noqa: E731
+        agent, hyper, state, state.params, units, batch, target, z_o, key_action
+    )[0]
+    mean, a, b = losses_at(state.theta), losses_at(xi), losses_at(opposite)
+    critic = 0.5 * (a["critic"] - b["critic"]) / mean["critic"]
+    answer = {"critic": critic[:, None], "actor": (a["actor"] - b["actor"]) / np.exp(state.params["temperature"])}
+    answer["ofenet"] = 17 / 2 * (a["ofenet"] - b["ofenet"]) / mean["ofenet"] + critic.sum()
+    for name in settings["gated"]:
+        for end, x, o in zip(*(jax.tree.leaves(tree[name]) for tree in (after.theta, xi, opposite)), strict=True):
+            expected = np.clip(0.7 - 1e-3 * 0.5 * answer[name] * (x - o) / 0.3, 0, 1)
+            np.testing.assert_allclose(end, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_weight_decay_shrinks_kernels_and_nothing_else(key):
+    plain, hyper, state = make(key, agent="ofenet")
+    decayed, hyper_decayed, _ = make(key, agent="ofenet", weight_decay=0.1)
+    batch = random_batch(key)
+    without = jitted(plain, hyper)(state, batch, key, 1, 0).params
+    with_decay = jitted(decayed, hyper_decayed)(state, batch, key, 1, 0).params
+    leaves = zip(jax.tree.leaves_with_path(state.params), *map(jax.tree.leaves, (without, with_decay)), strict=True)
+    for (path, start), a, b in leaves:
+        expected = 3e-4 * 0.1 * start if "kernel" in jax.tree_util.keystr(path) else np.zeros_like(start)
+        np.testing.assert_allclose(a - b, expected, atol=1e-6, err_msg=jax.tree_util.keystr(path))
+
+
 def test_weights_learn_at_the_gates_they_are_set_to_see(key):
     """At theta = 0.6, a pass at the mean gates and one at 0/1 draws give the weights different gradients."""
     mean, hyper, state = make(key, weights_see="mean")

@@ -17,7 +17,8 @@ def expected_estimate(estimator, loss, theta):
     for draw in itertools.product((0.0, 1.0), repeat=len(theta)):
         xi = jnp.array(draw)
         probability = jnp.prod(jnp.where(xi > 0.5, theta, 1 - theta))
-        total += probability * gates.estimate(estimator, {"a": jax.grad(loss)(xi)}, {"a": xi}, {"a": theta}, 1e-6)["a"]
+        gradient = {"a": jax.grad(loss)(xi)}
+        total += probability * gates.estimate(estimator, gradient, {"a": xi}, {"a": theta}, 1e-6)["a"]
     return total
 
 
@@ -50,18 +51,50 @@ def cubic(xi):
 
 @pytest.mark.parametrize("loss", [linear, quadratic])
 def test_heun_is_exact_for_losses_quadratic_in_each_gate(loss):
-    np.testing.assert_allclose(expected_estimate(gates.heun, loss, THETA), exact_gradient(loss, THETA), rtol=1e-4)
+    np.testing.assert_allclose(expected_estimate("heun", loss, THETA), exact_gradient(loss, THETA), rtol=1e-4)
 
 
 def test_straight_through_is_exact_for_linear_losses_only():
-    estimate = expected_estimate(gates.straight_through, linear, THETA)
+    estimate = expected_estimate("straight_through", linear, THETA)
     np.testing.assert_allclose(estimate, exact_gradient(linear, THETA), rtol=1e-5)
-    estimate = expected_estimate(gates.straight_through, quadratic, THETA)
+    estimate = expected_estimate("straight_through", quadratic, THETA)
     assert np.abs(estimate - exact_gradient(quadratic, THETA)).max() > 0.1
 
 
 def test_heun_is_not_exact_beyond_quadratics():
-    assert np.abs(expected_estimate(gates.heun, cubic, THETA) - exact_gradient(cubic, THETA)).max() > 0.1
+    assert np.abs(expected_estimate("heun", cubic, THETA) - exact_gradient(cubic, THETA)).max() > 0.1
+
+
+@pytest.mark.parametrize("loss", [linear, quadratic, cubic])
+def test_disarm_is_unbiased_for_any_loss(loss, key):
+    theta = {"actor": (THETA,)}
+
+    def one(k):
+        xi, opposite = gates.sample_antithetic(k, theta)
+        difference = {"actor": loss(xi["actor"][0]) - loss(opposite["actor"][0])}
+        return gates.disarm(difference, xi, opposite, theta, 1e-6)["actor"][0]
+
+    draws = np.asarray(jax.jit(jax.vmap(one))(jax.random.split(key, 200_000)))
+    error = draws.std(axis=0) / len(draws) ** 0.5
+    assert (np.abs(draws.mean(axis=0) - exact_gradient(loss, THETA)) < 4 * error).all()
+
+
+def test_antithetic_samples_are_each_bernoulli_and_differ_as_often_as_they_can(key):
+    theta = {"actor": (THETA,)}
+    pairs = jax.vmap(lambda k: gates.sample_antithetic(k, theta))(jax.random.split(key, 20_000))
+    first, second = (np.asarray(units["actor"][0]) for units in pairs)
+    np.testing.assert_allclose(first.mean(axis=0), THETA, atol=0.02)
+    np.testing.assert_allclose(second.mean(axis=0), THETA, atol=0.02)
+    np.testing.assert_allclose((first != second).mean(axis=0), 2 * np.minimum(THETA, 1 - THETA), atol=0.02)
+    alone = jax.vmap(lambda k: gates.sample(k, theta))(jax.random.split(key, 20_000))
+    np.testing.assert_array_equal(alone["actor"][0], first)
+
+
+def test_disarm_tells_the_twin_critics_apart():
+    theta = {"critic": (jnp.full((2, 3), 0.5),)}
+    xi, opposite = {"critic": (jnp.ones((2, 3)),)}, {"critic": (jnp.zeros((2, 3)),)}
+    gradient = gates.disarm({"critic": jnp.array([1.0, -2.0])}, xi, opposite, theta, 0.05)
+    np.testing.assert_allclose(gradient["critic"][0], [[1.0] * 3, [-2.0] * 3])
 
 
 def test_heun_floors_its_denominator():

@@ -45,6 +45,7 @@ class Hyper(NamedTuple):
     discount: Float[Array, "*members"] | float
     tau: Float[Array, "*members"] | float
     learning_rate: Float[Array, "*members"] | float
+    weight_decay: Float[Array, "*members"] | float
     target_entropy: Float[Array, "*members"] | float
     initial_temperature: Float[Array, "*members"] | float
     nu: Float[Array, "*members"] | float
@@ -108,6 +109,7 @@ def make_hyper(config: Config, action_size: int) -> Hyper:
         discount=sac.discount,
         tau=sac.tau,
         learning_rate=sac.learning_rate,
+        weight_decay=sac.weight_decay,
         target_entropy=-float(action_size) if sac.target_entropy is None else sac.target_entropy,
         initial_temperature=sac.initial_temperature,
         nu=pruning.nu,
@@ -179,7 +181,7 @@ def update(
     """
     key_gates, key_next, key_action = jax.random.split(key, 3)
     rules, shape = agent.pruning, agent.networks.shape
-    xi = gates.sample(key_gates, state.theta)
+    xi, opposite = gates.sample_antithetic(key_gates, state.theta)
     target, z_o = _read(agent, hyper, state, batch, key_next)
 
     def losses_at(params: dict[str, Tree], units: Units) -> tuple[Tree, tuple[Tree, Metrics]]:
@@ -193,13 +195,17 @@ def update(
     mse_bar, mse_bars = _average.update({"ofenet": loss["ofenet"], "critic": loss["critic"]}, state.mse_bars)
 
     def move_theta() -> tuple[Units, Units]:
-        scale = losses.nats(shape.predicted, mse_bar, jnp.exp(state.params["temperature"]))
-        at_xi = pull_back  # of the weights' own pass, if that was taken at the sampled gates
-        if rules.weights_see == "mean":
-            _, at_xi, _ = jax.vjp(losses_at, state.params, xi, has_aux=True)
-        _, gate_gradient = at_xi(_like(scale, loss))
-        estimator = gates.ESTIMATORS[rules.estimator]
-        gradient = gates.estimate(estimator, gate_gradient, xi, state.theta, rules.estimator_floor)
+        scale = _like(losses.nats(shape.predicted, mse_bar, jnp.exp(state.params["temperature"])), loss)
+        if rules.estimator == "disarm":
+            pair = (losses_at(state.params, units)[0] for units in (xi, opposite))
+            difference = _who_pays(jax.tree.map(lambda s, a, b: s * (a - b), scale, *pair))
+            gradient = gates.disarm(difference, xi, opposite, state.theta, rules.estimator_floor)
+        else:
+            at_xi = pull_back  # of the weights' own pass, if that was taken at the sampled gates
+            if rules.weights_see == "mean":
+                _, at_xi, _ = jax.vjp(losses_at, state.params, xi, has_aux=True)
+            _, gate_gradient = at_xi(scale)
+            gradient = gates.estimate(rules.estimator, gate_gradient, xi, state.theta, rules.estimator_floor)
         age = (environment_steps - rules.prune_start) / rules.prune_ramp if rules.prune_ramp else 1.0
         price = jax.grad(lambda theta: complexity.share(shape, theta, rules.cost))(state.theta)
         for name in agent.gated:
@@ -274,6 +280,11 @@ def _losses(
     return every, (statistics, metrics)
 
 
+def _who_pays(loss: Tree) -> dict[str, Array]:
+    """Returns the loss that each network's gates answer to: `[]`, and `[2]` for the critics' (method, section 3)."""
+    return {"ofenet": loss["ofenet"] + loss["critic"].sum(), "actor": loss["actor"], "critic": loss["critic"]}
+
+
 def _state_features(agent: Agent, params: Tree, statistics: Tree, units: Units, observation: Array) -> Array:
     variables = {"params": params, "batch_stats": statistics}
     ofenet = agent.networks.ofenet
@@ -287,11 +298,19 @@ def _action_features(agent: Agent, params: Tree, statistics: Tree, units: Units,
 
 
 def _descend(hyper: Hyper, state: AgentState, gradient: dict[str, Tree]) -> tuple[dict[str, Tree], dict[str, Tree]]:
-    """Takes a step of Adam for the networks that `gradient` names; the others stay as they are."""
+    """Takes a step of Adam for the networks that `gradient` names; the others stay as they are.
+
+    Weight decay is decoupled from Adam's scaling (Loshchilov & Hutter 2019, arXiv 1711.05101), and for kernels only.
+    """
+
+    def step(path: tuple, p: Array, d: Array) -> Array:
+        is_kernel = getattr(path[-1] if path else None, "key", None) == "kernel"
+        return p - hyper.learning_rate * (d + hyper.weight_decay * p if is_kernel else d)
+
     params, optimiser = dict(state.params), dict(state.optimiser)
     for name, g in gradient.items():
         direction, optimiser[name] = _adam.update(g, optimiser[name])
-        params[name] = jax.tree.map(lambda p, d: p - hyper.learning_rate * d, params[name], direction)
+        params[name] = jax.tree.map_with_path(step, params[name], direction)
     return params, optimiser
 
 

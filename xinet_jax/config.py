@@ -15,7 +15,7 @@ import yaml
 
 from xinet_jax.complexity import COSTS
 from xinet_jax.errors import UserError, unknown_name
-from xinet_jax.gates import ESTIMATORS
+from xinet_jax.gates import ESTIMATOR_NAMES
 from xinet_jax.tasks.physics import ENGINES
 from xinet_jax.tasks.registry import task_names
 
@@ -49,6 +49,8 @@ class SacConfig:
     """Share of the critics that moves into the target critics at each update [0 to 1]."""
     learning_rate: float = 3e-4
     """Adam's step size for every network and the temperature [per update]."""
+    weight_decay: float = 0.0
+    """Decay of the networks' kernels lambda, as a share of the step size [per update]."""
     batch_size: int = 256
     """Transitions in a minibatch [transitions]."""
     replay_capacity: int = 1_000_000
@@ -86,9 +88,9 @@ class PruningConfig:
     theta_min: float = 0.02
     """A unit whose theta falls to this value is pruned for good [probability]."""
     estimator: str = "heun"
-    """Gradient estimator for theta: heun or straight_through [name]."""
+    """Gradient estimator for theta: heun, straight_through or disarm [name]."""
     estimator_floor: float = 0.05
-    """Smallest denominator of the heun estimator [probability]."""
+    """Smallest denominator of the estimators heun and disarm [probability]."""
     weights_see: str = "mean"
     """Gates that the weights' gradient is taken at: mean (theta itself) or sampled (0/1 draws) [name]."""
 
@@ -232,7 +234,7 @@ def check(config: Config) -> None:
         "agent": (config.agent, AGENTS),
         "engine": (config.engine, ENGINES),
         "cost": (config.pruning.cost, COSTS),
-        "estimator": (config.pruning.estimator, ESTIMATORS),
+        "estimator": (config.pruning.estimator, ESTIMATOR_NAMES),
         "weights_see": (config.pruning.weights_see, WEIGHTS_SEE),
     }
     for kind, (given, allowed) in names.items():
@@ -253,7 +255,7 @@ def check(config: Config) -> None:
             flat[name] and all(w >= 1 for w in flat[name]), name, flat[name], "one or more widths, each at least 1"
         )
     not_negative = "first_seed pretrain_updates random_steps nu nu_scale_ofenet nu_scale_actor nu_scale_critic"
-    not_negative += " prune_start prune_ramp theta_learning_rate learning_rate"
+    not_negative += " prune_start prune_ramp theta_learning_rate learning_rate weight_decay"
     for name in not_negative.split():
         _require(flat[name] >= 0 and math.isfinite(flat[name]), name, flat[name], "0 or more")
     _require(config.first_seed + config.seeds <= 2**31, "first_seed", config.first_seed, "below 2**31, with all seeds")

@@ -36,12 +36,27 @@ def complete(shape: Shape, units: Units) -> Units:
     return ones(shape) | units
 
 
-def sample(key: Key, theta: Units) -> Units:
-    """Draws `xi ~ Bernoulli(theta)`, 0.0 or 1.0, one draw per unit."""
+def uniform(key: Key, theta: Units) -> Units:
+    """Draws one uniform number in [0, 1) per unit."""
     leaves, structure = jax.tree.flatten(theta)
     keys = jax.random.split(key, max(len(leaves), 1))
-    draws = [jax.random.bernoulli(k, leaf).astype(leaf.dtype) for k, leaf in zip(keys, leaves, strict=False)]
+    draws = [jax.random.uniform(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=False)]
     return jax.tree.unflatten(structure, draws)
+
+
+def sample(key: Key, theta: Units) -> Units:
+    """Draws `xi ~ Bernoulli(theta)`, 0.0 or 1.0, one draw per unit."""
+    return _open_below(uniform(key, theta), theta)
+
+
+def sample_antithetic(key: Key, theta: Units) -> tuple[Units, Units]:
+    """Draws a pair of samples, each Bernoulli(theta), that differ as often as two such samples can."""
+    u = uniform(key, theta)
+    return _open_below(u, theta), _open_below(jax.tree.map(lambda x: 1.0 - x, u), theta)
+
+
+def _open_below(u: Units, theta: Units) -> Units:
+    return jax.tree.map(lambda x, t: (x < t).astype(t.dtype), u, theta)
 
 
 def straight_through(xi: Float[Array, "..."], theta: Float[Array, "..."], floor: float) -> Float[Array, "..."]:
@@ -59,13 +74,46 @@ def heun(xi: Float[Array, "..."], theta: Float[Array, "..."], floor: float) -> F
     return 0.5 / jnp.maximum(probability, floor)
 
 
+def disarm(difference: dict[str, Array], xi: Units, opposite: Units, theta: Units, floor: float) -> Units:
+    """Estimates `dE[l]/dtheta` from losses at two antithetic samples (DisARM, Dong et al. 2020, arXiv 2006.10680).
+
+    Unbiased for any loss, but for the floor: a unit's two gates differ with probability `2 min(theta, 1 - theta)`, and
+    where they do the difference of the losses is divided by it. The paper's estimate is for logits; dividing by
+    `dtheta/dlogit = theta (1 - theta)` gives this one.
+
+    Args:
+      difference: per network `l(xi) - l(opposite)` of the loss its gates answer to, `[]`, or `[2]` for twin critics.
+      xi, opposite: the pair of samples.
+      theta: probabilities.
+      floor: smallest denominator.
+    """
+
+    def per_network(name: str) -> Any:
+        def per_layer(x: Array, o: Array, t: Array) -> Array:
+            return 0.5 * difference[name][..., None] * (x - o) / jnp.maximum(jnp.minimum(t, 1.0 - t), floor)
+
+        return jax.tree.map(per_layer, xi[name], opposite[name], theta[name])
+
+    return {name: per_network(name) for name in theta}
+
+
 Estimator = Callable[[Array, Array, float], Array]
+# Those that weigh the loss's gradient at one sample. "disarm" needs the losses at two, and no gradient.
 ESTIMATORS: dict[str, Estimator] = {"heun": heun, "straight_through": straight_through}
+ESTIMATOR_NAMES = (*ESTIMATORS, "disarm")
 
 
-def estimate(estimator: Estimator, gate_gradient: Units, xi: Units, theta: Units, floor: float) -> Units:
-    """Returns an estimate of `dE[l]/dtheta` from the loss's gradient with respect to the sampled gates."""
-    return jax.tree.map(lambda g, x, t: g * estimator(x, t, floor), gate_gradient, xi, theta)
+def estimate(estimator: str, gate_gradient: Units, xi: Units, theta: Units, floor: float) -> Units:
+    """Returns an estimate of `dE[l]/dtheta` from the loss's gradient with respect to the sampled gates.
+
+    Args:
+      estimator: a name in `ESTIMATORS`.
+      gate_gradient: `dl/dxi` at the samples.
+      xi, theta: samples and probabilities.
+      floor: smallest denominator.
+    """
+    weight = ESTIMATORS[estimator]
+    return jax.tree.map(lambda g, x, t: g * weight(x, t, floor), gate_gradient, xi, theta)
 
 
 def descend(theta: Units, gradient: Units, rate: Float[Array, ""] | float) -> Units:
