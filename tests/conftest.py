@@ -11,6 +11,9 @@ _PACKAGE = Path(__file__).parent.parent / "xinet_jax"
 _MODULES = [".".join(p.relative_to(_PACKAGE.parent).with_suffix("").parts) for p in _PACKAGE.rglob("[a-z]*.py")]
 install_import_hook([name for name in _MODULES if name.split(".")[-1] not in _UNCHECKED], "beartype.beartype")
 
+# Tests compile much and compute little: without LLVM's optimisation they take half the time.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 import jax  # noqa: E402
 import pytest  # noqa: E402
 

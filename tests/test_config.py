@@ -67,8 +67,12 @@ def test_only_xinet_has_gates():
         ({"random_steps": 40_000}, "random_steps must be at least 1 and below steps (40000)"),
         ({"discount": 1.5}, "discount must be from 0 to 1"),
         ({"theta_min": 0.0}, "theta_min must be between 0 and 1"),
+        ({"out": ""}, "out must be a path"),
+        ({"prune_ramp": 3_000_000_000}, "prune_ramp must be a smaller number"),
+        ({"blocks": 10**9}, "blocks must be at most 1000"),
+        ({"nu": 1e40}, "nu must be a smaller number"),
         ({"seeds": 0}, "seeds must be at least 1"),
-        ({"first_seed": 2**31}, "first_seed must be below"),
+        ({"first_seed": 2**31 - 1, "seeds": 2}, "first_seed must be below"),
     ],
 )
 def test_bad_values_are_told_in_one_line(overrides, message):

@@ -17,6 +17,7 @@ from helpers import tiny_config
 
 import xinet_jax
 from xinet_jax.errors import UserError
+from xinet_jax.telemetry.progress import Status, describe, short
 from xinet_jax.training import runner
 from xinet_jax.training.signals import Abandoned, StopOnSignal
 
@@ -99,7 +100,7 @@ def test_overwriting_a_run_removes_what_it_wrote(result, tmp_path):
     shutil.copytree(result.folder, tmp_path / "run")
     (tmp_path / "link").symlink_to(tmp_path / "run")
     folder = runner._choose_run_folder(tiny_config(out=str(tmp_path / "link"), overwrite=True))
-    runner._make_run_folder(folder)
+    runner._make_run_folder(folder, overwrite=True)
     assert list((tmp_path / "run").iterdir()) == []
 
 
@@ -116,11 +117,32 @@ def test_unnamed_runs_are_numbered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = []
     for _ in range(3):
-        folder = runner._choose_run_folder(tiny_config())
-        runner._make_run_folder(folder)
-        names.append(folder.name)
+        names.append(runner._claim_run_folder(tiny_config()).name)
     name = "HalfCheetah-v5-xinet-quick"
     assert names == [name, f"{name}-2", f"{name}-3"]
+
+
+def test_of_runs_started_at_the_same_time_only_one_gets_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runner._claim_run_folder(tiny_config(out="run"))
+    with pytest.raises(FileExistsError):
+        runner._make_run_folder(Path("run"), overwrite=False)
+
+
+def test_a_diverged_run_ends_in_good_order(tmp_path):
+    folder = tmp_path / "a [b] c"
+    config = tiny_config(out=str(folder), learning_rate=1e30, eval_every=30, eval_episodes=1, final_episodes=1)
+    result = xinet_jax.train(config, progress=False)
+    assert not np.isfinite(result.seeds[0].curve[-1][1])
+    assert records(folder, "evaluation")[-1]["return"] is None
+    assert xinet_jax.load_policy(folder).structure.seed == 0
+
+
+def test_progress_fits_a_terminal_of_80_columns():
+    status = Status("training", 123_400, 1_000_000, -14903.0, 1.0, 165.0, 25_800.0)
+    text = f"{status.phase} ━━━━━━ {short(status.done)}/{short(status.total)} {describe(status)}"
+    assert "123.4k/1M" in text
+    assert len(text) <= 80, text
 
 
 def test_segments_cover_every_step_once():

@@ -24,6 +24,7 @@ from xinet_jax.config import Config, check, field_names, preset_config
 from xinet_jax.errors import UserError, nearest
 from xinet_jax.evaluation import evaluate
 from xinet_jax.policy import find_policies, in_policy, load_policy, load_structure
+from xinet_jax.telemetry.json_lines import finite
 from xinet_jax.telemetry.tables import evaluations_table, layers_table, left, returns_table
 from xinet_jax.training import runner
 from xinet_jax.training.signals import Abandoned
@@ -72,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"xinet: {error}", file=sys.stderr)
         return 2
     except Abandoned as stop:
-        print(f"xinet: {stop}", file=sys.stderr)
-        return 128 + stop.number
+        print(f"xinet: {stop}", file=sys.stderr, flush=True)
+        os._exit(128 + stop.number)  # at once: a compilation under way would hold an orderly exit up
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
@@ -120,7 +121,7 @@ def _evaluate(arguments: list[str]) -> int:
             }
         )
     if given.json:
-        print(json.dumps({"episodes": given.episodes, "policies": found}))
+        print(json.dumps(finite({"episodes": given.episodes, "policies": found})))
         return 0
     structures = [policy.structure for _, policy in policies]
     _console().print(evaluations_table(zip(structures, (row["returns"] for row in found), strict=True)))

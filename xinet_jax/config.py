@@ -246,6 +246,13 @@ def check(config: Config) -> None:
     gated = config.pruning.gated
     _require(len(set(gated)) == len(gated), "gated", gated, "a list of different networks")
 
+    for name, value in flat.items():
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, (int, float)) and not math.isinf(item):
+                _require(abs(item) < (2**31 if isinstance(item, int) else 3e38), name, item, "a smaller number")
+    for name, most in (("blocks", 1000), ("block_units", 2**20), ("batch_size", 2**24), ("seeds", 2**16)):
+        _require(flat[name] <= most, name, flat[name], f"at most {most}")
+    _require(config.out is None or config.out.strip(), "out", repr(config.out), "a path")
     at_least_one = "seeds steps eval_every eval_episodes final_episodes log_every blocks block_units batch_size"
     at_least_one += " replay_capacity theta_every"
     for name in at_least_one.split():

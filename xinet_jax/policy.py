@@ -5,6 +5,8 @@ Loading reads numbers and names only: no pickle, no code, no original configurat
 
 import dataclasses
 import json
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +125,11 @@ def save_policy(policy: Policy, folder: Path) -> None:
     content = {"format": _FORMAT} | dataclasses.asdict(policy.structure)
     content["layers"] = [layer._asdict() for layer in policy.structure.layers]
     (folder / _STRUCTURE_FILE).write_text(json.dumps(content, indent=1) + "\n")
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save((folder / _ARRAYS_FOLDER).resolve(), policy.arrays)
+    # Orbax reads its target's path as a pattern while it writes: brackets in it would lose the arrays.
+    with tempfile.TemporaryDirectory() as aside:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(Path(aside) / _ARRAYS_FOLDER, policy.arrays)
+        shutil.copytree(Path(aside) / _ARRAYS_FOLDER, folder / _ARRAYS_FOLDER)
 
 
 def find_policies(path: Path | str) -> list[Path]:
@@ -166,7 +171,10 @@ def load_policy(path: Path | str) -> Policy:
     arrays_folder = (folders[0] / _ARRAYS_FOLDER).resolve()
     try:
         with ocp.StandardCheckpointer() as checkpointer:
-            stored = checkpointer.metadata(arrays_folder).item_metadata.tree
+            metadata = checkpointer.metadata(arrays_folder).item_metadata
+            if metadata is None:
+                raise UserError(f"damaged policy {folders[0]}: its arrays are missing or unreadable")
+            stored = metadata.tree
             shapes = jax.tree.map(lambda leaf: tuple(leaf.shape), stored, is_leaf=lambda x: hasattr(x, "shape"))
             if shapes != jax.tree.map(lambda leaf: tuple(leaf.shape), expected):
                 raise UserError(

@@ -14,16 +14,17 @@ class JsonLines:
 
     def write(self, record: dict[str, Any]) -> None:
         """Writes one record."""
-        self._file.write(json.dumps(_finite(record)) + "\n")
+        self._file.write(json.dumps(finite(record)) + "\n")
 
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Returns the value with null in place of every number that is not finite: JSON has no other name for them."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,12 +1,13 @@
 """What a run shows while it goes on: a progress bar on a terminal, a line per evaluation elsewhere."""
 
+import math
 import time
 from types import TracebackType
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 
 class Status(NamedTuple):
@@ -38,8 +39,8 @@ class ProgressDisplay:
         self._enabled = enabled
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=10),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=6),
+            TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[text]}"),
             console=self._console,
             disable=not (enabled and self._console.is_terminal),
@@ -59,9 +60,14 @@ class ProgressDisplay:
     def show(self, status: Status) -> None:
         """Moves the bar."""
         if self._task is None:
-            self._task = self._bar.add_task("", text="")
+            self._task = self._bar.add_task("", count="", text="")
         self._bar.update(
-            self._task, description=status.phase, completed=status.done, total=status.total, text=describe(status)
+            self._task,
+            description=status.phase,
+            completed=status.done,
+            total=status.total,
+            count=f"{short(status.done)}/{short(status.total)}",
+            text=describe(status),
         )
 
     def note(self, text: str) -> None:
@@ -75,13 +81,26 @@ def describe(status: Status) -> str:
     """Returns a status in words short enough for a terminal of 80 columns, but for what the bar itself shows."""
     parts = []
     if status.episode_return is not None:
-        parts.append(f"return {round(status.episode_return)}")
+        parts.append(f"return {whole(status.episode_return)}")
     parts.append(f"params {status.parameters_left:.0%}")
     if status.updates_per_second is not None:
         parts.append(f"{status.updates_per_second:.0f} updates/s")
     if status.seconds_left is not None:
         parts.append(f"{duration(status.seconds_left)} left")
     return " · ".join(parts)
+
+
+def whole(value: float) -> str:
+    """Returns a number without decimals; nan and inf by name."""
+    return str(round(float(value))) if math.isfinite(value) else str(float(value))
+
+
+def short(count: int) -> str:
+    """Returns a count in thousands or millions where that is shorter."""
+    for size, letter in ((1_000_000, "M"), (1_000, "k")):
+        if count >= 10 * size or (count >= size and count % (size // 10) == 0):
+            return f"{count / size:.1f}".removesuffix(".0") + letter
+    return str(count)
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from xinet_jax.complexity import LayerCount
 from xinet_jax.policy import Structure, in_policy
+from xinet_jax.telemetry.progress import whole
 
 
 def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None]]) -> Table:
@@ -22,12 +23,12 @@ def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None]]) ->
     for structure, in_training, in_gymnasium in rows:
         gymnasium = "not taken"
         if in_gymnasium is not None:
-            gymnasium = f"{_whole(np.mean(in_gymnasium))} ± {_whole(np.std(in_gymnasium))}"
+            gymnasium = f"{whole(np.mean(in_gymnasium))} ± {whole(np.std(in_gymnasium))}"
         layers = structure.layers
         ofenet = [layer for layer in layers if layer.network == "ofenet"]
         table.add_row(
             str(structure.seed),
-            "not taken" if np.isnan(in_training) else _whole(in_training),
+            "not taken" if np.isnan(in_training) else whole(in_training),
             gymnasium,
             _left(layers),
             f"{left(ofenet):.0%}" if ofenet else "none",
@@ -84,10 +85,6 @@ def left(layers: Iterable[LayerCount], field: str = "parameters") -> float:
     layers = list(layers)
     before = sum(getattr(layer, f"{field}_before") for layer in layers)
     return sum(getattr(layer, field) for layer in layers) / before if before else 1.0
-
-
-def _whole(value: float) -> str:
-    return str(round(float(value)))  # not :.0f, which writes -0
 
 
 def _left(layers: Sequence[LayerCount]) -> str:

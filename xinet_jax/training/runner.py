@@ -22,7 +22,7 @@ from xinet_jax.tasks.physics import default_engine
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.tasks.task import Task
 from xinet_jax.telemetry.json_lines import JsonLines
-from xinet_jax.telemetry.progress import ProgressDisplay, Status
+from xinet_jax.telemetry.progress import ProgressDisplay, Status, whole
 from xinet_jax.telemetry.tables import left
 from xinet_jax.training import members
 from xinet_jax.training.program import Member, Program, Tally, make_program
@@ -82,11 +82,10 @@ def train(config: Config, progress: bool = True) -> Result:
       UserError: for a configuration that is not allowed, or a run folder that exists.
     """
     check(config)
-    folder = _choose_run_folder(config)
+    folder = _claim_run_folder(config)
     engine = default_engine() if config.engine == "auto" else config.engine
     config = dataclasses.replace(config, engine=engine)
     task = load_task(config.task, engine)
-    _make_run_folder(folder)
     # Without the folder and the leave to overwrite it, so that the file can be run again.
     save_config(dataclasses.replace(config, out=None, overwrite=False), folder / CONFIG_FILE)
     metrics = JsonLines(folder / METRICS_FILE)
@@ -250,7 +249,7 @@ class _Run:
             self.curves[member].append((self.steps, mean))
             every = [float(value) for value in returns[member]]
             self.metrics.write({"kind": "evaluation"} | self._stamp(int(seed)) | {"return": mean, "returns": every})
-        shown = ", ".join(str(round(own[-1][1])) for own in self.curves[:8]) + (", …" if len(self.curves) > 8 else "")
+        shown = ", ".join(whole(own[-1][1]) for own in self.curves[:8]) + (", …" if len(self.curves) > 8 else "")
         rate = self.paces["train"].rate
         self.display.note(
             f"step {self.steps:,} of {self.config.steps:,}: return {shown}; "
@@ -347,14 +346,27 @@ def _choose_run_folder(config: Config) -> Path:
     return folder
 
 
-def _make_run_folder(folder: Path) -> None:
+def _claim_run_folder(config: Config) -> Path:
+    """Makes the run folder and returns it. Of runs started at the same time, only one gets a folder."""
+    while True:
+        folder = _choose_run_folder(config)
+        try:
+            _make_run_folder(folder, config.overwrite)
+            return folder
+        except FileExistsError:  # taken since it was chosen: the next look says so, or finds another name
+            continue
+
+
+def _make_run_folder(folder: Path, overwrite: bool) -> None:
     """Makes the folder; of a run that is overwritten, removes what that run wrote and nothing else."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=overwrite)
         for name in (CONFIG_FILE, METRICS_FILE):
             (folder / name).unlink(missing_ok=True)
         if (folder / POLICY_FOLDER).exists():
             shutil.rmtree(folder / POLICY_FOLDER)
+    except FileExistsError:
+        raise
     except OSError as error:
         raise _cannot_write(folder, error) from None
 
