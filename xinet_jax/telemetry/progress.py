@@ -84,7 +84,7 @@ def describe(status: Status) -> str:
         parts.append(f"return {whole(status.episode_return)}")
     parts.append(f"params {status.parameters_left:.0%}")
     if status.updates_per_second is not None:
-        parts.append(f"{status.updates_per_second:.0f} updates/s")
+        parts.append(f"{status.updates_per_second:.0f} upd/s")
     if status.seconds_left is not None:
         parts.append(f"{duration(status.seconds_left)} left")
     return " · ".join(parts)
