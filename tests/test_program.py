@@ -35,8 +35,8 @@ def run_ten_updates(program, hyper, seeds):
 
 
 # Batched products round differently, and thirty steps of physics amplify it: MJX, which simulates in float32, more than
-# the C engine in float64. Where a gradient is almost nothing, Adam turns its rounding into whole steps; another seed's agent
-# differs by more than its own movement.
+# the C engine in float64. Where a gradient is almost nothing, Adam turns its rounding into whole steps. Another seed's
+# agent differs by more than its own movement.
 @pytest.mark.parametrize(("engine", "tolerance"), [("native", 5e-3), ("mjx", 0.25)])
 def test_members_are_what_they_would_be_alone(engine, tolerance):
     config = tiny_config(engine=engine, gated=("ofenet", "actor", "critic"), prune_start=21, prune_ramp=0, nu=20.0)
