@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from xinet_jax.config import Config, make_config
 from xinet_jax.replay import Transition
 
+OPTIMISED = {"xla_backend_optimization_level": 2}  # compiler options for what must be compiled as users' programs are
+
 
 def tiny_config(**overrides) -> Config:
     """Returns a configuration small enough to compile and run in seconds."""

@@ -113,16 +113,18 @@ def test_theta_step_is_the_estimate_at_the_sampled_gates(key, weights_see, estim
     after = jitted(agent, hyper)(state, batch, key, 100, 0)
 
     key_gates, key_next, key_action = jax.random.split(key, 3)
-    xi = gates.sample(key_gates, state.theta)
+    xi = gates.sample(gates.uniform(key_gates, agent.dense, state.origin), state.theta)
     target, z_o = agents._read(agent, hyper, state, batch, key_next)
     losses_at = lambda units: agents._losses(  # noqa: E731
         agent, hyper, state, state.params, units, batch, target, z_o, key_action
     )[0]
     bars = losses_at(xi if weights_see == "sampled" else state.theta)
 
-    def in_nats(units):
-        every = losses_at(units)
-        return 17 / 2 * every["ofenet"] / bars["ofenet"] + (0.5 * every["critic"] / bars["critic"]).sum()
+    def in_nats(xi):
+        # Beside weights that know only the mean gates, a closed gate takes away what its unit contributes now.
+        every = losses_at(xi if weights_see == "sampled" else jax.tree.map(jnp.multiply, xi, state.theta))
+        actor = every["actor"] / jnp.exp(state.params["temperature"])
+        return 17 / 2 * every["ofenet"] / bars["ofenet"] + (0.5 * every["critic"] / bars["critic"]).sum() + actor
 
     gradient = jax.grad(in_nats)(xi)
     for start, end, g, x in zip(*map(jax.tree.leaves, (state.theta, after.theta, gradient, xi)), strict=True):
@@ -136,15 +138,16 @@ def test_disarm_step_is_the_difference_of_the_losses_at_antithetic_gates(key):
     state, batch = with_theta(state, 0.7), random_batch(key)
     after = jitted(agent, hyper)(state, batch, key, 100, 0)
     key_gates, key_next, key_action = jax.random.split(key, 3)
-    xi, opposite = gates.sample_antithetic(key_gates, state.theta)
+    xi, opposite = gates.sample_antithetic(gates.uniform(key_gates, agent.dense, state.origin), state.theta)
     target, z_o = agents._read(agent, hyper, state, batch, key_next)
     losses_at = lambda units: agents._losses(  # noqa: E731
         agent, hyper, state, state.params, units, batch, target, z_o, key_action
     )[0]
-    mean, a, b = losses_at(state.theta), losses_at(xi), losses_at(opposite)
+    without = lambda units: losses_at(jax.tree.map(jnp.multiply, units, state.theta))  # noqa: E731
+    mean, a, b = losses_at(state.theta), without(xi), without(opposite)
     critic = 0.5 * (a["critic"] - b["critic"]) / mean["critic"]
     answer = {"critic": critic[:, None], "actor": (a["actor"] - b["actor"]) / np.exp(state.params["temperature"])}
-    answer["ofenet"] = 17 / 2 * (a["ofenet"] - b["ofenet"]) / mean["ofenet"] + critic.sum()
+    answer["ofenet"] = 17 / 2 * (a["ofenet"] - b["ofenet"]) / mean["ofenet"] + critic.sum() + answer["actor"]
     for name in settings["gated"]:
         for end, x, o in zip(*(jax.tree.leaves(tree[name]) for tree in (after.theta, xi, opposite)), strict=True):
             expected = np.clip(0.7 - 1e-3 * 0.5 * answer[name] * (x - o) / 0.3, 0, 1)
@@ -185,7 +188,7 @@ def test_each_network_pays_the_price_times_its_multiplier(key, cost):
     state, batch = with_theta(state, 0.5), random_batch(key)
     without = jitted(free, hyper)(state, batch, key, 21, 0).theta
     with_price = jitted(priced, hyper_priced)(state, batch, key, 21, 0).theta
-    price = jax.grad(lambda units: complexity.share(free.networks.shape, units, cost))(state.theta)
+    price = jax.grad(lambda units: complexity.share(free.dense, free.dense, units, cost))(state.theta)
     for name in settings["gated"]:
         for a, b, unit in zip(*map(jax.tree.leaves, (without[name], with_price[name], price[name])), strict=True):
             np.testing.assert_allclose(a - b, 1e-4 * 100 * scales[f"nu_scale_{name}"] * unit, rtol=2e-2, atol=1e-6)
@@ -220,7 +223,7 @@ def test_the_price_ramps_up(key):
     batch = random_batch(key)
     update = jitted(agent, hyper)
     theta = [update(state, batch, key, steps, 0).theta for steps in (100, 150, 200, 1000)]
-    price = jax.grad(lambda units: complexity.share(agent.networks.shape, units))(state.theta)
+    price = jax.grad(lambda units: complexity.share(agent.dense, agent.dense, units))(state.theta)
     for at_0, half, full, later, unit in zip(*map(jax.tree.leaves, (*theta, price)), strict=True):
         np.testing.assert_allclose(at_0 - half, 1e-4 * 25.0 * unit, rtol=2e-2, atol=1e-7)
         np.testing.assert_allclose(at_0 - full, 1e-4 * 50.0 * unit, rtol=2e-2, atol=1e-7)
@@ -259,7 +262,7 @@ def test_each_networks_gates_answer_to_its_own_loss(key):
     touched = {
         name: {network for network, size in loss(name).items() if size > 0} for name in ("ofenet", "critic", "actor")
     }
-    assert touched == {"ofenet": {"ofenet"}, "critic": {"ofenet", "critic"}, "actor": {"actor"}}
+    assert touched == {"ofenet": {"ofenet"}, "critic": {"ofenet", "critic"}, "actor": {"ofenet", "actor"}}
 
 
 def test_a_pruned_unit_never_comes_back(key):
@@ -275,7 +278,7 @@ def test_a_pruned_unit_never_comes_back(key):
             np.testing.assert_array_equal(theta[new == 0], 0.0)
             assert (theta[new == 1] > 0).all()
         state = after
-    assert complexity.share(agent.networks.shape, state.alive) < 0.9, "the test must have pruned something"
+    assert complexity.share(agent.dense, agent.dense, state.alive) < 0.9, "the test must have pruned something"
 
 
 def test_a_dead_units_weights_change_nothing(key):

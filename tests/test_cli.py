@@ -30,7 +30,8 @@ def run(arguments, capsys):
         ("train --steps 0", "steps must be at least 1, not 0"),
         ("train --actor-hidden 0", "actor_hidden must be one or more widths"),
         ("train --prune-start 40000", "prune_start must be below steps"),
-        ("train --nu -5", "nu must be 0 or more"),
+        ("train --nu -5", "each 0 or more"),
+        ("train --agent small --widths-from nowhere", "nowhere does not exist"),
         ("train something", "something"),
         ("trian", "unknown command 'trian': did you mean 'train'?"),
         ("evaluate nowhere", "nowhere does not exist"),
@@ -64,14 +65,15 @@ def test_help(arguments, capsys):
 
 
 def test_train_help_explains_every_field_with_its_unit(capsys):
-    from xinet_jax.config import field_names
+    from xinet_jax.config import field_names, make_config, to_flat
 
+    switches = [name for name, value in to_flat(make_config()).items() if isinstance(value, bool)]
     _, out, _ = run("train --help", capsys)
     plain = " ".join(out.replace("│", " ").split())
     for name in field_names():
         option = "--" + name.replace("_", "-")
         assert option in plain
-        if name != "overwrite":  # a switch has no unit
+        if name not in switches:
             explanation = plain.split(f"{option} ", 1)[1].split("(default", 1)[0]
             assert re.search(r"\[[a-z0-9 /]+\]", explanation), name
 

@@ -1,11 +1,14 @@
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import random_batch, tiny_config
+from helpers import OPTIMISED, random_batch, tiny_config
 
 from xinet_jax import agent as agents
-from xinet_jax import compaction, gates, policy
+from xinet_jax import compaction, policy
 from xinet_jax.networks import make_networks
 
 
@@ -38,13 +41,16 @@ def test_compacted_and_folded_networks_compute_the_same(keep_share):
     values = net.critic.apply({"params": state.params["critic"]}, z_oa, state.theta["critic"])
     actions = net.actor.apply({"params": state.params["actor"]}, z_o, state.theta["actor"])
 
-    keep = compaction.plan(shape, state.alive)
+    kept = compaction.alive_units(shape, state.alive)
+    keep = compaction.plan(shape, kept)
     params = compaction.fold(shape, state.params, state.theta)
-    small = make_networks(keep.shape)
+    widths = {"state_blocks": kept.state, "action_blocks": kept.action, "actor_hidden": kept.actor}
+    small_shape = shape._replace(**{name: tuple(map(len, layers)) for name, layers in widths.items()})
+    small = make_networks(small_shape)
     ofenet = compaction.take(keep.ofenet, params["ofenet"])
     small_variables = {"params": ofenet, "batch_stats": compaction.take(keep.statistics, state.statistics)}
     small_z_o = small.ofenet.apply(small_variables, batch.observation, method=small.ofenet.state_features)
-    assert small_z_o.shape[-1] == keep.shape.state_features
+    assert small_z_o.shape[-1] == small_shape.state_features
     small_z_oa = small.ofenet.apply(small_variables, small_z_o, batch.action, method=small.ofenet.action_features)
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)  # noqa: E731
     if keep_share == 0.0:  # with no unit left there is nothing but the predictor's linear map
@@ -57,7 +63,7 @@ def test_compacted_and_folded_networks_compute_the_same(keep_share):
     for twin in range(2):
         one = jax.tree.map(lambda leaf, twin=twin: leaf[twin], params["critic"]["twins"])
         critic = compaction.take(keep.critics[twin], one)
-        widths = keep.critic_hidden[twin]
+        widths = tuple(map(len, kept.critics[twin]))
         assert tuple(critic[f"hidden_{k + 1}"]["bias"].size for k in range(len(widths))) == widths
         mlp = type(small.actor)(widths, 1)
         close(mlp.apply({"params": critic}, small_z_oa)[..., 0], values[twin])
@@ -65,7 +71,7 @@ def test_compacted_and_folded_networks_compute_the_same(keep_share):
 
 def test_moments_are_compacted_like_parameters():
     agent, state = pruned_agent(5, 0.5)
-    keep = compaction.plan(agent.networks.shape, state.alive)
+    keep = compaction.plan(agent.networks.shape, compaction.alive_units(agent.networks.shape, state.alive))
     params = compaction.take(keep.ofenet, state.params["ofenet"])
     moments = compaction.take(keep.ofenet, state.optimiser["ofenet"].mu)
     assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, moments)
@@ -73,8 +79,7 @@ def test_moments_are_compacted_like_parameters():
 
 def test_nothing_to_prune_changes_nothing():
     agent, state = pruned_agent(2, 1.0, theta=1.0)
-    keep = compaction.plan(agent.networks.shape, state.alive)
-    assert keep.shape == agent.networks.shape
+    keep = compaction.plan(agent.networks.shape, compaction.alive_units(agent.networks.shape, state.alive))
     params = compaction.fold(agent.networks.shape, state.params, state.theta)
     for network, tree in (("ofenet", keep.ofenet), ("actor", keep.actor)):
         jax.tree.map(np.testing.assert_array_equal, compaction.take(tree, params[network]), dict(state.params[network]))
@@ -85,9 +90,7 @@ def test_nothing_to_prune_changes_nothing():
 def test_policy_acts_as_the_gated_agent_does(name, keep_share):
     agent, state = pruned_agent(7, keep_share, name)
     observation = np.random.default_rng(0).normal(size=(200, 17)) * 3
-    saved = policy.from_agent(
-        agent.networks.shape, state, task="HalfCheetah-v5", agent=name, seed=7, environment_steps=1
-    )
+    saved = policy.from_agent(agent, state, task="HalfCheetah-v5", name=name, seed=7, nu=None, environment_steps=1)
     full = agents.act(agent, state, jnp.asarray(observation, jnp.float32), None)
     np.testing.assert_allclose(saved(observation), full, atol=1e-5)
     sizes = sum(leaf.size for leaf in jax.tree.leaves({k: v for k, v in saved.arrays.items() if k != "statistics"}))
@@ -96,7 +99,97 @@ def test_policy_acts_as_the_gated_agent_does(name, keep_share):
         assert sizes < 0.7 * sum(leaf.size for leaf in jax.tree.leaves(state.params["actor"])) + 17 * 5
 
 
-def test_plan_of_a_network_without_gates_keeps_all():
+def test_with_compaction_off_a_policy_keeps_its_pruned_units():
+    agent, state = pruned_agent(7, 0.5)
+    whole = agent._replace(pruning=dataclasses.replace(agent.pruning, compact="off"))
+    about = {"task": "HalfCheetah-v5", "name": "xinet", "seed": 7, "nu": None, "environment_steps": 1}
+    small, large = (policy.from_agent(own, state, **about) for own in (agent, whole))
+    assert large.structure.state_blocks == agent.dense.state_blocks
+    assert large.structure.parameters > small.structure.parameters
+    assert large.structure.layers == small.structure.layers
+    observation = np.random.default_rng(0).normal(size=(20, 17))
+    np.testing.assert_allclose(large(observation), small(observation), atol=1e-5)
+
+
+def test_a_network_without_gates_keeps_all():
     agent, state = pruned_agent(1, 0.5, "ofenet")
-    assert compaction.plan(agent.networks.shape, state.alive).shape == agent.networks.shape
-    assert gates.complete(agent.networks.shape, {})["actor"][0].shape == (7,)
+    assert compaction.padded_widths(agent.dense, state.alive, 8) == agent.dense
+    kept = compaction.alive_units(agent.dense, state.alive)
+    assert tuple(map(len, kept.actor)) == (7, 6)
+
+
+def stacked(states):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+
+@functools.cache
+def compiled_update(agent):
+    """Returns one update of every member, compiled once per size."""
+    hyper = agents.make_hyper(tiny_config(theta_learning_rate=1e-2, nu=50.0, gated=("ofenet", "actor", "critic")), 6)
+
+    def update(state, key, step):
+        key_batch, key_update = jax.random.split(key)
+        return agents.update(agent, hyper, state, random_batch(key_batch), key_update, 1000, step)[0]
+
+    # Without LLVM's optimisation, which the other tests go without, XLA reads uninitialised memory at width one.
+    narrow = 1 in agent.networks.shape.actor_hidden
+    return jax.jit(jax.vmap(update, in_axes=(0, 0, None)), compiler_options=OPTIMISED if narrow else None)
+
+
+def ten_updates(agent, state):
+    """Returns both members' states after ten updates in which theta moves and units may be pruned."""
+    for step in range(10):
+        state = compiled_update(agent)(state, jax.random.split(jax.random.PRNGKey(step), 2), step)
+    return state
+
+
+# The share of units alive, per member: nothing pruned, some, members unlike each other, only what may not go.
+@pytest.mark.parametrize(
+    ("keep_shares", "multiple"), [((1.0, 1.0), 4), ((0.5, 0.5), 1), ((0.0, 0.7), 4), ((0.0, 0.0), 1)]
+)
+def test_the_next_ten_updates_are_the_same(keep_shares, multiple):
+    made = [pruned_agent(seed, share) for seed, share in enumerate(keep_shares)]
+    agent, state = made[0][0], stacked([own for _, own in made])
+    widths = compaction.padded_widths(agent.dense, jax.tree.map(np.asarray, state.alive), multiple)
+    smaller_agent, smaller = compaction.compact(agent, state, widths)
+    if keep_shares == (1.0, 1.0):
+        assert widths == agent.dense
+    if keep_shares == (0.0, 0.0):
+        assert widths.state_blocks == widths.action_blocks == (0, 0)
+        assert widths.actor_hidden == widths.critic_hidden == (1, 1)
+    assert smaller_agent.dense == agent.dense
+    whole, small = (ten_updates(a, s) for a, s in ((agent, state), (smaller_agent, smaller)))
+    # What the untouched run would look like in small arrays: every network, target, moment, statistic, theta and mask.
+    members = [jax.tree.map(lambda leaf, m=member: np.asarray(leaf[m]), whole) for member in range(2)]
+    kept = [compaction.padded_units(agent.dense, own.alive, widths) for _, own in made]
+    expected = stacked([compaction.compact_member(agent.dense, *pair) for pair in zip(members, kept, strict=True)])
+    assert jax.tree.structure(expected) == jax.tree.structure(small)
+    assert any((np.asarray(leaf) < 1).any() for leaf in jax.tree.leaves(small.theta)), "theta must have moved"
+    for (path, ours), theirs in zip(jax.tree.leaves_with_path(small), jax.tree.leaves(expected), strict=True):
+        name = jax.tree_util.keystr(path)
+        if "['input']['bias']" in name:
+            continue  # normalisation cancels it: its gradient is rounding alone, which Adam scales up to full steps
+        assert np.linalg.norm(ours - theirs) <= 1e-3 * np.linalg.norm(theirs) + 1e-6, name
+    observation = random_batch(jax.random.PRNGKey(9)).observation
+    for member in range(2):
+        one, other = (jax.tree.map(lambda leaf, m=member: leaf[m], own) for own in (whole, small))
+        actions = [agents.act(*pair, observation, None) for pair in ((agent, one), (smaller_agent, other))]
+        np.testing.assert_allclose(*actions, atol=1e-3)
+
+
+def test_compacting_twice_is_compacting_once():
+    agent, early = pruned_agent(4, 0.8)
+    _, late = pruned_agent(4, 0.8)
+    fewer = jax.tree.map(lambda leaf: leaf * (jnp.arange(leaf.shape[-1]) % 3 > 0), early.alive)
+    fewer = fewer | {name: tuple(layer.at[..., 0].set(1.0) for layer in fewer[name]) for name in ("actor", "critic")}
+    late = early._replace(alive=fewer, theta=jax.tree.map(jnp.multiply, early.theta, fewer))
+    widths = compaction.padded_widths(agent.dense, stacked([early.alive]), 1)
+    between, smaller = compaction.compact(agent, stacked([early]), widths)
+    pick = lambda full, index: jnp.take_along_axis(full, jnp.asarray(index[0]), -1)  # noqa: E731
+    masks = jax.tree.map(pick, fewer, dict(smaller.origin))
+    alive = jax.tree.map(lambda leaf: leaf[None], masks)
+    smaller = smaller._replace(alive=alive, theta=jax.tree.map(jnp.multiply, smaller.theta, alive))
+    final = compaction.padded_widths(between.networks.shape, alive, 1)
+    twice, once = (compaction.compact(a, s, final) for a, s in ((between, smaller), (agent, stacked([late]))))
+    assert twice[0].networks.shape == once[0].networks.shape
+    jax.tree.map(np.testing.assert_array_equal, twice[1], once[1])

@@ -45,7 +45,9 @@ def test_expected_count_is_the_count_at_theta_by_enumeration(key, cost):
 def test_expected_count_is_the_count_at_theta_by_sampling(key, cost):
     key_theta, key_draws = jax.random.split(key)
     theta = random_theta(key_theta, SMALL)
-    draws = jax.vmap(lambda k: gates.sample(k, theta))(jax.random.split(key_draws, 10_000))
+    origin = gates.original(SMALL, tuple(theta))
+    draw = lambda k: gates.sample(gates.uniform(k, SMALL, origin), theta)  # noqa: E731
+    draws = jax.vmap(draw)(jax.random.split(key_draws, 10_000))
     counts = np.asarray(jax.vmap(lambda xi: complexity.total(SMALL, xi, cost))(draws))
     error = counts.std() / np.sqrt(len(counts))
     assert abs(counts.mean() - float(complexity.total(SMALL, theta, cost))) < 4 * error
@@ -59,7 +61,7 @@ def test_dense_count_is_the_number_of_parameters(key, name):
     networks = {name: state.params[name] for name in ("ofenet", "actor", "critic")}
     parameters = sum(leaf.size for leaf in jax.tree.leaves(networks))
     assert complexity.total(agent.networks.shape, {}) == parameters
-    assert sum(layer.parameters for layer in complexity.count(agent.networks.shape, state.alive)) == parameters
+    assert sum(layer.parameters for layer in complexity.count(agent.dense, agent.dense, state.alive)) == parameters
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -71,13 +73,13 @@ def test_count_at_alive_masks_is_the_size_of_the_compacted_tree(seed, name):
     state = agents.init(agent, agents.make_hyper(config, 6), key_init)
     shape = agent.networks.shape
     alive = jax.tree.map(jnp.round, random_theta(key_alive, shape))
-    keep = compaction.plan(shape, alive)
+    keep = compaction.plan(shape, compaction.alive_units(shape, alive))
     twins = state.params["critic"]["twins"]
     trees = [compaction.take(keep.ofenet, state.params["ofenet"]), compaction.take(keep.actor, state.params["actor"])]
     trees += [compaction.take(keep.critics[i], jax.tree.map(lambda leaf, i=i: leaf[i], twins)) for i in range(2)]
     sizes = sum(leaf.size for leaf in jax.tree.leaves(trees))
     assert complexity.total(shape, alive) == sizes
-    assert sum(layer.parameters for layer in complexity.count(shape, alive)) == sizes
+    assert sum(layer.parameters for layer in complexity.count(shape, shape, alive)) == sizes
 
 
 @pytest.mark.parametrize("branch", ["state", "action"])
@@ -101,11 +103,11 @@ def test_flops_are_those_of_the_matrix_products():
 
 
 def test_share_is_one_when_dense_and_falls_with_theta(key):
-    assert complexity.share(SMALL, gates.ones(SMALL)) == pytest.approx(1.0)
-    assert complexity.share(SMALL, random_theta(key, SMALL)) < 1.0
+    assert complexity.share(SMALL, SMALL, gates.ones(SMALL)) == pytest.approx(1.0)
+    assert complexity.share(SMALL, SMALL, random_theta(key, SMALL)) < 1.0
 
 
 def test_large_counts_stay_whole():
     shape = Shape(4096, 1, 4096, (), (), (4097,), (1,))
-    first = complexity.count(shape, {})[0]
+    first = complexity.count(shape, shape, {})[0]
     assert first.parameters == 4097 * 4097  # 16,785,409 is odd and above 2**24, where float32 has even numbers only

@@ -37,6 +37,11 @@ def test_only_xinet_has_gates():
     assert make_config(agent="ofenet").gated == make_config(agent="sac").gated == ()
 
 
+def test_one_nu_may_be_given_as_a_number():
+    assert make_config(nu=3).pruning.nu == (3,)
+    assert make_config(nu=[3, 4.5]).pruning.nu == (3, 4.5)
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -60,11 +65,22 @@ def test_only_xinet_has_gates():
         ({"blocks": -1}, "blocks must be at least 1"),
         ({"actor_hidden": (128, 0)}, "actor_hidden must be one or more widths, each at least 1, not 128 0"),
         ({"critic_hidden": ()}, "critic_hidden must be one or more widths, each at least 1, not empty"),
-        ({"nu": -1.0}, "nu must be 0 or more, not -1.0"),
-        ({"nu": float("nan")}, "nu must be a number"),
-        ({"nu": float("inf")}, "nu must be 0 or more, not inf"),
+        ({"nu": -1.0}, "nu must be one number or more, each 0 or more, not -1.0"),
+        ({"nu": float("nan")}, "nu must be a list, each item a number"),
+        ({"nu": (1.0, 2.0, 1.0)}, "nu must be a list of different numbers"),
+        ({"nu": (1.0, 2.0), "agent": "ofenet"}, "nu must be one number: agent ofenet has no price"),
+        ({"nu": ()}, "nu must be one number or more"),
+        ({"nu": float("inf")}, "nu must be one number or more, each 0 or more, not inf"),
         ({"prune_start": 40_000}, "prune_start must be below steps (40000)"),
         ({"random_steps": 40_000}, "random_steps must be at least 1 and below steps (40000)"),
+        ({"prune_start_critic": 40_000, "gated": ("critic",)}, "prune_start_critic must be below steps (40000)"),
+        ({"prune_start_actor": -1}, "prune_start_actor must be 0 or more"),
+        ({"compact": "atuo"}, "unknown compact 'atuo': did you mean 'auto'?"),
+        ({"final_share": 0.0, "agent": "random"}, "final_share must be above 0 and at most 1"),
+        ({"width_multiple": 0}, "width_multiple must be at least 1"),
+        ({"agent": "small"}, "widths_from must be a run or policy folder, for agent small, not empty"),
+        ({"widths_from": "runs/a"}, "widths_from must be left out: agent xinet is not small"),
+        ({"uniform_widths": True}, "uniform_widths must be left out"),
         ({"discount": 1.5}, "discount must be from 0 to 1"),
         ({"theta_min": 0.0}, "theta_min must be between 0 and 1"),
         ({"out": ""}, "out must be a path"),
@@ -89,7 +105,7 @@ def test_bad_values_are_told_in_one_line(overrides, message):
         ("a: [", "cannot read configuration"),
         ("task: !!python/object/apply:os.system ['true']", "cannot read configuration"),
         ("stepz: 1", "did you mean 'steps'?"),
-        ("pruning: {nu: -3}", "nu must be 0 or more"),
+        ("pruning: {nu: -3}", "each 0 or more"),
         ("networks: 3", "unknown field 'networks'"),
         ("1: 2", "must be a mapping"),
         ("sac: {nu: 3}", "field nu belongs into section pruning, not into section sac"),

@@ -70,7 +70,7 @@ def test_disarm_is_unbiased_for_any_loss(loss, key):
     theta = {"actor": (THETA,)}
 
     def one(k):
-        xi, opposite = gates.sample_antithetic(k, theta)
+        xi, opposite = gates.sample_antithetic(draw(k, theta), theta)
         difference = {"actor": loss(xi["actor"][0]) - loss(opposite["actor"][0])}
         return gates.disarm(difference, xi, opposite, theta, 1e-6)["actor"][0]
 
@@ -81,12 +81,12 @@ def test_disarm_is_unbiased_for_any_loss(loss, key):
 
 def test_antithetic_samples_are_each_bernoulli_and_differ_as_often_as_they_can(key):
     theta = {"actor": (THETA,)}
-    pairs = jax.vmap(lambda k: gates.sample_antithetic(k, theta))(jax.random.split(key, 20_000))
+    pairs = jax.vmap(lambda k: gates.sample_antithetic(draw(k, theta), theta))(jax.random.split(key, 20_000))
     first, second = (np.asarray(units["actor"][0]) for units in pairs)
     np.testing.assert_allclose(first.mean(axis=0), THETA, atol=0.02)
     np.testing.assert_allclose(second.mean(axis=0), THETA, atol=0.02)
     np.testing.assert_allclose((first != second).mean(axis=0), 2 * np.minimum(THETA, 1 - THETA), atol=0.02)
-    alone = jax.vmap(lambda k: gates.sample(k, theta))(jax.random.split(key, 20_000))
+    alone = jax.vmap(lambda k: gates.sample(draw(k, theta), theta))(jax.random.split(key, 20_000))
     np.testing.assert_array_equal(alone["actor"][0], first)
 
 
@@ -134,9 +134,24 @@ def test_a_gradient_that_is_not_finite_moves_nothing():
     np.testing.assert_allclose(moved["a"], [0.5, 0.5, 0.4], rtol=1e-6)
 
 
+def draw(key, theta):
+    """Returns uniform numbers for units that are all there."""
+    shape = SHAPE._replace(actor_hidden=tuple(layer.shape[-1] for layer in theta["actor"]))
+    return gates.uniform(key, shape, gates.original(shape, tuple(theta)))
+
+
+def test_a_units_draw_does_not_depend_on_what_was_taken_out(key):
+    origin = gates.original(SHAPE, ("ofenet", "actor", "critic"))
+    whole = gates.uniform(key, SHAPE, origin)
+    some = lambda leaf: leaf[..., 1::2]  # noqa: E731
+    fewer = gates.uniform(key, SHAPE, jax.tree.map(some, origin))
+    assert sum(leaf.size for leaf in jax.tree.leaves(fewer)) > 10
+    jax.tree.map(np.testing.assert_array_equal, fewer, jax.tree.map(some, whole))
+
+
 def test_samples_are_binary_and_follow_theta(key):
     theta = gates.descend(gates.ones(SHAPE), jax.tree.map(jnp.ones_like, gates.ones(SHAPE)), 0.3)  # 0.7 everywhere
-    draws = jax.vmap(lambda k: gates.sample(k, theta))(jax.random.split(key, 4000))
+    draws = jax.vmap(lambda k: gates.sample(draw(k, theta), theta))(jax.random.split(key, 4000))
     for leaf in jax.tree.leaves(draws):
         assert set(np.unique(leaf)) == {0.0, 1.0}
         np.testing.assert_allclose(leaf.mean(axis=0), 0.7, atol=0.05)

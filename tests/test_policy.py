@@ -23,9 +23,7 @@ def made():
     config = tiny_config()
     agent = agents.make_agent(config, 17, 6)
     state = agents.init(agent, agents.make_hyper(config, 6), jax.random.PRNGKey(0))
-    return policy.from_agent(
-        agent.networks.shape, state, task="HalfCheetah-v5", agent="xinet", seed=3, environment_steps=10
-    )
+    return policy.from_agent(agent, state, task="HalfCheetah-v5", name="xinet", seed=3, nu=400.0, environment_steps=10)
 
 
 @pytest.fixture
@@ -52,6 +50,13 @@ def test_a_run_folder_with_two_asks_which(made, folder):
         policy.load_policy(folder.parent.parent)
 
 
+def test_policies_are_found_in_order_of_nu_and_seed(made, tmp_path):
+    names = ["nu_0.5_seed_2", "nu_2_seed_0", "nu_10_seed_1", "nu_10_seed_10"]
+    for name in reversed(names):
+        policy.save_policy(made, tmp_path / "policy" / name)
+    assert [found.name for found in policy.find_policies(tmp_path)] == names
+
+
 def test_wrong_observation_size_is_refused(made):
     with pytest.raises(ValueError, match=r"\[..., 17\]"):
         made(np.zeros(16))
@@ -69,6 +74,7 @@ def test_wrong_observation_size_is_refused(made):
         {"actor_hidden": [7.0, 6]},
         {"layers": [{"network": "actor"}]},
         {"seed": None},
+        {"nu": "high"},
         {"task": "Ant"},
     ],
 )

@@ -1,10 +1,12 @@
 """The compiled phases: what reaches replay, and that a member is the same whoever trains beside it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import tiny_config
+from helpers import OPTIMISED, tiny_config
 
 from xinet_jax import agent as agents
 from xinet_jax.replay import empty_transition, make_replay
@@ -19,7 +21,7 @@ def make(config):
     agent = agents.make_agent(config, task.observation_size, task.action_size)
     program = make_program(agent, task, make_replay(config.steps, config.sac.batch_size), config.eval_episodes)
     hyper = agents.make_hyper(config, task.action_size)
-    return program, lambda count: members.repeat(hyper, count)
+    return program, lambda count: members.hyper_of_members(hyper, members.identities(config)[:1] * count)
 
 
 def run_ten_updates(program, hyper, seeds):
@@ -37,8 +39,10 @@ def run_ten_updates(program, hyper, seeds):
 # Batched products round differently, and thirty steps of physics amplify it: MJX, which simulates in float32, more than
 # the C engine in float64. Where a gradient is almost nothing, Adam turns its rounding into whole steps. Another seed's
 # agent differs by more than its own movement.
-@pytest.mark.parametrize(("engine", "tolerance"), [("native", 5e-3), ("mjx", 0.25)])
-def test_members_are_what_they_would_be_alone(engine, tolerance):
+@pytest.mark.parametrize(("engine", "tolerance"), [("native", 5e-3), ("mjx", 0.05)])
+def test_members_are_what_they_would_be_alone(engine, tolerance, monkeypatch):
+    if engine == "mjx":  # rounding is worse, and thrice amplified, without LLVM's optimisation
+        monkeypatch.setattr(jax, "jit", functools.partial(jax.jit, compiler_options=OPTIMISED))
     config = tiny_config(engine=engine, gated=("ofenet", "actor", "critic"), prune_start=21, prune_ramp=0, nu=20.0)
     program, hyper = make(config)
     start, together, _ = run_ten_updates(program, hyper(3), [4, 5, 6])

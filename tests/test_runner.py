@@ -16,9 +16,11 @@ import pytest
 from helpers import tiny_config
 
 import xinet_jax
+import xinet_jax.policy
 from xinet_jax.errors import UserError
 from xinet_jax.telemetry.progress import Status, describe, short
-from xinet_jax.training import runner
+from xinet_jax.training import run_folder, runner
+from xinet_jax.training.savings import Ledger
 from xinet_jax.training.signals import Abandoned, StopOnSignal
 
 
@@ -75,11 +77,62 @@ def test_returns_are_gymnasiums(result):
         assert [step for step, _ in seed.curve] == [30, 60]
 
 
+def test_compaction_in_training_changes_speed_and_nothing_else(tmp_path, monkeypatch):
+    """The same run twice: in whole arrays, and with every chance to compact taken."""
+    settings = {"nu": 3_000.0, "prune_ramp": 0, "theta_learning_rate": 5e-3, "log_every": 10, "width_multiple": 2}
+    settings |= {"gated": ("ofenet", "critic"), "nu_scale_critic": 1.0, "eval_episodes": 1, "final_episodes": 1}
+    made = []
+    always = lambda ledger, saving_per_step, steps_left: saving_per_step > 0 and steps_left > 0  # noqa: E731
+    for compact in ("end", "auto"):
+        monkeypatch.setattr(Ledger, "is_due", always)
+        folder = tmp_path / compact
+        made.append(xinet_jax.train(tiny_config(out=str(folder), seeds=2, compact=compact, **settings), progress=False))
+    compactions = records(tmp_path / "auto", "compaction")
+    assert not records(tmp_path / "end", "compaction")
+    assert compactions
+    assert all(row["seconds"] > 0 and row["updates_per_second_before"] > 0 for row in compactions)
+    left = [row["flops_of_arrays_left"] for row in compactions]
+    assert sorted(left, reverse=True) == left
+    assert left[-1] < 1
+    for whole, small in zip(*(own.seeds for own in made), strict=True):
+        assert small.structure == whole.structure
+        assert sum(row.parameters for row in small.structure.layers) < sum(
+            row.parameters_before for row in small.structure.layers
+        )
+        observations = np.random.default_rng(0).normal(size=(50, 17))
+        actions = [xinet_jax.load_policy(own.folder)(observations) for own in (whole, small)]
+        np.testing.assert_allclose(*actions, atol=2e-2)  # forty steps of physics amplify rounding
+
+
+def test_several_values_of_nu_end_in_a_trade_off_curve(tmp_path):
+    settings = {"prune_ramp": 0, "theta_learning_rate": 5e-3, "eval_episodes": 1, "final_episodes": 1}
+    folder = tmp_path / "run"
+    config = tiny_config(nu=(0.0, 20_000.0), seeds=2, out=str(folder), **settings)
+    result = xinet_jax.train(config, progress=False)
+    assert [(own.nu, own.seed) for own in result.seeds] == [(0.0, 0), (0.0, 1), (20_000.0, 0), (20_000.0, 1)]
+    assert [path.name for path in xinet_jax.policy.find_policies(folder)] == [own.folder.name for own in result.seeds]
+    assert [own.structure.nu for own in result.seeds] == [0.0, 0.0, 20_000.0, 20_000.0]
+    points = runner.trade_off(result)
+    assert [point.parameters_left for point in points[:2]] == [1.0, 1.0]
+    assert max(point.parameters_left for point in points[2:]) < 0.9
+    rows = (folder / "trade_off.csv").read_text().splitlines()
+    assert rows[0] == "nu,seed,parameters_left,return"
+    assert len(rows) == 5
+    assert (folder / "trade_off.png").read_bytes().startswith(b"\x89PNG")
+    assert {row["nu"] for row in records(folder, "train")} == {0.0, 20_000.0}
+    # A member is what its price and seed alone would have made it.
+    alone = xinet_jax.train(tiny_config(nu=20_000.0, out=str(tmp_path / "alone"), **settings), progress=False)
+    assert alone.seeds[0].structure.layers == result.seeds[2].structure.layers
+    folder = run_folder.choose_run_folder(tiny_config(out=str(folder), overwrite=True))
+    run_folder.make_run_folder(folder, overwrite=True)
+    assert list(folder.iterdir()) == []
+
+
 def test_the_saved_configuration_runs_again_and_destroys_nothing(result, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = xinet_jax.load_config(result.folder / "config.yaml")
     assert (config.out, config.overwrite) == (None, False)
-    assert runner._choose_run_folder(config) == Path("runs/HalfCheetah-v5-xinet-quick")
+    assert run_folder.choose_run_folder(config) == Path("runs/HalfCheetah-v5-xinet-quick")
 
 
 def test_an_existing_folder_is_refused(result):
@@ -99,8 +152,8 @@ def test_overwriting_touches_nothing_but_runs(tmp_path, files):
 def test_overwriting_a_run_removes_what_it_wrote(result, tmp_path):
     shutil.copytree(result.folder, tmp_path / "run")
     (tmp_path / "link").symlink_to(tmp_path / "run")
-    folder = runner._choose_run_folder(tiny_config(out=str(tmp_path / "link"), overwrite=True))
-    runner._make_run_folder(folder, overwrite=True)
+    folder = run_folder.choose_run_folder(tiny_config(out=str(tmp_path / "link"), overwrite=True))
+    run_folder.make_run_folder(folder, overwrite=True)
     assert list((tmp_path / "run").iterdir()) == []
 
 
@@ -117,16 +170,16 @@ def test_unnamed_runs_are_numbered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = []
     for _ in range(3):
-        names.append(runner._claim_run_folder(tiny_config()).name)
+        names.append(run_folder.claim_run_folder(tiny_config()).name)
     name = "HalfCheetah-v5-xinet-quick"
     assert names == [name, f"{name}-2", f"{name}-3"]
 
 
 def test_of_runs_started_at_the_same_time_only_one_gets_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    runner._claim_run_folder(tiny_config(out="run"))
+    run_folder.claim_run_folder(tiny_config(out="run"))
     with pytest.raises(FileExistsError):
-        runner._make_run_folder(Path("run"), overwrite=False)
+        run_folder.make_run_folder(Path("run"), overwrite=False)
 
 
 def test_a_diverged_run_ends_in_good_order(tmp_path):

@@ -8,15 +8,15 @@ from xinet_jax.config import Config, load_config, make_config
 from xinet_jax.errors import UserError
 from xinet_jax.evaluation import evaluate
 from xinet_jax.policy import Policy, load_policy
-from xinet_jax.training.runner import Result, SeedResult, train
+from xinet_jax.training.runner import MemberResult, Result, train
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Config",
+    "MemberResult",
     "Policy",
     "Result",
-    "SeedResult",
     "UserError",
     "evaluate",
     "load_config",

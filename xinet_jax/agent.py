@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from xinet_jax import complexity, gates, losses
+from xinet_jax import complexity, gates, losses, pruners
 from xinet_jax.arrays import Key
 from xinet_jax.config import Config, PruningConfig
 from xinet_jax.gates import Units
@@ -29,13 +29,17 @@ class Agent(NamedTuple):
     """What is static about an agent.
 
     Attributes:
-      networks: the modules.
+      networks: the modules, and the sizes that they have now.
+      dense: the sizes before pruning.
       gated: the networks whose units carry gates.
+      pruner: what moves the gates: `theta` (XiNet's gradient), one of `xinet_jax.pruners`, or `none`.
       pruning: the rules of pruning.
     """
 
     networks: Networks
+    dense: Shape
     gated: tuple[str, ...]
+    pruner: str
     pruning: PruningConfig
 
 
@@ -63,6 +67,7 @@ class AgentState(NamedTuple):
       optimiser: Adam's moments, per entry of `params`.
       theta: the probability that each gate is open (`xinet_jax.gates`).
       alive: 1.0 for every unit not pruned, 0.0 for good once it is.
+      origin: every unit's index within its layer before pruning: its random draws stay its own after a compaction.
       mse_bars: moving averages of the mean squared errors of OFENet and critics.
     """
 
@@ -72,6 +77,7 @@ class AgentState(NamedTuple):
     optimiser: dict[str, optax.OptState]
     theta: Units
     alive: Units
+    origin: Units
     mse_bars: optax.OptState
 
 
@@ -99,7 +105,7 @@ def make_agent(config: Config, observation_size: int, action_size: int) -> Agent
         actor_hidden=tuple(sizes.actor_hidden),
         critic_hidden=tuple(sizes.critic_hidden),
     )
-    return Agent(make_networks(shape), config.gated, config.pruning)
+    return Agent(make_networks(shape), shape, config.gated, config.pruner, config.pruning)
 
 
 def make_hyper(config: Config, action_size: int) -> Hyper:
@@ -112,7 +118,7 @@ def make_hyper(config: Config, action_size: int) -> Hyper:
         weight_decay=sac.weight_decay,
         target_entropy=-float(action_size) if sac.target_entropy is None else sac.target_entropy,
         initial_temperature=sac.initial_temperature,
-        nu=pruning.nu,
+        nu=pruning.nu[0],
         nu_scale={name: getattr(pruning, f"nu_scale_{name}") for name in config.gated},
         theta_learning_rate=pruning.theta_learning_rate,
     )
@@ -136,6 +142,7 @@ def init(agent: Agent, hyper: Hyper, key: Key) -> AgentState:
         optimiser={name: _adam.init(tree) for name, tree in params.items()},
         theta=gates.ones(shape, agent.gated),
         alive=gates.ones(shape, agent.gated),
+        origin=gates.original(shape, agent.gated),
         mse_bars=_average.init({"ofenet": jnp.zeros(()), "critic": jnp.zeros(2)}),
     )
 
@@ -181,13 +188,20 @@ def update(
     """
     key_gates, key_next, key_action = jax.random.split(key, 3)
     rules, shape = agent.pruning, agent.networks.shape
-    xi, opposite = gates.sample_antithetic(key_gates, state.theta)
     target, z_o = _read(agent, hyper, state, batch, key_next)
+
+    def draw() -> Units:
+        return gates.uniform(key_gates, agent.dense, state.origin)
 
     def losses_at(params: dict[str, Tree], units: Units) -> tuple[Tree, tuple[Tree, Metrics]]:
         return _losses(agent, hyper, state, params, units, batch, target, z_o, key_action)
 
-    seen = xi if rules.weights_see == "sampled" else state.theta
+    def losses_without(xi: Units) -> tuple[Tree, tuple[Tree, Metrics]]:
+        """The losses of the networks as they are, less the units whose gates are drawn shut (method, section 3)."""
+        return losses_at(state.params, jax.tree.map(jnp.multiply, xi, state.theta))
+
+    both_sampled = agent.pruner == "theta" and rules.weights_see == "sampled"
+    seen = gates.sample(draw(), state.theta) if both_sampled else state.theta
     loss, pull_back, (statistics, metrics) = jax.vjp(losses_at, state.params, seen, has_aux=True)
     gradient, _ = pull_back(_like(_WEIGHTS_SCALE, loss))
     params, optimiser = _descend(hyper, state, gradient)
@@ -197,28 +211,41 @@ def update(
     def move_theta() -> tuple[Units, Units]:
         scale = _like(losses.nats(shape.predicted, mse_bar, jnp.exp(state.params["temperature"])), loss)
         if rules.estimator == "disarm":
-            pair = (losses_at(state.params, units)[0] for units in (xi, opposite))
-            difference = _who_pays(jax.tree.map(lambda s, a, b: s * (a - b), scale, *pair))
-            gradient = gates.disarm(difference, xi, opposite, state.theta, rules.estimator_floor)
+            xi, opposite = gates.sample_antithetic(draw(), state.theta)
+            at = (lambda units: losses_at(state.params, units)) if both_sampled else losses_without
+            scaled = jax.tree.map(lambda s, a, b: s * (a - b), scale, at(xi)[0], at(opposite)[0])
+            gradient = gates.disarm(_who_pays(agent, scaled), xi, opposite, state.theta, rules.estimator_floor)
         else:
-            at_xi = pull_back  # of the weights' own pass, if that was taken at the sampled gates
-            if rules.weights_see == "mean":
-                _, at_xi, _ = jax.vjp(losses_at, state.params, xi, has_aux=True)
-            _, gate_gradient = at_xi(scale)
+            if both_sampled:
+                xi, (_, gate_gradient) = seen, pull_back(scale)
+            else:
+                xi = gates.sample(draw(), state.theta)
+                _, pull_back_gates, _ = jax.vjp(losses_without, xi, has_aux=True)
+                (gate_gradient,) = pull_back_gates(scale)
             gradient = gates.estimate(rules.estimator, gate_gradient, xi, state.theta, rules.estimator_floor)
-        age = (environment_steps - rules.prune_start) / rules.prune_ramp if rules.prune_ramp else 1.0
-        price = jax.grad(lambda theta: complexity.share(shape, theta, rules.cost))(state.theta)
+        price = jax.grad(lambda theta: complexity.share(agent.dense, shape, theta, rules.cost))(state.theta)
         for name in agent.gated:
-            nu = hyper.nu * hyper.nu_scale[name] * jnp.clip(age, 0.0, 1.0)
-            gradient[name] = jax.tree.map(lambda g, p, nu=nu: g + nu * p, gradient[name], price[name])
+            age = environment_steps - rules.start(name)
+            ramp = jnp.clip(age / rules.prune_ramp, 0.0, 1.0) if rules.prune_ramp else 1.0
+            nu = hyper.nu * hyper.nu_scale[name] * ramp
+            rise = lambda g, p, nu=nu, age=age: jnp.where(age < 0, 0.0, g + nu * p)  # noqa: E731
+            gradient[name] = jax.tree.map(rise, gradient[name], price[name])
         theta = gates.descend(state.theta, gradient, hyper.theta_learning_rate * rules.theta_every)
         return gates.prune(theta, state.alive, rules.theta_min)
 
+    def follow_schedule() -> tuple[Units, Units]:
+        score = pruners.PRUNERS[agent.pruner](shape, params, state.alive, agent.dense, state.origin, key_gates)
+        share = pruners.target_share(rules, environment_steps)
+        alive = pruners.prune(agent.dense, shape, score, state.alive, share)
+        return alive, alive
+
     theta, alive = state.theta, state.alive
-    if agent.gated:
-        due = (environment_steps >= rules.prune_start) & (updates % rules.theta_every == 0)
-        theta, alive = jax.lax.cond(due, move_theta, lambda: (state.theta, state.alive))
-    return AgentState(params, target_critic, statistics, optimiser, theta, alive, mse_bars), metrics
+    if agent.pruner != "none":
+        by_theta = agent.pruner == "theta"
+        step, every = (move_theta, rules.theta_every) if by_theta else (follow_schedule, pruners.PRUNE_EVERY)
+        due = (environment_steps >= min(map(rules.start, agent.gated))) & (updates % every == 0)
+        theta, alive = jax.lax.cond(due, step, lambda: (state.theta, state.alive))
+    return AgentState(params, target_critic, statistics, optimiser, theta, alive, state.origin, mse_bars), metrics
 
 
 def _read(
@@ -263,7 +290,8 @@ def _losses(
     z_own_action = _action_features(agent, *fixed, units, z_own, batch.action)
     critic = losses.critic_loss(networks, params["critic"], units.get("critic"), z_own_action, target)
 
-    action, log_probability = losses.sample_action(networks, params["actor"], units.get("actor"), z_o, key)
+    z_seen = z_own if agent.pruning.actor_speaks else z_o
+    action, log_probability = losses.sample_action(networks, params["actor"], units.get("actor"), z_seen, key)
     z_action = _action_features(agent, *fixed, hold(state.theta), z_o, action)
     critic_params, critic_gates = hold(params["critic"]), hold(state.theta).get("critic")
     value = networks.critic.apply({"params": critic_params}, z_action, critic_gates).min(axis=0)
@@ -280,9 +308,10 @@ def _losses(
     return every, (statistics, metrics)
 
 
-def _who_pays(loss: Tree) -> dict[str, Array]:
+def _who_pays(agent: Agent, loss: Tree) -> dict[str, Array]:
     """Returns the loss that each network's gates answer to: `[]`, and `[2]` for the critics' (method, section 3)."""
-    return {"ofenet": loss["ofenet"] + loss["critic"].sum(), "actor": loss["actor"], "critic": loss["critic"]}
+    ofenet = loss["ofenet"] + loss["critic"].sum() + (loss["actor"] if agent.pruning.actor_speaks else 0.0)
+    return {"ofenet": ofenet, "actor": loss["actor"], "critic": loss["critic"]}
 
 
 def _state_features(agent: Agent, params: Tree, statistics: Tree, units: Units, observation: Array) -> Array:

@@ -26,7 +26,9 @@ from xinet_jax.evaluation import evaluate
 from xinet_jax.policy import find_policies, in_policy, load_policy, load_structure
 from xinet_jax.telemetry.json_lines import finite
 from xinet_jax.telemetry.tables import evaluations_table, layers_table, left, returns_table
+from xinet_jax.telemetry.trade_off import trade_off_table
 from xinet_jax.training import runner
+from xinet_jax.training.run_folder import POLICY_FOLDER, TRADE_OFF_FIGURE
 from xinet_jax.training.signals import Abandoned
 
 _DESCRIPTION = "Train reinforcement-learning agents that prune themselves while they learn."
@@ -93,8 +95,13 @@ def _train(arguments: list[str]) -> int:
     console = _console()
     rows = [(seed.structure, seed.curve[-1][1] if seed.curve else np.nan, seed.returns) for seed in result.seeds]
     console.print(returns_table(rows))
-    console.print(layers_table([seed.structure for seed in result.seeds]))
-    console.print(f"Policies: {escape(str(result.folder / runner.POLICY_FOLDER))}", highlight=False, soft_wrap=True)
+    if len(config.pruning.nu) > 1:
+        console.print(trade_off_table(runner.trade_off(result)))
+        figure = result.folder / TRADE_OFF_FIGURE
+        console.print(f"Trade-off curve: {escape(str(figure))}", highlight=False, soft_wrap=True)
+    else:
+        console.print(layers_table([seed.structure for seed in result.seeds]))
+    console.print(f"Policies: {escape(str(result.folder / POLICY_FOLDER))}", highlight=False, soft_wrap=True)
     return 128 + signal.Signals[result.interrupted] if result.interrupted else 0
 
 
@@ -113,6 +120,7 @@ def _evaluate(arguments: list[str]) -> int:
             {
                 "policy": str(folder),
                 "task": policy.structure.task,
+                "nu": policy.structure.nu,
                 "seed": policy.structure.seed,
                 "parameters": policy.structure.parameters,
                 "mean": float(returns.mean()),
@@ -149,8 +157,9 @@ def _inspect(arguments: list[str]) -> int:
     console = _console()
     for folder, structure in structures:
         own = [layer for layer in structure.layers if in_policy(layer)]
+        price = "" if structure.nu is None else f", nu {structure.nu:.12g}"
         console.print(
-            f"{escape(str(folder))}: {structure.agent} on {structure.task}, seed {structure.seed}, after "
+            f"{escape(str(folder))}: {structure.agent} on {structure.task}, seed {structure.seed}{price}, after "
             f"{structure.environment_steps:,} steps; {structure.parameters:,} parameters needed to act "
             f"({left(own):.0%} of the dense agent's {sum(layer.parameters_before for layer in own):,}), "
             f"{_bytes(folder):,} bytes",

@@ -80,9 +80,16 @@ def total(shape: Shape, units: Units, cost: str = "parameters") -> Float[Array, 
     return sum((jnp.sum(getattr(layer, cost)) for layer in layers(shape, units)), start=jnp.float32(0.0))
 
 
-def share(shape: Shape, units: Units, cost: str = "parameters") -> Float[Array, ""]:
-    """Returns `C`, the count as a share of the dense networks', in [0, 1]."""
-    return total(shape, units, cost) / total(shape, {}, cost)
+def share(dense: Shape, shape: Shape, units: Units, cost: str = "parameters") -> Float[Array, ""]:
+    """Returns `C`, the count as a share of the dense networks', in [0, 1].
+
+    Args:
+      dense: the sizes before pruning.
+      shape: the sizes of the arrays, which may have been compacted.
+      units: gates of those arrays.
+      cost: `parameters` or `flops`.
+    """
+    return total(shape, units, cost) / total(dense, {}, cost)
 
 
 class LayerCount(NamedTuple):
@@ -98,11 +105,11 @@ class LayerCount(NamedTuple):
     flops: int
 
 
-def count(shape: Shape, alive: Units) -> tuple[LayerCount, ...]:
+def count(dense: Shape, shape: Shape, alive: Units) -> tuple[LayerCount, ...]:
     """Returns every layer's counts at the dense start and at one agent's alive masks (no member axis)."""
-    start, now = (jax.tree.map(_exact, gates.complete(shape, units)) for units in ({}, alive))
+    start, now = (jax.tree.map(_exact, gates.complete(*pair)) for pair in ((dense, {}), (shape, alive)))
     rows = []
-    for before, after in zip(layers(shape, start), layers(shape, now), strict=True):
+    for before, after in zip(layers(dense, start), layers(shape, now), strict=True):
         twins = np.size(before.parameters)
         for twin in range(twins):
             numbers = []

@@ -19,7 +19,17 @@ from xinet_jax.gates import ESTIMATOR_NAMES
 from xinet_jax.tasks.physics import ENGINES
 from xinet_jax.tasks.registry import task_names
 
-AGENTS = ("sac", "ofenet", "xinet")
+# What moves the gates of each agent (`xinet_jax.agent.Agent.pruner`).
+_PRUNERS = {
+    "sac": "none",
+    "ofenet": "none",
+    "xinet": "theta",
+    "small": "none",
+    "magnitude": "magnitude",
+    "random": "random",
+}
+AGENTS = tuple(_PRUNERS)
+COMPACT = ("off", "end", "auto")
 PRESETS = ("quick", "paper")
 NETWORKS = ("ofenet", "actor", "critic")
 WEIGHTS_SEE = ("mean", "sampled")
@@ -37,6 +47,11 @@ class NetworkConfig:
     """Width of each hidden layer of the actor [units]."""
     critic_hidden: tuple[int, ...] = (128, 128)
     """Width of each hidden layer of each of the two critics [units]."""
+    widths_from: str | None = None
+    """For agent small: the run or policy folder whose final widths it is trained with; of a run with several seeds each
+    seed takes its own [path]."""
+    uniform_widths: bool = False
+    """For agent small: the same fraction of every dense layer instead, with as many parameters in all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +78,13 @@ class SacConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PruningConfig:
-    """Gates and pruning (docs: the method, sections 2 to 4). For --agent xinet."""
+    """Gates and pruning (docs: the method, sections 2 to 5). For agents xinet, magnitude and random."""
 
     gated: tuple[str, ...] = ("ofenet",)
     """Networks whose hidden units carry gates: any of ofenet, actor, critic [names]."""
-    nu: float = 400.0
-    """Price of all parameters together: the loss, in nats, that removing everything may cost [nats]."""
+    nu: tuple[float, ...] = (400.0,)
+    """Price of all parameters together: the loss that removing everything may cost. Several: every seed is trained with
+    each, all in one program [nats]."""
     nu_scale_ofenet: float = 1.0
     """Multiplier of nu for OFENet's gates [factor]."""
     nu_scale_actor: float = 0.2
@@ -79,8 +95,15 @@ class PruningConfig:
     """What the price counts: parameters, or flops of one inference of every network [name]."""
     prune_start: int = 10_000
     """Environment steps before the first step of theta [environment steps]."""
+    prune_start_actor: int | None = None
+    """The same for the actor's gates; None: prune_start [environment steps]."""
+    prune_start_critic: int | None = None
+    """The same for the critics' gates; None: prune_start [environment steps]."""
     prune_ramp: int = 10_000
     """Environment steps over which nu then rises linearly from 0; 0: at once [environment steps]."""
+    final_share: float = 0.25
+    """Share of all parameters that agents magnitude and random prune down to, from prune_start over prune_ramp
+    [0 to 1]."""
     theta_learning_rate: float = 2e-3
     """Step size of theta's projected gradient descent [per update]."""
     theta_every: int = 1
@@ -93,6 +116,18 @@ class PruningConfig:
     """Smallest denominator of the estimators heun and disarm [probability]."""
     weights_see: str = "mean"
     """Gates that the weights' gradient is taken at: mean (theta itself) or sampled (0/1 draws) [name]."""
+    actor_speaks: bool = True
+    """Whether OFENet's gates answer to the actor's loss, beside the auxiliary task's and the critics'."""
+    compact: str = "auto"
+    """When pruned units leave the arrays: auto (during training too, whenever that saves more time than compiling for
+    the new sizes takes), end (of the saved policy only) or off (never) [name]."""
+    width_multiple: int | None = None
+    """Layers of agents in training are compacted to a multiple of this; None: 8, on TPUs 128 [units]."""
+
+    def start(self, network: str) -> int:
+        """Returns the environment steps before the first step of one network's gates."""
+        own = {"actor": self.prune_start_actor, "critic": self.prune_start_critic}.get(network)
+        return self.prune_start if own is None else own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,11 +139,12 @@ class Config:
     preset: str = "quick"
     """Defaults of all other fields: quick (small networks, minutes) or paper (published sizes) [name]."""
     agent: str = "xinet"
-    """sac (no feature extractor), ofenet (dense OFENet-SAC) or xinet (OFENet-SAC with gates) [name]."""
+    """sac (no feature extractor), ofenet (dense OFENet-SAC), xinet (OFENet-SAC that prunes itself); baselines small
+    (OFENet-SAC with the widths that --widths-from ended with), magnitude and random (pruned on a schedule) [name]."""
     engine: str = "auto"
     """Physics: mjx (on the device), native (MuJoCo's C engine, on the CPU) or auto: native on CPU, else mjx [name]."""
     seeds: int = 1
-    """Agents trained side by side in one program, each with a seed of its own [agents]."""
+    """Seeds trained side by side in one program [agents per value of nu]."""
     first_seed: int = 0
     """Seed of the first agent; the others count up from it [integer]."""
     steps: int = 40_000
@@ -140,8 +176,14 @@ class Config:
 
     @property
     def gated(self) -> tuple[str, ...]:
-        """The networks whose gates are on: none unless the agent is xinet."""
-        return self.pruning.gated if self.agent == "xinet" else ()
+        """The networks whose units carry gates. Those of agent small stay as they are, and close its padding."""
+        every = {"small": NETWORKS, "sac": (), "ofenet": ()}
+        return every.get(self.agent, self.pruning.gated)
+
+    @property
+    def pruner(self) -> str:
+        """What moves the gates: theta, magnitude, random or none."""
+        return _PRUNERS[self.agent]
 
 
 _SECTIONS = {"networks": NetworkConfig, "sac": SacConfig, "pruning": PruningConfig}
@@ -207,6 +249,8 @@ def override(config: Config, overrides: dict[str, Any]) -> Config:
         if name not in homes:
             raise unknown_name("field", name, homes)
         value = tuple(value) if isinstance(value, list) else value
+        if name == "nu" and isinstance(value, (int, float)):
+            value = (value,)
         if homes[name] is None:
             top[name] = value
         else:
@@ -236,6 +280,7 @@ def check(config: Config) -> None:
         "cost": (config.pruning.cost, COSTS),
         "estimator": (config.pruning.estimator, ESTIMATOR_NAMES),
         "weights_see": (config.pruning.weights_see, WEIGHTS_SEE),
+        "compact": (config.pruning.compact, COMPACT),
     }
     for kind, (given, allowed) in names.items():
         if given not in allowed:
@@ -252,7 +297,8 @@ def check(config: Config) -> None:
                 _require(abs(item) < (2**31 if isinstance(item, int) else 3e38), name, item, "a smaller number")
     for name, most in (("blocks", 1000), ("block_units", 2**20), ("batch_size", 2**24), ("seeds", 2**16)):
         _require(flat[name] <= most, name, flat[name], f"at most {most}")
-    _require(config.out is None or config.out.strip(), "out", repr(config.out), "a path")
+    for name in ("out", "widths_from"):
+        _require(flat[name] is None or flat[name].strip(), name, repr(flat[name]), "a path")
     at_least_one = "seeds steps eval_every eval_episodes final_episodes log_every blocks block_units batch_size"
     at_least_one += " replay_capacity theta_every"
     for name in at_least_one.split():
@@ -261,10 +307,15 @@ def check(config: Config) -> None:
         _require(
             flat[name] and all(w >= 1 for w in flat[name]), name, flat[name], "one or more widths, each at least 1"
         )
-    not_negative = "first_seed pretrain_updates random_steps nu nu_scale_ofenet nu_scale_actor nu_scale_critic"
+    not_negative = "first_seed pretrain_updates random_steps nu_scale_ofenet nu_scale_actor nu_scale_critic"
     not_negative += " prune_start prune_ramp theta_learning_rate learning_rate weight_decay"
     for name in not_negative.split():
         _require(flat[name] >= 0 and math.isfinite(flat[name]), name, flat[name], "0 or more")
+    nus = config.pruning.nu
+    _require(nus and all(0 <= nu < math.inf for nu in nus), "nu", nus, "one number or more, each 0 or more")
+    _require(len(set(nus)) == len(nus), "nu", nus, "a list of different numbers")
+    _require(len(nus) == 1 or config.agent == "xinet", "nu", nus, f"one number: agent {config.agent} has no price")
+    _require(len(nus) * config.seeds <= 2**16, "seeds", config.seeds, f"at most {2**16} for all values of nu together")
     _require(config.first_seed + config.seeds <= 2**31, "first_seed", config.first_seed, "below 2**31, with all seeds")
     for name in ("discount", "tau"):
         _require(0 <= flat[name] <= 1, name, flat[name], "from 0 to 1")
@@ -280,10 +331,24 @@ def check(config: Config) -> None:
         config.random_steps,
         f"at least 1 and below steps ({config.steps})",
     )
-    if config.agent == "xinet":
-        _require(len(config.pruning.gated) > 0, "gated", (), "one network or more (--agent ofenet has no gates)")
-        start = config.pruning.prune_start
-        _require(start < config.steps, "prune_start", start, f"below steps ({config.steps}), or nothing is pruned")
+    final_share, multiple = config.pruning.final_share, config.pruning.width_multiple
+    _require(0 < final_share <= 1, "final_share", final_share, "above 0 and at most 1")
+    _require(multiple is None or multiple >= 1, "width_multiple", multiple, "at least 1")
+    if config.pruner != "none":
+        _require(len(gated) > 0, "gated", (), "one network or more (--agent ofenet has no gates)")
+        for name in ("prune_start", "prune_start_actor", "prune_start_critic"):
+            _require((flat[name] or 0) >= 0, name, flat[name], "0 or more")
+        for network in gated:
+            name = f"prune_start_{network}" if flat.get(f"prune_start_{network}") is not None else "prune_start"
+            start = config.pruning.start(network)
+            _require(start < config.steps, name, start, f"below steps ({config.steps}), or nothing is pruned")
+    small = config.agent == "small"
+    widths_from = config.networks.widths_from
+    if small:
+        _require(widths_from is not None, "widths_from", "empty", "a run or policy folder, for agent small")
+    else:
+        _require(widths_from is None, "widths_from", widths_from, f"left out: agent {config.agent} is not small")
+        _require(not config.networks.uniform_widths, "uniform_widths", "true", "left out: it is for agent small")
 
 
 def to_flat(config: Config) -> dict[str, Any]:

@@ -36,22 +36,36 @@ def complete(shape: Shape, units: Units) -> Units:
     return ones(shape) | units
 
 
-def uniform(key: Key, theta: Units) -> Units:
-    """Draws one uniform number in [0, 1) per unit."""
-    leaves, structure = jax.tree.flatten(theta)
+def original(shape: Shape, networks: tuple[str, ...]) -> Units:
+    """Returns the units of some networks, each with its own index within its layer."""
+    return jax.tree.map(lambda unit: jnp.broadcast_to(jnp.arange(unit.shape[-1]), unit.shape), ones(shape, networks))
+
+
+def uniform(key: Key, dense: Shape, origin: Units) -> Units:
+    """Draws one uniform number in [0, 1) per unit, the same for a unit whatever else was taken out of the arrays.
+
+    Args:
+      key: random key.
+      dense: the sizes before pruning, for which the numbers are drawn.
+      origin: every unit's index within its layer before pruning.
+    """
+    leaves, structure = jax.tree.flatten(origin)
+    widths = jax.tree.leaves(ones(dense, tuple(origin)))
     keys = jax.random.split(key, max(len(leaves), 1))
-    draws = [jax.random.uniform(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=False)]
+    draws = [
+        jnp.take_along_axis(jax.random.uniform(k, full.shape), index, axis=-1)
+        for k, full, index in zip(keys, widths, leaves, strict=False)
+    ]
     return jax.tree.unflatten(structure, draws)
 
 
-def sample(key: Key, theta: Units) -> Units:
-    """Draws `xi ~ Bernoulli(theta)`, 0.0 or 1.0, one draw per unit."""
-    return _open_below(uniform(key, theta), theta)
+def sample(u: Units, theta: Units) -> Units:
+    """Returns `xi ~ Bernoulli(theta)`, 0.0 or 1.0, from uniform numbers, one per unit."""
+    return _open_below(u, theta)
 
 
-def sample_antithetic(key: Key, theta: Units) -> tuple[Units, Units]:
-    """Draws a pair of samples, each Bernoulli(theta), that differ as often as two such samples can."""
-    u = uniform(key, theta)
+def sample_antithetic(u: Units, theta: Units) -> tuple[Units, Units]:
+    """Returns a pair of samples, each Bernoulli(theta), that differ as often as two such samples can."""
     return _open_below(u, theta), _open_below(jax.tree.map(lambda x: 1.0 - x, u), theta)
 
 

@@ -5,6 +5,7 @@ Loading reads numbers and names only: no pickle, no code, no original configurat
 
 import dataclasses
 import json
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,8 +15,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from xinet_jax import compaction, complexity
-from xinet_jax.agent import AgentState
+from xinet_jax import compaction, complexity, gates
+from xinet_jax.agent import Agent, AgentState
 from xinet_jax.complexity import LayerCount
 from xinet_jax.errors import UserError, unknown_name
 from xinet_jax.networks import MLP, OFENet, Shape, policy_mode
@@ -35,6 +36,7 @@ class Structure:
     Attributes:
       task, agent: names.
       seed: the seed that trained it.
+      nu: the price that it was trained with [nats]; None for agents without one.
       environment_steps: how long it was trained.
       observation, action: lengths of observation and action.
       state_blocks: units left in each block of OFENet's state branch; empty without an extractor.
@@ -45,6 +47,7 @@ class Structure:
     task: str
     agent: str
     seed: int
+    nu: float | None
     environment_steps: int
     observation: int
     action: int
@@ -54,8 +57,9 @@ class Structure:
 
     @property
     def parameters(self) -> int:
-        """Number of the policy's own parameters: the state branch's and the actor's."""
-        return sum(layer.parameters for layer in self.layers if in_policy(layer))
+        """Number of the policy's own parameters, as stored: the state branch's and the actor's."""
+        own = Shape(self.observation, self.action, 0, self.state_blocks, (), self.actor_hidden, critic_hidden=(0,))
+        return sum(layer.parameters for layer in complexity.count(own, own, {}) if in_policy(layer))
 
 
 class Policy:
@@ -88,26 +92,32 @@ def in_policy(layer: LayerCount) -> bool:
     return layer.network == "actor" or layer.name.startswith("state_")
 
 
-def from_agent(shape: Shape, state: AgentState, *, task: str, agent: str, seed: int, environment_steps: int) -> Policy:
-    """Returns the compacted policy of one agent.
+def from_agent(
+    agent: Agent, state: AgentState, *, task: str, name: str, seed: int, nu: float | None, environment_steps: int
+) -> Policy:
+    """Returns the policy of one agent, compacted unless its configuration says `compact: off`.
 
     Args:
-      shape: the agent's sizes before compaction.
-      state: one agent's state, with no member axis.
-      task, agent, seed, environment_steps: what to write into the structure.
+      agent: the agent.
+      state: one member's state, with no member axis.
+      task, name, seed, nu, environment_steps: what to write into the structure; `name` is the agent's.
     """
-    keep = compaction.plan(shape, state.alive)
+    shape = agent.networks.shape
+    alive = gates.ones(shape) if agent.pruning.compact == "off" else state.alive
+    kept = compaction.alive_units(shape, alive)
+    keep = compaction.plan(shape, kept)
     params = compaction.fold(shape, state.params, state.theta)
     structure = Structure(
         task=task,
-        agent=agent,
+        agent=name,
         seed=seed,
+        nu=nu,
         environment_steps=environment_steps,
         observation=shape.observation,
         action=shape.action,
-        state_blocks=keep.shape.state_blocks,
-        actor_hidden=keep.shape.actor_hidden,
-        layers=complexity.count(shape, state.alive),
+        state_blocks=tuple(map(len, kept.state)),
+        actor_hidden=tuple(map(len, kept.actor)),
+        layers=complexity.count(agent.dense, shape, state.alive),
     )
     ofenet = compaction.take(keep.ofenet, params["ofenet"])
     statistics = compaction.take(keep.statistics, state.statistics)
@@ -133,7 +143,7 @@ def save_policy(policy: Policy, folder: Path) -> None:
 
 
 def find_policies(path: Path | str) -> list[Path]:
-    """Returns the policy folders at a path: itself, or those of a run folder, by seed.
+    """Returns the policy folders at a path: itself, or those of a run folder, by nu and seed.
 
     Raises:
       UserError: if there are none.
@@ -143,14 +153,19 @@ def find_policies(path: Path | str) -> list[Path]:
         if (path / _STRUCTURE_FILE).is_file():
             return [path]
         for root in (path / "policy", path):
-            found = [file.parent for file in root.glob(f"seed_*/{_STRUCTURE_FILE}")]
+            found = [file.parent for file in root.glob(f"*/{_STRUCTURE_FILE}")]
             if found:
-                return sorted(found, key=lambda folder: (len(folder.name), folder.name))
+                return sorted(found, key=_in_order)
         missing = "does not exist" if not path.exists() else "is a file, not a folder"
         what = "holds no policy" if path.is_dir() else missing
     except (OSError, ValueError) as error:  # no permission, a name too long, a null character
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     raise UserError(f"{path} {what}: give a run folder, or one of its policy/seed_N folders")
+
+
+def _in_order(folder: Path) -> list[float | str]:
+    """Sorts names by the numbers in them."""
+    return [float(part) if k % 2 else part for k, part in enumerate(re.split(r"(\d+(?:\.\d+)?)", folder.name))]
 
 
 def load_policy(path: Path | str) -> Policy:
@@ -207,6 +222,8 @@ def load_structure(folder: Path) -> Structure:
             raise ValueError(str(unknown_name("task", values["task"], task_names())))
         for name in ("seed", "environment_steps"):
             values[name] = _checked(values[name], int)
+        if values["nu"] is not None:
+            values["nu"] = float(_checked(values["nu"], (int, float)))
         for name in ("observation", "action"):
             values[name] = _width(values[name])
         for name in ("state_blocks", "actor_hidden"):
@@ -224,9 +241,10 @@ def _layer(item: Any) -> LayerCount:
     return LayerCount(network=_checked(item["network"], str), name=_checked(item["name"], str), **numbers)
 
 
-def _checked(value: Any, kind: type) -> Any:
+def _checked(value: Any, kind: type | tuple[type, ...]) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{value!r:.60} is not of type {kind.__name__}")
+        wanted = kind[-1] if isinstance(kind, tuple) else kind
+        raise ValueError(f"{value!r:.60} is not of type {wanted.__name__}")
     return value
 
 

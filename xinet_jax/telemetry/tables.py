@@ -11,14 +11,16 @@ from xinet_jax.telemetry.progress import whole
 
 
 def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None]]) -> Table:
-    """Returns one line per seed: return, parameters and FLOPs.
+    """Returns one line per member: return, parameters and FLOPs.
 
     Args:
-      rows: per seed its structure, the newest return seen in training, and the returns in Gymnasium, if taken.
+      rows: per member its structure, the newest return seen in training, and the returns in Gymnasium, if taken.
     """
-    table = Table(title="Per seed", title_justify="left")
+    rows = list(rows)
+    several = _several_prices([structure for structure, _, _ in rows])
+    table = Table(title="Per nu and seed" if several else "Per seed", title_justify="left")
     headings = ("seed", "return", "in Gymnasium", "parameters left", "OFENet", "FLOPs", "policy alone")
-    for heading in headings:
+    for heading in ("nu",) * several + headings:
         table.add_column(heading, justify="right")
     for structure, in_training, in_gymnasium in rows:
         gymnasium = "not taken"
@@ -27,6 +29,7 @@ def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None]]) ->
         layers = structure.layers
         ofenet = [layer for layer in layers if layer.network == "ofenet"]
         table.add_row(
+            *(_price(structure),) * several,
             str(structure.seed),
             "not taken" if np.isnan(in_training) else whole(in_training),
             gymnasium,
@@ -40,12 +43,15 @@ def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None]]) ->
 
 def evaluations_table(rows: Iterable[tuple[Structure, Sequence[float]]]) -> Table:
     """Returns one line per policy: its returns in Gymnasium's environment."""
+    rows = list(rows)
+    several = _several_prices([structure for structure, _ in rows])
     table = Table()
-    for heading in ("task", "seed", "parameters", "return", "lowest", "highest"):
+    for heading in ("task", *("nu",) * several, "seed", "parameters", "return", "lowest", "highest"):
         table.add_column(heading, justify="left" if heading == "task" else "right")
     for structure, returns in rows:
         table.add_row(
             structure.task,
+            *(_price(structure),) * several,
             str(structure.seed),
             f"{structure.parameters:,}",
             f"{np.mean(returns):.1f} ± {np.std(returns):.1f}",
@@ -85,6 +91,14 @@ def left(layers: Iterable[LayerCount], field: str = "parameters") -> float:
     layers = list(layers)
     before = sum(getattr(layer, f"{field}_before") for layer in layers)
     return sum(getattr(layer, field) for layer in layers) / before if before else 1.0
+
+
+def _several_prices(structures: Sequence[Structure]) -> bool:
+    return len({structure.nu for structure in structures}) > 1
+
+
+def _price(structure: Structure) -> str:
+    return "none" if structure.nu is None else f"{structure.nu:.12g}"
 
 
 def _left(layers: Sequence[LayerCount]) -> str:

@@ -1,25 +1,56 @@
-"""Members: the agents trained side by side. Today a member is a seed; its hyper-parameters are leaves of its own."""
+"""Members: the agents trained side by side, every seed with every value of nu. Their hyper-parameters are leaves."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
 
 from xinet_jax.agent import Hyper
+from xinet_jax.config import Config
 
 Tree = Any
 
 
-def seeds(first_seed: int, count: int) -> Int[Array, " members"]:
+class Identity(NamedTuple):
+    """Which member it is.
+
+    Attributes:
+      seed: its seed.
+      nu: its price [nats]; None for agents without one.
+      folder: the name of its policy folder.
+      label: what it is called in messages.
+    """
+
+    seed: int
+    nu: float | None
+    folder: str
+    label: str
+
+
+def identities(config: Config) -> list[Identity]:
+    """Returns every member of a run, by nu, then by seed."""
+    seeds, nus = range(config.first_seed, config.first_seed + config.seeds), config.pruning.nu
+    if config.pruner != "theta":
+        return [Identity(seed, None, f"seed_{seed}", f"seed {seed}") for seed in seeds]
+    if len(nus) == 1:
+        return [Identity(seed, float(nus[0]), f"seed_{seed}", f"seed {seed}") for seed in seeds]
+    return [
+        Identity(seed, float(nu), f"nu_{nu:.12g}_seed_{seed}", f"nu {nu:.12g}, seed {seed}")
+        for nu in nus
+        for seed in seeds
+    ]
+
+
+def hyper_of_members(hyper: Hyper, members: list[Identity]) -> Hyper:
+    """Returns every member's hyper-parameters: leaves `[members]`."""
+    every = jax.tree.map(lambda value: jnp.full(len(members), value, jnp.float32), hyper)
+    return every._replace(nu=jnp.array([member.nu or 0.0 for member in members], jnp.float32))
+
+
+def seeds_of_members(members: list[Identity]) -> jax.Array:
     """Returns every member's seed, `[members]`."""
-    return jnp.arange(first_seed, first_seed + count, dtype=jnp.int32)
-
-
-def repeat(hyper: Hyper, count: int) -> Hyper:
-    """Returns the same hyper-parameters for every member: leaves `[members]`."""
-    return jax.tree.map(lambda value: jnp.full(count, value, jnp.float32), hyper)
+    return jnp.array([member.seed for member in members], jnp.int32)
 
 
 def select(tree: Tree, member: int) -> Tree:

@@ -69,7 +69,7 @@ def make_program(agent: Agent, task: Task, replay: TrajectoryBuffer, eval_episod
     """Returns the phases of training for one agent on one task, jitted and vmapped over members."""
 
     def init(hyper: Hyper, seed: Int[Array, ""]) -> Member:
-        key_agent, key_task, key_stream = jax.random.split(jax.random.PRNGKey(seed), 3)
+        key_agent, key_task, key_stream = _keys(seed)
         return Member(
             agent=agents.init(agent, hyper, key_agent),
             replay=replay.init(empty_transition(task.observation_size, task.action_size)),
@@ -136,6 +136,17 @@ def make_program(agent: Agent, task: Task, replay: TrajectoryBuffer, eval_episod
         train=jax.jit(jax.vmap(train, in_axes=(0, 0, None, None, None)), donate_argnums=1),
         evaluate=jax.jit(jax.vmap(evaluate)),
     )
+
+
+def agent_key(seed: Int[Array, ""] | int) -> Key:
+    """Returns the key that a seed's agent is initialised with."""
+    return _keys(seed)[0]
+
+
+def _keys(seed: Int[Array, ""] | int) -> tuple[Key, Key, Key]:
+    """Returns a seed's keys for the agent, the task's first state, and everything after."""
+    key_agent, key_task, key_stream = jax.random.split(jax.random.PRNGKey(seed), 3)
+    return key_agent, key_task, key_stream
 
 
 def _advance(

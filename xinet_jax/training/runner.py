@@ -1,9 +1,8 @@
 """The host loop: the one place that knows time, files and signals. It calls the compiled phases chunk by chunk."""
 
 import dataclasses
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +10,14 @@ import jax
 import numpy as np
 
 from xinet_jax import agent as agents
-from xinet_jax import evaluation, policy
-from xinet_jax.agent import Agent
-from xinet_jax.complexity import LayerCount, count
-from xinet_jax.config import Config, check, load_config, save_config
+from xinet_jax import compaction, evaluation, policy, small
+from xinet_jax.agent import Agent, AgentState
+from xinet_jax.complexity import LayerCount, count, total
+from xinet_jax.config import Config, check, save_config
 from xinet_jax.errors import UserError
+from xinet_jax.networks import Shape
 from xinet_jax.policy import Policy, Structure
+from xinet_jax.pruners import PRUNERS, smallest_share
 from xinet_jax.replay import make_replay
 from xinet_jax.tasks.physics import default_engine
 from xinet_jax.tasks.registry import load_task
@@ -24,19 +25,30 @@ from xinet_jax.tasks.task import Task
 from xinet_jax.telemetry.json_lines import JsonLines
 from xinet_jax.telemetry.progress import ProgressDisplay, Status, whole
 from xinet_jax.telemetry.tables import left
+from xinet_jax.telemetry.trade_off import Point, save_figure, save_table
 from xinet_jax.training import members
-from xinet_jax.training.program import Member, Program, Tally, make_program
+from xinet_jax.training.members import Identity
+from xinet_jax.training.program import Member, Program, Tally, agent_key, make_program
+from xinet_jax.training.run_folder import (
+    CONFIG_FILE,
+    METRICS_FILE,
+    POLICY_FOLDER,
+    TRADE_OFF_FIGURE,
+    TRADE_OFF_TABLE,
+    claim_run_folder,
+)
+from xinet_jax.training.savings import Ledger
 from xinet_jax.training.signals import StopOnSignal
 
-CONFIG_FILE, METRICS_FILE, POLICY_FOLDER = "config.yaml", "metrics.jsonl", "policy"
 _SECONDS_PER_CHUNK = 1.0  # between two looks at the clock and at signals
 
 
-class SeedResult(NamedTuple):
-    """What became of one seed.
+class MemberResult(NamedTuple):
+    """What became of one member: one seed, with one value of nu.
 
     Attributes:
       seed: the seed.
+      nu: its price [nats]; None for agents without one.
       folder: its policy folder.
       structure: the saved policy's structure, with every layer's sizes before and after.
       curve: `(environment steps, mean return)` of every evaluation during training.
@@ -44,6 +56,7 @@ class SeedResult(NamedTuple):
     """
 
     seed: int
+    nu: float | None
     folder: Path
     structure: Structure
     curve: tuple[tuple[int, float], ...]
@@ -56,14 +69,14 @@ class Result(NamedTuple):
     Attributes:
       folder: the run folder.
       config: the configuration, as saved.
-      seeds: one result per seed.
+      seeds: one result per seed, for each value of nu.
       environment_steps: steps taken per seed.
       interrupted: the name of the signal that ended it early, or None.
     """
 
     folder: Path
     config: Config
-    seeds: tuple[SeedResult, ...]
+    seeds: tuple[MemberResult, ...]
     environment_steps: int
     interrupted: str | None
 
@@ -71,8 +84,8 @@ class Result(NamedTuple):
 def train(config: Config, progress: bool = True) -> Result:
     """Trains, prunes, saves and evaluates the agents that a configuration describes.
 
-    Writes `config.yaml`, `metrics.jsonl` and `policy/seed_N/` to the run folder. SIGINT and SIGTERM end it early, with
-    the policies learnt so far saved.
+    Writes `config.yaml`, `metrics.jsonl`, `policy/seed_N/` and, for several values of nu, the trade-off curve to the
+    run folder. SIGINT and SIGTERM end it early, with the policies learnt so far saved.
 
     Args:
       config: the configuration (`xinet_jax.make_config`).
@@ -82,18 +95,50 @@ def train(config: Config, progress: bool = True) -> Result:
       UserError: for a configuration that is not allowed, or a run folder that exists.
     """
     check(config)
-    folder = _claim_run_folder(config)
     engine = default_engine() if config.engine == "auto" else config.engine
     config = dataclasses.replace(config, engine=engine)
+    identities = members.identities(config)
+    widths: list[small.Widths] = []
+    if config.agent == "small":
+        structures = _structures(config.networks.widths_from, identities)
+        config = small.with_dense_sizes(config, structures[0])
+        widths = list(map(small.widths_left, structures))
     task = load_task(config.task, engine)
+    agent = agents.make_agent(config, task.observation_size, task.action_size)
+    if config.pruner in PRUNERS:
+        _check_final_share(config, agent)
+    if widths and config.networks.uniform_widths:
+        widths = [small.uniform_widths(agent.dense, own) for own in widths]
+    folder = claim_run_folder(config)
     # Without the folder and the leave to overwrite it, so that the file can be run again.
     save_config(dataclasses.replace(config, out=None, overwrite=False), folder / CONFIG_FILE)
     metrics = JsonLines(folder / METRICS_FILE)
     try:
         with ProgressDisplay(progress) as display, StopOnSignal() as stop:
-            return _Run(config, task, folder, metrics, display, stop).train()
+            return _Run(config, task, agent, identities, widths, folder, metrics, display, stop).train()
     finally:
         metrics.close()
+
+
+def _check_final_share(config: Config, agent: Agent) -> None:
+    least, given = smallest_share(agent.dense, agent.gated), config.pruning.final_share
+    if given < least:
+        gated = " and ".join(agent.gated)
+        raise UserError(f"final_share must be {least:.3g} or more where only {gated} may lose units, not {given:g}")
+
+
+def _structures(path: str, identities: Sequence[Identity]) -> list[Structure]:
+    """Returns the structure whose widths each member takes: its own seed's, or the only one there is."""
+    structures = [policy.load_structure(folder) for folder in policy.find_policies(path)]
+    if len(structures) == 1:
+        return structures * len(identities)
+    if len({structure.nu for structure in structures}) > 1:
+        raise UserError(f"widths_from {path} holds several values of nu: give the folder of one of its policies")
+    by_seed = {structure.seed: structure for structure in structures}
+    for identity in identities:
+        if identity.seed not in by_seed:
+            raise UserError(f"widths_from {path} has no seed {identity.seed}: it has {' '.join(map(str, by_seed))}")
+    return [by_seed[identity.seed] for identity in identities]
 
 
 class _Segment(NamedTuple):
@@ -127,6 +172,7 @@ class _Pace:
 
     def __init__(self) -> None:
         self.compiled = False
+        self.compile_seconds: float | None = None
         self.rate: float | None = None  # iterations per second, over the running segment or the one before
         self._iterations, self._seconds = 0, 0.0
 
@@ -142,7 +188,27 @@ class _Pace:
         if self.compiled:
             self._iterations, self._seconds = self._iterations + iterations, self._seconds + seconds
             self.rate = self._iterations / max(self._seconds, 1e-9)
-        self.compiled = True  # a phase's first chunk compiles it: its time says nothing about the rate
+        else:
+            self.compile_seconds = seconds  # a phase's first chunk compiles it: its time says nothing about the rate
+        self.compiled = True
+
+
+class _Compaction(NamedTuple):
+    """A compaction whose gain is not known yet.
+
+    Attributes:
+      steps: environment steps when it was done.
+      flops_left: FLOPs of the arrays as a share of the dense networks'.
+      saving: what was predicted [seconds per step].
+      seconds_per_step: before it.
+      seconds: how long it took, without compiling.
+    """
+
+    steps: int
+    flops_left: float
+    saving: float
+    seconds_per_step: float
+    seconds: float
 
 
 class _Run:
@@ -152,39 +218,104 @@ class _Run:
         self,
         config: Config,
         task: Task,
+        agent: Agent,
+        identities: list[Identity],
+        widths: list[small.Widths],
         folder: Path,
         metrics: JsonLines,
         display: ProgressDisplay,
         stop: StopOnSignal,
     ) -> None:
-        self.agent: Agent = agents.make_agent(config, task.observation_size, task.action_size)
-        replay = make_replay(min(config.sac.replay_capacity, config.steps), config.sac.batch_size)
-        self.program: Program = make_program(self.agent, task, replay, config.eval_episodes)
-        self.hyper = members.repeat(agents.make_hyper(config, task.action_size), config.seeds)
-        self.seeds = members.seeds(config.first_seed, config.seeds)
+        self.agent = small.make_agent(agent, widths) if widths else agent
+        self.task, self.identities, self.widths = task, identities, widths
+        self.replay = make_replay(min(config.sac.replay_capacity, config.steps), config.sac.batch_size)
+        self.program: Program = make_program(self.agent, task, self.replay, config.eval_episodes)
+        self.scalars = agents.make_hyper(config, task.action_size)
+        self.hyper = members.hyper_of_members(self.scalars, identities)
+        self.seeds = members.seeds_of_members(identities)
         self.config, self.folder, self.metrics, self.display, self.stop = config, folder, metrics, display, stop
         self.steps = 0
         self.started = time.monotonic()
         self.paces = {phase: _Pace() for phase in _PHASES}
-        self.curves: list[list[tuple[int, float]]] = [[] for _ in range(config.seeds)]
+        self.ledger = Ledger()
+        self.compaction: _Compaction | None = None  # the newest, until it is known how it turned out
+        self.curves: list[list[tuple[int, float]]] = [[] for _ in identities]
         self.diverged: set[int] = set()
         self.newest_return: float | None = None
         self.parameters_left = 1.0
 
     def train(self) -> Result:
-        config = self.config
+        config, several = self.config, len(self.config.pruning.nu) > 1
         self.display.note(
-            f"{config.agent} on {config.task}, {config.seeds} seed{'s' * (config.seeds > 1)}, "
-            f"{config.engine} physics on {jax.default_backend()}; writing to {self.folder}"
+            f"{config.agent} on {config.task}, {config.seeds} seed{'s' * (config.seeds > 1)}"
+            + (f" for each of {len(config.pruning.nu)} values of nu" if several else "")
+            + f", {config.engine} physics on {jax.default_backend()}; writing to {self.folder}"
         )
         state = self.program.init(self.hyper, self.seeds)
+        if self.widths:
+            state = state._replace(agent=self._small_agents())
         for segment in _segments(config):
             state = self._run_segment(state, segment)
             if self.stop.requested:
                 break
+            if segment.phase == "train":
+                state = self._compact_if_it_pays(state, segment)
             if segment.evaluate:
                 self._evaluate(state)
         return self._finish(state)
+
+    def _small_agents(self) -> AgentState:
+        keys = (agent_key(int(seed)) for seed in self.seeds)
+        states = [small.init(self.agent, self.scalars, own, key) for own, key in zip(self.widths, keys, strict=True)]
+        return jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *states)
+
+    def _compact_if_it_pays(self, state: Member, segment: _Segment) -> Member:
+        """Takes pruned units out of the arrays, and compiles for the new sizes, where that saves time."""
+        config, rate, collect_rate = self.config, self.paces["train"].rate, self.paces["collect"].rate
+        if config.pruning.compact != "auto" or not self.agent.gated or not rate:
+            return state
+        if self.compaction and self.compaction.steps < segment.first:
+            self._settle(1.0 / rate)
+        self.ledger.compile_seconds = self.paces["train"].compile_seconds
+        shape = self.agent.networks.shape
+        multiple = config.pruning.width_multiple or (128 if jax.default_backend() == "tpu" else 8)
+        widths = compaction.padded_widths(shape, jax.tree.map(np.asarray, state.agent.alive), multiple)
+        flops_left = float(total(widths, {}, "flops") / total(shape, {}, "flops"))
+        saving = self.ledger.saving_per_step(flops_left, 1.0 / rate, 1.0 / collect_rate if collect_rate else 0.0)
+        self.ledger.note(segment.last - segment.first, saving)
+        if widths == shape or not self.ledger.is_due(saving, config.steps - self.steps):
+            return state
+        return self._compact(state, widths, saving)
+
+    def _compact(self, state: Member, widths: Shape, saving: float) -> Member:
+        if self.compaction:
+            self._settle(None)
+        before, rate = time.monotonic(), self.paces["train"].rate
+        self.agent, compacted = compaction.compact(self.agent, state.agent, widths)
+        self.program = make_program(self.agent, self.task, self.replay, self.config.eval_episodes)
+        self.paces["train"] = _Pace()
+        self.ledger.lost_seconds = 0.0
+        dense = float(total(self.agent.dense, {}, "flops"))
+        self.compaction = _Compaction(
+            self.steps, float(total(widths, {}, "flops")) / dense, saving, 1.0 / rate, time.monotonic() - before
+        )
+        return state._replace(agent=compacted)
+
+    def _settle(self, seconds_per_step: float | None) -> None:
+        """Tells what the newest compaction cost and what it brought."""
+        done, self.compaction = self.compaction, None
+        cost = done.seconds + (self.paces["train"].compile_seconds or 0.0)
+        after = 1.0 / seconds_per_step if seconds_per_step else None
+        if seconds_per_step:
+            self.ledger.settle(done.saving, done.seconds_per_step, seconds_per_step)
+        record = {"kind": "compaction", "environment_steps": done.steps, "flops_of_arrays_left": done.flops_left}
+        rates = {"updates_per_second_before": 1.0 / done.seconds_per_step, "updates_per_second": after}
+        self.metrics.write(record | {"seconds": round(cost, 3)} | rates)
+        self.display.note(
+            f"compacted at step {done.steps:,}: the arrays need {done.flops_left:.0%} of the dense FLOPs; "
+            f"it took {cost:.0f} s; {1.0 / done.seconds_per_step:.0f}"
+            + (f" → {after:.0f} updates/s" if after else " updates/s before")
+        )
 
     def _run_segment(self, state: Member, segment: _Segment) -> Member:
         """Runs a segment chunk by chunk, so that progress shows and signals are heard."""
@@ -215,12 +346,12 @@ class _Run:
 
     def _record(self, state: Member, phase: str, sums: Tally) -> None:
         """Writes one line of metrics per seed."""
-        layers = [self._layers(state, member) for member in range(self.config.seeds)]
+        layers = [self._layers(state, member) for member in range(len(self.identities))]
         self.parameters_left = float(np.mean([left(own) for own in layers]))
-        for member, seed in enumerate(np.asarray(self.seeds)):
+        for member, identity in enumerate(self.identities):
             tally = members.select(sums, member)
             updates, episodes = int(tally.updates), int(tally.episodes)
-            record: dict[str, Any] = {"kind": phase} | self._stamp(int(seed))
+            record: dict[str, Any] = {"kind": phase} | self._stamp(identity)
             record["iterations_per_second"] = self.paces[phase].rate
             if updates:
                 figures = {name: float(total) / updates for name, total in tally.metrics._asdict().items()}
@@ -228,7 +359,9 @@ class _Run:
                 record |= figures if phase == "train" else {"auxiliary_loss": figures["auxiliary_loss"]}
                 if not np.isfinite(list(figures.values())).all() and member not in self.diverged:
                     self.diverged.add(member)
-                    self.display.note(f"seed {seed} diverged before step {self.steps:,}: its losses are not finite")
+                    self.display.note(
+                        f"{identity.label} diverged before step {self.steps:,}: its losses are not finite"
+                    )
             record["episodes"] = episodes
             record["episode_return"] = float(tally.episode_return) / episodes if episodes else None
             record["episode_length"] = float(tally.episode_length) / episodes if episodes else None
@@ -244,11 +377,11 @@ class _Run:
         """Evaluates the deterministic policies, notes their returns and writes a line of metrics per seed."""
         returns = np.asarray(self.program.evaluate(state.agent, self.seeds))
         self.newest_return = float(returns.mean())
-        for member, seed in enumerate(np.asarray(self.seeds)):
+        for member, identity in enumerate(self.identities):
             mean = float(returns[member].mean())
             self.curves[member].append((self.steps, mean))
             every = [float(value) for value in returns[member]]
-            self.metrics.write({"kind": "evaluation"} | self._stamp(int(seed)) | {"return": mean, "returns": every})
+            self.metrics.write({"kind": "evaluation"} | self._stamp(identity) | {"return": mean, "returns": every})
         shown = ", ".join(whole(own[-1][1]) for own in self.curves[:8]) + (", …" if len(self.curves) > 8 else "")
         rate = self.paces["train"].rate
         self.display.note(
@@ -258,42 +391,50 @@ class _Run:
 
     def _finish(self, state: Member) -> Result:
         """Saves every policy, and gives what was saved its episodes in Gymnasium, unless the run is interrupted."""
-        folders = []
-        for member, seed in enumerate(np.asarray(self.seeds)):
-            folders.append(self.folder / POLICY_FOLDER / f"seed_{seed}")
-            policy.save_policy(self._policy(state, member), folders[-1])
+        if self.compaction:
+            self._settle(1.0 / self.paces["train"].rate if self.paces["train"].rate else None)
+        folders = [self.folder / POLICY_FOLDER / identity.folder for identity in self.identities]
+        for member, folder in enumerate(folders):
+            policy.save_policy(self._policy(state, member), folder)
         if not self.stop.requested:
             self.display.note(f"policies saved; running them in Gymnasium's {self.config.task}")
         results = []
-        for member, folder in enumerate(folders):
+        for member, (identity, folder) in enumerate(zip(self.identities, folders, strict=True)):
             saved, returns = policy.load_policy(folder), None
             if not self.stop.requested:
                 returns = evaluation.evaluate(saved, self.config.final_episodes)
                 every = [float(value) for value in returns]
-                record = {"kind": "gymnasium"} | self._stamp(saved.structure.seed)
+                record = {"kind": "gymnasium"} | self._stamp(identity)
                 self.metrics.write(record | {"return": float(returns.mean()), "returns": every})
-            results.append(
-                SeedResult(saved.structure.seed, folder, saved.structure, tuple(self.curves[member]), returns)
-            )
+            curve = tuple(self.curves[member])
+            results.append(MemberResult(identity.seed, identity.nu, folder, saved.structure, curve, returns))
         interrupted = self.stop.requested.name if self.stop.requested else None
         if interrupted:
             where = self.folder / POLICY_FOLDER
             self.display.note(f"{interrupted} at step {self.steps:,}: what was learnt so far is saved in {where}")
-        return Result(self.folder, self.config, tuple(results), self.steps, interrupted)
+        result = Result(self.folder, self.config, tuple(results), self.steps, interrupted)
+        if len(self.config.pruning.nu) > 1:
+            points = trade_off(result)
+            save_table(points, self.folder / TRADE_OFF_TABLE)
+            save_figure(points, self.config.task, self.folder / TRADE_OFF_FIGURE)
+        return result
 
-    def _stamp(self, seed: int) -> dict[str, Any]:
-        return {"seed": seed, "environment_steps": self.steps, "seconds": round(time.monotonic() - self.started, 3)}
+    def _stamp(self, identity: Identity) -> dict[str, Any]:
+        which = {"seed": identity.seed} | ({} if identity.nu is None else {"nu": identity.nu})
+        return which | {"environment_steps": self.steps, "seconds": round(time.monotonic() - self.started, 3)}
 
     def _layers(self, state: Member, member: int) -> tuple[LayerCount, ...]:
-        return count(self.agent.networks.shape, members.select(state.agent.alive, member))
+        alive = members.select(state.agent.alive, member)
+        return count(self.agent.dense, self.agent.networks.shape, alive)
 
     def _policy(self, state: Member, member: int) -> Policy:
         return policy.from_agent(
-            self.agent.networks.shape,
+            self.agent,
             members.select(state.agent, member),
             task=self.config.task,
-            agent=self.config.agent,
-            seed=int(self.seeds[member]),
+            name=self.config.agent,
+            seed=self.identities[member].seed,
+            nu=self.identities[member].nu,
             environment_steps=self.steps,
         )
 
@@ -315,61 +456,14 @@ class _Run:
         )
 
 
-def _choose_run_folder(config: Config) -> Path:
-    """Returns the folder to write to, and refuses one that may not be written to.
+def trade_off(result: Result) -> list[Point]:
+    """Returns a run's points on the trade-off curve: each member's price, parameters left, and return.
 
-    A folder that the user named must be new, or hold nothing but a run that may be overwritten. A name of our own
-    choice is numbered until it is new.
+    The return is the saved policy's in Gymnasium, or the newest evaluation's where that was not taken.
     """
-    folder = config.run_folder
-    if "\0" in str(folder):
-        raise UserError("cannot write to run folder: its name holds a null character")
-    try:
-        if config.out is None and not config.overwrite:
-            number = 1
-            while folder.exists():
-                number += 1
-                folder = config.run_folder.with_name(f"{config.run_folder.name}-{number}")
-        if not folder.exists():
-            return folder
-        if not config.overwrite:
-            raise UserError(f"run folder {folder} exists: choose another with --out, or give --overwrite")
-        content = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    except OSError as error:
-        raise _cannot_write(folder, error) from None
-    strange = content - {CONFIG_FILE, METRICS_FILE, POLICY_FOLDER}
-    if strange or (content and CONFIG_FILE not in content):
-        what = f"it holds {sorted(strange)[0]}" if strange else f"it has no {CONFIG_FILE}"
-        raise UserError(f"{folder} is not a run folder ({what}): it will not be overwritten")
-    if content:
-        load_config(folder / CONFIG_FILE)
-    return folder
-
-
-def _claim_run_folder(config: Config) -> Path:
-    """Makes the run folder and returns it. Of runs started at the same time, only one gets a folder."""
-    while True:
-        folder = _choose_run_folder(config)
-        try:
-            _make_run_folder(folder, config.overwrite)
-            return folder
-        except FileExistsError:  # taken since it was chosen: the next look says so, or finds another name
-            continue
-
-
-def _make_run_folder(folder: Path, overwrite: bool) -> None:
-    """Makes the folder; of a run that is overwritten, removes what that run wrote and nothing else."""
-    try:
-        folder.mkdir(parents=True, exist_ok=overwrite)
-        for name in (CONFIG_FILE, METRICS_FILE):
-            (folder / name).unlink(missing_ok=True)
-        if (folder / POLICY_FOLDER).exists():
-            shutil.rmtree(folder / POLICY_FOLDER)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise _cannot_write(folder, error) from None
-
-
-def _cannot_write(folder: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write to run folder {str(folder)[:200]}: {error.strerror}")
+    points = []
+    for own in result.seeds:
+        newest = own.curve[-1][1] if own.curve else np.nan
+        value = newest if own.returns is None else float(np.mean(own.returns))
+        points.append(Point(own.nu, own.seed, left(own.structure.layers), value))
+    return points

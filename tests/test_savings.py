@@ -1,0 +1,50 @@
+"""When a compaction pays."""
+
+import pytest
+
+from xinet_jax.training.savings import Ledger
+
+
+def make(compile_seconds=10.0):
+    ledger = Ledger()
+    ledger.compile_seconds = compile_seconds
+    return ledger
+
+
+def test_what_is_saved_is_the_share_of_dead_flops_in_the_time_of_updates():
+    saving = make().saving_per_step(flops_left=0.25, seconds_per_step=0.01, other_seconds=0.002)
+    assert saving == pytest.approx(0.75 * 0.008)
+    assert make().saving_per_step(flops_left=1.0, seconds_per_step=0.01, other_seconds=0.002) == 0.0
+    assert make().saving_per_step(flops_left=0.5, seconds_per_step=0.001, other_seconds=0.002) == 0.0
+
+
+def test_it_waits_until_as_much_was_lost_as_compiling_costs():
+    ledger = make(compile_seconds=10.0)
+    ledger.note(steps=1000, saving_per_step=0.009)
+    assert not ledger.is_due(0.009, steps_left=10**6)
+    ledger.note(steps=1000, saving_per_step=0.009)
+    assert ledger.is_due(0.009, steps_left=10**6)
+
+
+def test_it_does_not_pay_shortly_before_the_end():
+    ledger = make(compile_seconds=10.0)
+    ledger.note(steps=10_000, saving_per_step=0.01)
+    assert ledger.is_due(0.01, steps_left=1001)
+    assert not ledger.is_due(0.01, steps_left=1000)
+
+
+def test_nothing_is_due_before_the_cost_is_known():
+    ledger = Ledger()
+    ledger.note(steps=10**6, saving_per_step=1.0)
+    assert not ledger.is_due(1.0, steps_left=10**6)
+
+
+def test_it_learns_from_how_the_last_one_turned_out():
+    ledger = make()
+    predicted = ledger.saving_per_step(0.5, 0.01, 0.0)
+    ledger.settle(predicted, before=0.01, after=0.0075)  # half of what was predicted
+    assert ledger.saving_per_step(0.5, 0.01, 0.0) == pytest.approx(predicted / 2)
+    ledger.settle(0.0025, before=0.01, after=0.02)  # slower than before: distrust, but look again
+    assert 0 < ledger.yield_ <= 0.1
+    ledger.settle(0.0, before=0.01, after=0.005)
+    assert 0 < ledger.yield_ <= 0.1

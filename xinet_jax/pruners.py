@@ -1,0 +1,143 @@
+"""Baselines that prune on a schedule: the same fraction of every gated layer, chosen by weights or at random.
+
+They share the agent's gates and masks with XiNet, so that all else is equal; their gates are 0 or 1.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from xinet_jax import complexity, gates
+from xinet_jax.arrays import Key
+from xinet_jax.config import PruningConfig
+from xinet_jax.gates import Units
+from xinet_jax.networks import Shape
+
+Tree = Any
+
+PRUNE_EVERY = 100  # updates from one look at the schedule to the next
+_BISECTIONS = 16  # layers are narrower than 2**16 units
+
+
+def magnitude(shape: Shape, params: dict[str, Tree], alive: Units, dense: Shape, origin: Units, key: Key) -> Units:
+    """Scores each unit by the squared norm of all weights that disappear with it, into it and out of it.
+
+    The group norm of structured pruning (Fang et al. 2023, arXiv 2301.12900); weights that connect a unit to pruned
+    ones do not count.
+    """
+    del dense, origin, key
+    masks = gates.complete(shape, alive)
+    score = jax.grad(lambda units: _energy(shape, params, units))(masks)
+    return {name: score[name] for name in alive}
+
+
+def random(shape: Shape, params: dict[str, Tree], alive: Units, dense: Shape, origin: Units, key: Key) -> Units:
+    """Scores each unit at random."""
+    del shape, params, alive
+    return gates.uniform(key, dense, origin)
+
+
+Score = Callable[[Shape, dict[str, Tree], Units, Shape, Units, Key], Units]
+PRUNERS: dict[str, Score] = {"magnitude": magnitude, "random": random}
+
+
+def target_share(rules: PruningConfig, environment_steps: Int[Array, ""] | int) -> Float[Array, ""]:
+    """Returns the share of all parameters that is due: cubic from 1 to `final_share` (Zhu & Gupta 2017, eq. 1).
+
+    It starts at `prune_start` and ends `prune_ramp` later.
+    """
+    progress = jnp.clip((environment_steps - rules.prune_start) / max(rules.prune_ramp, 1), 0.0, 1.0)
+    return rules.final_share + (1.0 - rules.final_share) * (1.0 - progress) ** 3
+
+
+def prune(dense: Shape, shape: Shape, score: Units, alive: Units, share: Float[Array, ""] | float) -> Units:
+    """Prunes the units of lowest score, the same fraction of each gated layer, until a share of all parameters is left.
+
+    Layers of actor and critics keep a unit; OFENet's may lose all.
+
+    Args:
+      dense: the sizes before pruning.
+      shape: the sizes of the arrays.
+      score: what the units are ranked by, within their layer.
+      alive: masks so far; what is pruned stays so.
+      share: the share of the dense agent's parameters to come down to.
+
+    Returns:
+      The new masks.
+    """
+    ranks = jax.tree.map(_rank, score, alive)
+    widths = gates.ones(dense, tuple(alive))
+
+    def at(fraction: Float[Array, ""]) -> Units:
+        def layer(name: str) -> Callable[[Array, Array, Array], Array]:
+            def keep(rank: Array, mask: Array, full: Array) -> Array:
+                count = jnp.maximum(jnp.round(fraction * full.shape[-1]), 0.0 if name == "ofenet" else 1.0)
+                return mask * (rank < count)
+
+            return keep
+
+        return {name: jax.tree.map(layer(name), ranks[name], alive[name], widths[name]) for name in alive}
+
+    def halve(_: Int[Array, ""], bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bounds
+        middle = (low + high) / 2.0
+        fits: Bool[Array, ""] = complexity.share(dense, shape, at(middle)) <= share
+        return jnp.where(fits, middle, low), jnp.where(fits, high, middle)
+
+    # All that is there may fit already: then 1.0 must be found, which no bisection ends at.
+    low, _ = jax.lax.fori_loop(0, _BISECTIONS, halve, (jnp.float32(0.0), jnp.float32(1.0)))
+    return at(jnp.where(complexity.share(dense, shape, alive) <= share, 1.0, low))
+
+
+def smallest_share(dense: Shape, networks: tuple[str, ...]) -> float:
+    """Returns the share of all parameters that is left when some networks have lost every unit they may lose."""
+    left = {}
+    for name, units in gates.ones(dense, networks).items():
+        one = (lambda unit: unit * 0.0) if name == "ofenet" else (lambda unit: unit.at[..., 1:].set(0.0))
+        left[name] = jax.tree.map(one, units)
+    return float(complexity.share(dense, dense, left))
+
+
+def _rank(score: Float[Array, "*twins width"], alive: Float[Array, "*twins width"]) -> Array:
+    """Returns each unit's place within its layer, best first, pruned units last."""
+    order = jnp.argsort(jnp.where(alive > 0.5, -score, jnp.inf), axis=-1)
+    return jnp.argsort(order, axis=-1)
+
+
+def _energy(shape: Shape, params: dict[str, Tree], units: Units) -> Float[Array, ""]:
+    """Returns half the squared norm of all kernels, each weight scaled by the gates at its two ends."""
+
+    def norm(kernel: Array, source: Array, target: Array) -> Array:
+        return 0.5 * jnp.sum(jnp.square(source[..., :, None] * kernel * target[..., None, :]))
+
+    def densenet(branch: Tree, source: Array, own: tuple[Array, ...]) -> Array:
+        energy = jnp.zeros(())
+        if "input" in branch:
+            energy += norm(branch["input"]["kernel"], source, jnp.concatenate(own))
+        for k, unit in enumerate(own):
+            if f"block_{k + 1}" in branch:
+                energy += norm(branch[f"block_{k + 1}"]["kernel"], unit, jnp.concatenate(own[k + 1 :]))
+        return energy
+
+    def mlp(layers: Tree, source: Array, own: tuple[Array, ...]) -> Array:
+        energy = jnp.zeros(())
+        for k, unit in enumerate(own):
+            energy += norm(layers[f"hidden_{k + 1}"]["kernel"], source, unit)
+            source = unit
+        return energy + norm(layers["head"]["kernel"], source, jnp.ones(layers["head"]["bias"].shape))
+
+    state, action = units["ofenet"]["state"], units["ofenet"]["action"]
+    z_o = jnp.concatenate([jnp.ones(shape.observation), *state])
+    z_o_action = jnp.concatenate([z_o, jnp.ones(shape.action)])
+    z_oa = jnp.concatenate([z_o_action, *action])
+    ofenet = params["ofenet"]
+    energy = densenet(ofenet.get("state", {}), jnp.ones(shape.observation), state)
+    energy += densenet(ofenet.get("action", {}), z_o_action, action)
+    if "predictor" in ofenet:
+        energy += norm(ofenet["predictor"]["kernel"], z_oa, jnp.ones(shape.predicted))
+    twins = params["critic"]["twins"]
+    energy += mlp(params["actor"], z_o, units["actor"])
+    return energy + mlp(twins, jnp.stack([z_oa, z_oa]), units["critic"])
