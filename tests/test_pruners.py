@@ -21,8 +21,9 @@ def make(key, **overrides):
 
 
 def test_the_schedule_is_cubic_and_ends_at_the_final_share(key):
-    agent, _, _ = make(key)
-    shares = [float(pruners.target_share(agent.pruning, steps)) for steps in (0, 25, 525, 1025, 9999)]
+    rules = make(key)[0].pruning
+    ages = [rules.progress(steps - rules.prune_start) for steps in (0, 25, 525, 1025, 9999)]
+    shares = [float(pruners.target_share(rules.final_share, age)) for age in ages]
     np.testing.assert_allclose(shares, [1.0, 1.0, 0.3 + 0.7 * 0.5**3, 0.3, 0.3], rtol=1e-6)
 
 
@@ -112,9 +113,8 @@ def test_updates_follow_the_schedule_and_bring_nothing_back(key, name):
         after = update(state, jax.random.fold_in(key, steps), steps, 100)
         masks = zip(*map(jax.tree.leaves, (after.alive, state.alive)), strict=True)
         assert all((new <= old).all() for new, old in masks)
-        assert float(complexity.share(agent.dense, agent.dense, after.alive)) <= float(
-            pruners.target_share(agent.pruning, steps)
-        )
+        due = pruners.target_share(0.3, agent.pruning.progress(steps - agent.pruning.prune_start))
+        assert complexity.share(agent.dense, agent.dense, after.alive) <= due
         jax.tree.map(np.testing.assert_array_equal, after.theta, after.alive)
         state = after
     assert float(complexity.share(agent.dense, agent.dense, state.alive)) > 0.2

@@ -226,8 +226,7 @@ def update(
         price = jax.grad(lambda theta: complexity.share(agent.dense, shape, theta, rules.cost))(state.theta)
         for name in agent.gated:
             age = environment_steps - rules.start(name)
-            ramp = jnp.clip(age / rules.prune_ramp, 0.0, 1.0) if rules.prune_ramp else 1.0
-            nu = hyper.nu * hyper.nu_scale[name] * ramp
+            nu = hyper.nu * hyper.nu_scale[name] * rules.progress(age)
             rise = lambda g, p, nu=nu, age=age: jnp.where(age < 0, 0.0, g + nu * p)  # noqa: E731
             gradient[name] = jax.tree.map(rise, gradient[name], price[name])
         theta = gates.descend(state.theta, gradient, hyper.theta_learning_rate * rules.theta_every)
@@ -235,7 +234,7 @@ def update(
 
     def follow_schedule() -> tuple[Units, Units]:
         score = pruners.PRUNERS[agent.pruner](shape, params, state.alive, agent.dense, state.origin, key_gates)
-        share = pruners.target_share(rules, environment_steps)
+        share = pruners.target_share(rules.final_share, rules.progress(environment_steps - rules.prune_start))
         alive = pruners.prune(agent.dense, shape, score, state.alive, share)
         return alive, alive
 

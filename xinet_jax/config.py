@@ -11,24 +11,17 @@ import typing
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import yaml
 
 from xinet_jax.complexity import COSTS
 from xinet_jax.errors import UserError, unknown_name
 from xinet_jax.gates import ESTIMATOR_NAMES
+from xinet_jax.pruners import PRUNERS
 from xinet_jax.tasks.physics import ENGINES
 from xinet_jax.tasks.registry import task_names
 
-# What moves the gates of each agent (`xinet_jax.agent.Agent.pruner`).
-_PRUNERS = {
-    "sac": "none",
-    "ofenet": "none",
-    "xinet": "theta",
-    "small": "none",
-    "magnitude": "magnitude",
-    "random": "random",
-}
-AGENTS = tuple(_PRUNERS)
+AGENTS = ("sac", "ofenet", "xinet", "small", *PRUNERS)
 COMPACT = ("off", "end", "auto")
 PRESETS = ("quick", "paper")
 NETWORKS = ("ofenet", "actor", "critic")
@@ -129,6 +122,10 @@ class PruningConfig:
         own = {"actor": self.prune_start_actor, "critic": self.prune_start_critic}.get(network)
         return self.prune_start if own is None else own
 
+    def progress(self, age: Any) -> Any:
+        """Returns how much of `prune_ramp` has passed, 0 to 1, after some environment steps of pruning."""
+        return jnp.clip(age / self.prune_ramp, 0.0, 1.0) if self.prune_ramp else 1.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -183,7 +180,7 @@ class Config:
     @property
     def pruner(self) -> str:
         """What moves the gates: theta, magnitude, random or none."""
-        return _PRUNERS[self.agent]
+        return {"xinet": "theta"}.get(self.agent, self.agent if self.agent in PRUNERS else "none")
 
 
 _SECTIONS = {"networks": NetworkConfig, "sac": SacConfig, "pruning": PruningConfig}

@@ -12,7 +12,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from xinet_jax import complexity, gates
 from xinet_jax.arrays import Key
-from xinet_jax.config import PruningConfig
 from xinet_jax.gates import Units
 from xinet_jax.networks import Shape
 
@@ -44,13 +43,14 @@ Score = Callable[[Shape, dict[str, Tree], Units, Shape, Units, Key], Units]
 PRUNERS: dict[str, Score] = {"magnitude": magnitude, "random": random}
 
 
-def target_share(rules: PruningConfig, environment_steps: Int[Array, ""] | int) -> Float[Array, ""]:
+def target_share(final_share: float, progress: Float[Array, ""] | float) -> Float[Array, ""]:
     """Returns the share of all parameters that is due: cubic from 1 to `final_share` (Zhu & Gupta 2017, eq. 1).
 
-    It starts at `prune_start` and ends `prune_ramp` later.
+    Args:
+      final_share: the share at the end.
+      progress: how much of the schedule has passed, 0 to 1.
     """
-    progress = jnp.clip((environment_steps - rules.prune_start) / max(rules.prune_ramp, 1), 0.0, 1.0)
-    return rules.final_share + (1.0 - rules.final_share) * (1.0 - progress) ** 3
+    return final_share + (1.0 - final_share) * (1.0 - jnp.asarray(progress)) ** 3
 
 
 def prune(dense: Shape, shape: Shape, score: Units, alive: Units, share: Float[Array, ""] | float) -> Units:

@@ -1,0 +1,119 @@
+"""The candidates for the defaults of pruning, against the dense agent, at the size of the quick preset.
+
+Each candidate is one `xinet train` with two seeds, on each of two tasks. What it ends with is a line per seed in
+`defaults.csv`. Candidates whose lines are there already are left out, so an interrupted series goes on where it was.
+
+    python -m experiments.defaults            # all that is missing: about ten minutes each on one core
+    python -m experiments.defaults --table    # the table of docs/choices.md, from the file
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from xinet_jax.complexity import LayerCount
+from xinet_jax.policy import find_policies, load_structure
+from xinet_jax.telemetry.tables import left
+
+FILE = Path(__file__).parent / "defaults.csv"
+TASKS = ("HalfCheetah-v5", "Hopper-v5")
+WIDE = "--actor-hidden 256 256 --critic-hidden 256 256"
+# What is not said is the default.
+CANDIDATES = {
+    "sac": "--agent sac",
+    "dense": "--agent ofenet",
+    "xinet": "",
+    "OFENet gated alone": "--gated ofenet",
+    "weights see sampled gates": "--weights-see sampled",
+    "theta every update": "--theta-every 1",
+    "theta every 2": "--theta-every 2",
+    "theta every 4": "--theta-every 4",
+    "nu halved": "--nu 200",
+    "nu doubled": "--nu 800",
+    "dense, heads 256-256": f"--agent ofenet {WIDE}",
+    "xinet, heads 256-256": WIDE,
+    "magnitude": "--agent magnitude",
+    "random": "--agent random",
+}
+COLUMNS = ["task", "candidate", "options", "seed", "steps", "return", "return_halfway"]
+COLUMNS += ["all_left", "ofenet_left", "actor_left", "critic_left", "updates_per_second", "updates_per_second_at_end"]
+
+
+def run(task: str, name: str, steps: int) -> Iterator[dict]:
+    """Trains one candidate on one task, and returns a row per seed."""
+    options = CANDIDATES[name]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "run"
+        command = [sys.executable, "-m", "xinet_jax.cli", "train", "--task", task, "--out", str(folder)]
+        command += ["--seeds", "2", "--steps", str(steps), *options.split()]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for policy in find_policies(folder):
+            structure = load_structure(policy)
+            own = [record for record in records if record.get("seed") == structure.seed]
+            rates = [record["iterations_per_second"] for record in own if record["kind"] == "train"]
+            halfway = [r["return"] for r in own if r["kind"] == "evaluation" and r["environment_steps"] <= steps / 2]
+            row = [task, name, options, structure.seed, steps]
+            row += [round(next(r["return"] for r in own if r["kind"] == "gymnasium")), round(halfway[-1])]
+            row += [f"{share(structure.layers, part):.3f}" for part in ("", "ofenet", "actor", "critic")]
+            row += [round(rates[1], 1), round(rates[-1], 1)]
+            yield dict(zip(COLUMNS, row, strict=True))
+
+
+def share(layers: tuple[LayerCount, ...], network: str) -> float:
+    """Returns the share of parameters that is left of the networks whose names begin so."""
+    return left(layer for layer in layers if layer.network.startswith(network))
+
+
+def table(rows: list[dict]) -> str:
+    """Returns the means over seeds as a Markdown table."""
+    lines = ["| task | candidate | return (each seed) | halfway | all left | OFENet | actor | critics | updates/s |"]
+    lines.append("|---|---|---|---|---|---|---|---|---|")
+    for task, name in dict.fromkeys((row["task"], row["candidate"]) for row in rows):
+        own = [row for row in rows if (row["task"], row["candidate"]) == (task, name)]
+        mean = lambda column, own=own: float(np.mean([float(row[column]) for row in own]))  # noqa: E731
+        each = ", ".join(row["return"] for row in own)
+        shares = " | ".join(f"{mean(f'{part}_left'):.0%}" for part in ("all", "ofenet", "actor", "critic"))
+        rate = f"{mean('updates_per_second'):.0f} → {mean('updates_per_second_at_end'):.0f}"
+        lines.append(
+            f"| {task} | {name} | {mean('return'):.0f} ({each}) | {mean('return_halfway'):.0f} | {shares} | {rate} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=CANDIDATES, default=list(CANDIDATES), help="candidates")
+    parser.add_argument("--tasks", nargs="+", default=TASKS, help="tasks")
+    parser.add_argument("--steps", type=int, default=40_000, help="environment steps per seed")
+    parser.add_argument("--out", type=Path, default=FILE, help="the CSV file")
+    parser.add_argument("--table", action="store_true", help="print the table and run nothing")
+    arguments = parser.parse_args()
+    rows = list(csv.DictReader(arguments.out.open())) if arguments.out.exists() else []
+    if arguments.table:
+        print(table(rows))
+        return
+    done = {(row["task"], row["candidate"], int(row["steps"])) for row in rows}
+    for task in arguments.tasks:
+        for name in arguments.only:
+            if (task, name, arguments.steps) in done:
+                continue
+            print(f"{task}: {name}", flush=True)
+            found = list(run(task, name, arguments.steps))
+            new = not arguments.out.exists()
+            with arguments.out.open("a", newline="") as file:
+                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                if new:
+                    writer.writeheader()
+                writer.writerows(found)
+
+
+if __name__ == "__main__":
+    main()
