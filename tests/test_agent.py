@@ -203,6 +203,54 @@ def test_no_theta_step_before_prune_start(key):
     assert changed(state.theta, after.theta)
 
 
+def test_no_theta_step_after_prune_stop(key):
+    agent, hyper, state = make(key, prune_stop=50, prune_ramp=0, nu=1e6)
+    update = jitted(agent, hyper)
+    assert changed(state.theta, update(state, random_batch(key), key, 50, 0).theta)
+    after = update(state, random_batch(key), key, 51, 0)
+    assert not changed(state.theta, after.theta)
+    assert not changed(state.alive, after.alive)
+
+
+def test_settling_rounds_every_gate_and_keeps_what_open_units_contribute(key):
+    agent, _, state = make(key, gated=("ofenet", "actor", "critic"))
+    uniform = gates.uniform(key, agent.dense, state.origin)
+    observation = random_batch(key).observation
+    act = lambda s: agents.act(agent, s, observation, None)  # noqa: E731
+    half_open = state._replace(theta=jax.tree.map(lambda u: 0.55 + 0.4 * u, uniform))
+    settled = agents.settle(agent, half_open)
+    assert all((leaf == 1).all() for leaf in jax.tree.leaves((settled.theta, settled.alive)))
+    np.testing.assert_allclose(act(settled), act(half_open), atol=1e-5)
+    assert changed(settled.target_critic, half_open.target_critic)
+
+    mixed = state._replace(theta=jax.tree.map(lambda u: u.at[..., 0].set(0.3), uniform))
+    settled = agents.settle(agent, mixed)
+    for before, theta, alive in zip(*map(jax.tree.leaves, (mixed.theta, settled.theta, settled.alive)), strict=True):
+        np.testing.assert_array_equal(theta, alive)
+        np.testing.assert_array_equal(alive, before > 0.5)
+    without = mixed._replace(theta=jax.tree.map(lambda t: t * (t > 0.5), mixed.theta))
+    np.testing.assert_allclose(act(settled), act(without), atol=1e-5)
+
+    low = agents.settle(agent, with_theta(state, 0.3))
+    assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["ofenet"])] == [0] * 4
+    assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["actor"])] == [1] * 2
+    assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["critic"])] == [2] * 2
+
+
+@pytest.mark.parametrize("estimator", ["heun", "disarm"])
+def test_the_actors_say_in_ofenets_gates_can_be_taken_away(key, estimator):
+    """Another temperature changes the actor's loss in nats, and nothing else that theta sees."""
+    settings = {"estimator": estimator, "prune_start": 21, "nu": 0.0, "theta_learning_rate": 0.1}
+    for speaks in (True, False):
+        agent, hyper, state = make(key, actor_speaks=speaks, **settings)
+        state, batch = with_theta(state, 0.6), random_batch(key)._replace(continues=jnp.zeros(16))
+        warmer = state._replace(params=state.params | {"temperature": state.params["temperature"] + 1.0})
+        update = jitted(agent, hyper)
+        thetas = [update(s, batch, key, 100, 0).theta for s in (state, warmer)]
+        difference = max(np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, thetas), strict=True))
+        assert (difference > 5e-6) == speaks, difference
+
+
 def test_theta_moves_every_so_many_updates_with_a_longer_step(key):
     agent, hyper, state = make(key, theta_every=4, theta_learning_rate=1e-5)
     every, hyper_every, _ = make(key, theta_every=1, theta_learning_rate=1e-5)

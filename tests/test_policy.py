@@ -51,7 +51,7 @@ def test_a_run_folder_with_two_asks_which(made, folder):
 
 
 def test_policies_are_found_in_order_of_nu_and_seed(made, tmp_path):
-    names = ["nu_0.5_seed_2", "nu_2_seed_0", "nu_10_seed_1", "nu_10_seed_10"]
+    names = ["nu_1e-05_seed_0", "nu_0.5_seed_2", "nu_2_seed_0", "nu_10_seed_1", "nu_10_seed_10", "nu_1e+06_seed_0"]
     for name in reversed(names):
         policy.save_policy(made, tmp_path / "policy" / name)
     assert [found.name for found in policy.find_policies(tmp_path)] == names

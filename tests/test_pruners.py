@@ -141,8 +141,25 @@ def test_compaction_does_not_change_what_is_pruned_next(key, name):
     assert names(whole) == names(small)
 
 
+def test_scores_that_are_not_numbers_bring_nothing_back_and_empty_no_head(key):
+    agent, _, state = make(key)
+    half = jax.tree.map(lambda mask: mask * (jnp.arange(mask.shape[-1]) > 2), state.alive)
+    broken = jax.tree.map(lambda mask: jnp.full_like(mask, jnp.nan), half)
+    alive = pruners.prune(agent.dense, agent.dense, broken, half, 0.0)
+    assert all((new <= old).all() for new, old in zip(*map(jax.tree.leaves, (alive, half)), strict=True))
+    for name in ("actor", "critic"):
+        assert all((mask.sum(axis=-1) == 1).all() for mask in alive[name])
+
+
 def test_a_share_that_cannot_be_reached_is_told(tmp_path):
-    settings = {"agent": "magnitude", "gated": ("ofenet",), "prune_start": 25, "final_share": 0.01}
+    settings = {
+        "agent": "magnitude",
+        "gated": ("ofenet",),
+        "prune_start": 25,
+        "prune_ramp": 10,
+        "steps": 200,
+        "final_share": 0.01,
+    }
     with pytest.raises(UserError, match=r"final_share must be 0\.\d+ or more where only ofenet may lose units, not 0"):
-        runner.train(tiny_config(out=str(tmp_path / "run"), **settings), progress=False)
+        runner.train(tiny_config(out=str(tmp_path / "run"), final_share=0.01, **settings), progress=False)
     assert not (tmp_path / "run").exists()

@@ -45,6 +45,13 @@ def test_it_learns_from_how_the_last_one_turned_out():
     ledger.settle(predicted, before=0.01, after=0.0075)  # half of what was predicted
     assert ledger.saving_per_step(0.5, 0.01, 0.0) == pytest.approx(predicted / 2)
     ledger.settle(0.0025, before=0.01, after=0.02)  # slower than before: distrust, but look again
-    assert 0 < ledger.yield_ <= 0.1
+    assert 0 < ledger.realised <= 0.1
     ledger.settle(0.0, before=0.01, after=0.005)
-    assert 0 < ledger.yield_ <= 0.1
+    assert 0 < ledger.realised <= 0.1
+
+
+def test_after_the_last_unit_fell_there_is_nothing_to_wait_for():
+    ledger = make(compile_seconds=10.0)
+    assert not ledger.is_due(0.01, steps_left=2000)
+    assert ledger.is_due(0.01, steps_left=2000, last=True)
+    assert not ledger.is_due(0.01, steps_left=500, last=True)

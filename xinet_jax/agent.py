@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from xinet_jax import complexity, gates, losses, pruners
+from xinet_jax import complexity, folding, gates, losses, pruners
 from xinet_jax.arrays import Key
 from xinet_jax.config import Config, PruningConfig
 from xinet_jax.gates import Units
@@ -243,21 +243,37 @@ def update(
         by_theta = agent.pruner == "theta"
         step, every = (move_theta, rules.theta_every) if by_theta else (follow_schedule, pruners.PRUNE_EVERY)
         due = (environment_steps >= min(map(rules.start, agent.gated))) & (updates % every == 0)
+        if by_theta and rules.prune_stop is not None:
+            due &= environment_steps <= rules.prune_stop
         theta, alive = jax.lax.cond(due, step, lambda: (state.theta, state.alive))
     return AgentState(params, target_critic, statistics, optimiser, theta, alive, state.origin, mse_bars), metrics
+
+
+def settle(agent: Agent, state: AgentState) -> AgentState:
+    """Ends pruning at `prune_stop`: returns the agent with every gate at 0 or 1 (method, section 4).
+
+    Units whose gates are more likely shut than open are pruned, though no layer of actor or critic loses its last. The
+    mean gates of the others move into their outgoing weights, so that what they contribute stays the same.
+    """
+    shape = agent.networks.shape
+    _, alive = gates.prune(state.theta, state.alive, 0.5)
+    units = jax.tree.map(jnp.multiply, state.theta, alive)
+    params = folding.fold(shape, state.params, units)
+    target = folding.fold(shape, state.params | {"critic": state.target_critic}, units)["critic"]
+    return state._replace(params=state.params | params, target_critic=target, theta=alive, alive=alive)
 
 
 def _read(
     agent: Agent, hyper: Hyper, state: AgentState, batch: Transition, key: Key
 ) -> tuple[Float[Array, " batch"], Float[Array, "batch features"]]:
     """Returns what the losses take as given, read at the mean gates: the critics' targets, and z_o."""
-    networks, theta = agent.networks, state.theta
-    ofenet = (state.params["ofenet"], state.statistics, theta)
+    networks, units = agent.networks, state.theta
+    ofenet = (state.params["ofenet"], state.statistics, units)
     z_o = _state_features(agent, *ofenet, batch.observation)
     z_next = _state_features(agent, *ofenet, batch.next_observation)
-    action, log_probability = losses.sample_action(networks, state.params["actor"], theta.get("actor"), z_next, key)
+    action, log_probability = losses.sample_action(networks, state.params["actor"], units.get("actor"), z_next, key)
     z_next_action = _action_features(agent, *ofenet, z_next, action)
-    value = networks.critic.apply({"params": state.target_critic}, z_next_action, theta.get("critic")).min(axis=0)
+    value = networks.critic.apply({"params": state.target_critic}, z_next_action, units.get("critic")).min(axis=0)
     soft_value = value - jnp.exp(state.params["temperature"]) * log_probability
     return batch.reward + hyper.discount * batch.continues * soft_value, z_o
 
@@ -275,8 +291,8 @@ def _losses(
 ) -> tuple[Tree, tuple[Tree, Metrics]]:
     """Returns every network's loss at its own gates. Whatever a loss reads of other networks, it reads as constants.
 
-    So weights learn from their own network's loss alone, while OFENet's gates answer to the critics' losses as well
-    (method, section 3).
+    So weights learn from their own network's loss alone, while OFENet's gates answer to the losses of critics and actor
+    as well (method, section 3).
     """
     networks, hold = agent.networks, jax.lax.stop_gradient
     statistics, auxiliary = state.statistics, jnp.zeros(())

@@ -156,12 +156,12 @@ def _inspect(arguments: list[str]) -> int:
         return 0
     console = _console()
     for folder, structure in structures:
-        own = [layer for layer in structure.layers if in_policy(layer)]
-        price = "" if structure.nu is None else f", nu {structure.nu:.12g}"
+        before = sum(layer.parameters_before for layer in structure.layers if in_policy(layer))
+        price = "" if structure.nu is None else f", nu {structure.nu:.6g}"
         console.print(
             f"{escape(str(folder))}: {structure.agent} on {structure.task}, seed {structure.seed}{price}, after "
             f"{structure.environment_steps:,} steps; {structure.parameters:,} parameters needed to act "
-            f"({left(own):.0%} of the dense agent's {sum(layer.parameters_before for layer in own):,}), "
+            f"({structure.parameters / before:.0%} of the dense agent's {before:,}), "
             f"{_bytes(folder):,} bytes",
             highlight=False,
             soft_wrap=True,

@@ -101,7 +101,7 @@ def padded_widths(shape: Shape, alive: Units, multiple: int) -> Shape:
 
 
 def compact(agent: Agent, state: AgentState, widths: Shape) -> tuple[Agent, AgentState]:
-    """Returns the same agents in smaller arrays. They go on exactly as they would have: only speed changes.
+    """Returns the same agents in smaller arrays. They go on as they would have, but for rounding: speed changes.
 
     Args:
       agent: the agent.
@@ -215,34 +215,6 @@ def place(plan: Tree, arrays: Tree, like: Tree) -> Tree:
     return {name: place(own, (arrays or {}).get(name), like[name]) for name, own in plan.items()}
 
 
-def fold(shape: Shape, params: dict[str, Tree], theta: Units) -> dict[str, Tree]:
-    """Returns networks without gates that compute the same: each unit's mean gate moves into its outgoing weights.
-
-    Args:
-      shape: the sizes.
-      params: one agent's parameters, `{"ofenet", "actor", "critic"}`.
-      theta: its mean gates; networks that are absent stay as they are.
-    """
-    theta = jax.tree.map(np.asarray, gates.complete(shape, theta))
-    state, action = theta["ofenet"]["state"], theta["ofenet"]["action"]
-    z_o = np.concatenate([np.ones(shape.observation), *state])
-    z_o_action = np.concatenate([z_o, np.ones(shape.action)])
-    z_oa = np.concatenate([z_o_action, *action])
-    ofenet = dict(params["ofenet"])
-    if "state" in ofenet:
-        ofenet["state"] = _scale_densenet(ofenet["state"], np.ones(shape.observation), state)
-    if "action" in ofenet:
-        ofenet["action"] = _scale_densenet(ofenet["action"], z_o_action, action)
-    if "predictor" in ofenet:
-        ofenet["predictor"] = _scale_rows(ofenet["predictor"], z_oa)
-    twins = params["critic"]["twins"]
-    return {
-        "ofenet": ofenet,
-        "actor": _scale_mlp(params["actor"], [z_o, *theta["actor"]]),
-        "critic": {"twins": _scale_mlp(twins, [np.stack([z_oa, z_oa]), *theta["critic"]])},
-    }
-
-
 def _each(layers: Indices, kept: Indices) -> Indices:
     return tuple(layer[units] for layer, units in zip(layers, kept, strict=True))
 
@@ -297,17 +269,3 @@ def _without_empty(tree: Tree) -> Tree:
 
 def _is_empty(item: Tree) -> bool:
     return not (item if isinstance(item, (dict, Keep)) else item.size)
-
-
-def _scale_rows(layer: Tree, scale: np.ndarray) -> Tree:
-    return layer | {"kernel": np.asarray(layer["kernel"]) * scale[..., None].astype(np.float32)}
-
-
-def _scale_densenet(branch: Tree, inputs: np.ndarray, theta: tuple[np.ndarray, ...]) -> Tree:
-    scales = {"input": inputs} | {f"block_{k + 1}": unit for k, unit in enumerate(theta[:-1])}
-    return branch | {name: _scale_rows(branch[name], scale) for name, scale in scales.items() if name in branch}
-
-
-def _scale_mlp(layers: Tree, scales: list[np.ndarray]) -> Tree:
-    names = [f"hidden_{k + 1}" for k in range(len(scales) - 1)] + ["head"]
-    return {name: _scale_rows(layers[name], scale) for name, scale in zip(names, scales, strict=True)}

@@ -17,7 +17,7 @@ import yaml
 from xinet_jax.complexity import COSTS
 from xinet_jax.errors import UserError, unknown_name
 from xinet_jax.gates import ESTIMATOR_NAMES
-from xinet_jax.pruners import PRUNERS
+from xinet_jax.pruners import PRUNE_EVERY, PRUNERS
 from xinet_jax.tasks.physics import ENGINES
 from xinet_jax.tasks.registry import task_names
 
@@ -41,8 +41,8 @@ class NetworkConfig:
     critic_hidden: tuple[int, ...] = (128, 128)
     """Width of each hidden layer of each of the two critics [units]."""
     widths_from: str | None = None
-    """For agent small: the run or policy folder whose final widths it is trained with; of a run with several seeds each
-    seed takes its own [path]."""
+    """For agent small: the run or policy folder whose final widths, and dense sizes, it is trained with; of a run with
+    several seeds each seed takes its own [path]."""
     uniform_widths: bool = False
     """For agent small: the same fraction of every dense layer instead, with as many parameters in all."""
 
@@ -94,6 +94,9 @@ class PruningConfig:
     """The same for the critics' gates; None: prune_start [environment steps]."""
     prune_ramp: int = 10_000
     """Environment steps over which nu then rises linearly from 0; 0: at once [environment steps]."""
+    prune_stop: int | None = None
+    """Environment steps after which every gate is rounded to 0 or 1 and theta rests; None: never [environment
+    steps]."""
     final_share: float = 0.25
     """Share of all parameters that agents magnitude and random prune down to, from prune_start over prune_ramp
     [0 to 1]."""
@@ -124,7 +127,7 @@ class PruningConfig:
 
     def progress(self, age: Any) -> Any:
         """Returns how much of `prune_ramp` has passed, 0 to 1, after some environment steps of pruning."""
-        return jnp.clip(age / self.prune_ramp, 0.0, 1.0) if self.prune_ramp else 1.0
+        return jnp.clip(age / self.prune_ramp, 0.0, 1.0) if self.prune_ramp else 1.0 * (age >= 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +211,7 @@ def make_config(task: str = "HalfCheetah-v5", preset: str = "quick", agent: str 
     Args:
       task: a registered task.
       preset: `quick` or `paper`.
-      agent: `sac`, `ofenet` or `xinet`.
+      agent: one of `AGENTS`.
       **overrides: any other field of `Config` or of its sections, by its own name (`steps=1000, nu=100`).
 
     Raises:
@@ -310,8 +313,9 @@ def check(config: Config) -> None:
         _require(flat[name] >= 0 and math.isfinite(flat[name]), name, flat[name], "0 or more")
     nus = config.pruning.nu
     _require(nus and all(0 <= nu < math.inf for nu in nus), "nu", nus, "one number or more, each 0 or more")
-    _require(len(set(nus)) == len(nus), "nu", nus, "a list of different numbers")
-    _require(len(nus) == 1 or config.agent == "xinet", "nu", nus, f"one number: agent {config.agent} has no price")
+    _require(len({f"{nu:.6g}" for nu in nus}) == len(nus), "nu", nus, "a list of different numbers, to six digits")
+    if len(nus) > 1 and config.agent != "xinet":
+        raise UserError(f"several values of nu are for agent xinet: agent {config.agent} has no price")
     _require(len(nus) * config.seeds <= 2**16, "seeds", config.seeds, f"at most {2**16} for all values of nu together")
     _require(config.first_seed + config.seeds <= 2**31, "first_seed", config.first_seed, "below 2**31, with all seeds")
     for name in ("discount", "tau"):
@@ -339,13 +343,21 @@ def check(config: Config) -> None:
             name = f"prune_start_{network}" if flat.get(f"prune_start_{network}") is not None else "prune_start"
             start = config.pruning.start(network)
             _require(start < config.steps, name, start, f"below steps ({config.steps}), or nothing is pruned")
-    small = config.agent == "small"
+            stop = config.pruning.prune_stop
+            if config.agent == "xinet" and stop is not None:
+                _require(start < stop, name, start, f"below prune_stop ({stop}), or nothing is pruned")
+    if config.agent in PRUNERS:
+        own = config.pruning.prune_start_actor, config.pruning.prune_start_critic
+        if own != (None, None):
+            raise UserError(f"prune_start_actor and prune_start_critic are for agent xinet, not for {config.agent}")
+        end = config.pruning.prune_start + config.pruning.prune_ramp + PRUNE_EVERY
+        _require(end <= config.steps, "steps", config.steps, f"at least {end}, or the schedule does not end")
     widths_from = config.networks.widths_from
-    if small:
-        _require(widths_from is not None, "widths_from", "empty", "a run or policy folder, for agent small")
-    else:
-        _require(widths_from is None, "widths_from", widths_from, f"left out: agent {config.agent} is not small")
-        _require(not config.networks.uniform_widths, "uniform_widths", "true", "left out: it is for agent small")
+    if config.agent == "small" and widths_from is None:
+        raise UserError("agent small needs widths_from: the run or policy folder whose widths to take")
+    if config.agent != "small" and (widths_from is not None or config.networks.uniform_widths):
+        name = "uniform_widths" if widths_from is None else "widths_from"
+        raise UserError(f"{name} is for agent small, not for {config.agent}")
 
 
 def to_flat(config: Config) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from xinet_jax import compaction, complexity, gates
+from xinet_jax import compaction, complexity, folding, gates
 from xinet_jax.agent import Agent, AgentState
 from xinet_jax.complexity import LayerCount
 from xinet_jax.errors import UserError, unknown_name
@@ -106,7 +106,7 @@ def from_agent(
     alive = gates.ones(shape) if agent.pruning.compact == "off" else state.alive
     kept = compaction.alive_units(shape, alive)
     keep = compaction.plan(shape, kept)
-    params = compaction.fold(shape, state.params, state.theta)
+    params = folding.fold(shape, state.params, state.theta)
     structure = Structure(
         task=task,
         agent=name,
@@ -165,7 +165,8 @@ def find_policies(path: Path | str) -> list[Path]:
 
 def _in_order(folder: Path) -> list[float | str]:
     """Sorts names by the numbers in them."""
-    return [float(part) if k % 2 else part for k, part in enumerate(re.split(r"(\d+(?:\.\d+)?)", folder.name))]
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", folder.name)
+    return [float(part) if k % 2 else part for k, part in enumerate(parts)]
 
 
 def load_policy(path: Path | str) -> Policy:
@@ -215,7 +216,8 @@ def load_structure(folder: Path) -> Structure:
         raise UserError(f"{file} is no policy: it must be a JSON object with format '{_FORMAT}'")
     try:
         names = [field.name for field in dataclasses.fields(Structure)]
-        values = {name: content[name] for name in names}
+        values = {name: content[name] for name in names if name != "nu"}
+        values["nu"] = content.get("nu")  # the first policies had none
         for name in ("task", "agent"):
             values[name] = _checked(values[name], str)
         if values["task"] not in task_names():

@@ -18,11 +18,11 @@ from xinet_jax.networks import Shape
 Tree = Any
 
 PRUNE_EVERY = 100  # updates from one look at the schedule to the next
-_BISECTIONS = 16  # layers are narrower than 2**16 units
+_BISECTIONS = 20  # as fine as the widest layer that is allowed
 
 
 def magnitude(shape: Shape, params: dict[str, Tree], alive: Units, dense: Shape, origin: Units, key: Key) -> Units:
-    """Scores each unit by the squared norm of all weights that disappear with it, into it and out of it.
+    """Scores each unit by the squared norm of all kernel weights that disappear with it, into it and out of it.
 
     The group norm of structured pruning (Fang et al. 2023, arXiv 2301.12900); weights that connect a unit to pruned
     ones do not count.
@@ -103,7 +103,8 @@ def smallest_share(dense: Shape, networks: tuple[str, ...]) -> float:
 
 def _rank(score: Float[Array, "*twins width"], alive: Float[Array, "*twins width"]) -> Array:
     """Returns each unit's place within its layer, best first, pruned units last."""
-    order = jnp.argsort(jnp.where(alive > 0.5, -score, jnp.inf), axis=-1)
+    # Scores of a diverged agent are not numbers, and would sort behind the dead.
+    order = jnp.argsort(jnp.where(alive > 0.5, -jnp.nan_to_num(score), jnp.inf), axis=-1)
     return jnp.argsort(order, axis=-1)
 
 

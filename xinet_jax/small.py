@@ -15,7 +15,7 @@ from xinet_jax import compaction, complexity, gates
 from xinet_jax.agent import Agent, AgentState, Hyper
 from xinet_jax.arrays import Key
 from xinet_jax.compaction import Kept
-from xinet_jax.config import Config, override
+from xinet_jax.config import Config, check, override
 from xinet_jax.errors import UserError
 from xinet_jax.networks import Shape, make_networks
 from xinet_jax.policy import Structure
@@ -41,7 +41,7 @@ def with_dense_sizes(config: Config, structure: Structure) -> Config:
     """Returns the configuration with the network sizes that a policy's agent started with.
 
     Raises:
-      UserError: if that agent had no feature extractor, or is not of this configuration's task.
+      UserError: if that agent had no feature extractor, is not of this configuration's task, or has no such sizes.
     """
     if structure.task != config.task:
         raise UserError(f"widths_from holds a policy for {structure.task}, not for {config.task}")
@@ -50,7 +50,9 @@ def with_dense_sizes(config: Config, structure: Structure) -> Config:
         raise UserError(f"widths_from holds a policy of agent {structure.agent}, which has no OFENet to take widths of")
     sizes = {"blocks": len(before.state_blocks), "block_units": before.state_blocks[0]}
     heads = {"actor_hidden": before.actor_hidden, "critic_hidden": before.critics_hidden[0]}
-    return override(config, sizes | heads)
+    config = override(config, sizes | heads)
+    check(config)
+    return config
 
 
 def uniform_widths(dense: Shape, widths: Widths) -> Widths:

@@ -3,7 +3,8 @@
 An agent learns for some thousand steps with every gate open. Then theta is set to one value for all of OFENet's units,
 and for some units the gradient is estimated by every estimator from the same minibatch, many times over. The exact
 gradient of a unit is the mean of `l(xi_j = 1) - l(xi_j = 0)` over draws of all other gates (docs/method.md, section 3),
-with its own standard error. The loss is the one that OFENet's gates answer to, in nats.
+with its own standard error. The loss is the one that OFENet's gates answer to, in nats. The weights learnt beside open
+gates, so an open gate is 1 here whatever theta is.
 
     python -m experiments.estimators [--steps 10000] [--units 24] [--draws 1000] [--out experiments/estimators]
 

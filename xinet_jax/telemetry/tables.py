@@ -98,7 +98,7 @@ def _several_prices(structures: Sequence[Structure]) -> bool:
 
 
 def _price(structure: Structure) -> str:
-    return "none" if structure.nu is None else f"{structure.nu:.12g}"
+    return "none" if structure.nu is None else f"{structure.nu:.6g}"
 
 
 def _left(layers: Sequence[LayerCount]) -> str:

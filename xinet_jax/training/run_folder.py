@@ -1,5 +1,6 @@
 """The folder that a run writes to: chosen, claimed, and cleared of an older run, but never of anything else."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -38,10 +39,10 @@ def choose_run_folder(config: Config) -> Path:
     try:
         if config.out is None and not config.overwrite:
             number = 1
-            while folder.exists():
+            while os.path.lexists(folder):
                 number += 1
                 folder = config.run_folder.with_name(f"{config.run_folder.name}-{number}")
-        if not folder.exists():
+        if not os.path.lexists(folder):
             return folder
         if not config.overwrite:
             raise UserError(f"run folder {folder} exists: choose another with --out, or give --overwrite")

@@ -1,6 +1,7 @@
 """The host loop: the one place that knows time, files and signals. It calls the compiled phases chunk by chunk."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from xinet_jax import agent as agents
 from xinet_jax import compaction, evaluation, policy, small
 from xinet_jax.agent import Agent, AgentState
 from xinet_jax.complexity import LayerCount, count, total
-from xinet_jax.config import Config, check, save_config
+from xinet_jax.config import Config, check, override, save_config
 from xinet_jax.errors import UserError
 from xinet_jax.networks import Shape
 from xinet_jax.policy import Policy, Structure
@@ -100,7 +101,11 @@ def train(config: Config, progress: bool = True) -> Result:
     identities = members.identities(config)
     widths: list[small.Widths] = []
     if config.agent == "small":
-        structures = _structures(config.networks.widths_from, identities)
+        path = Path(config.networks.widths_from).resolve()  # so that the saved configuration runs from anywhere
+        if config.overwrite and path.is_relative_to(config.run_folder.resolve()):
+            raise UserError(f"widths_from {path} lies in the run folder that --overwrite would clear")
+        config = override(config, {"widths_from": str(path)})
+        structures = _structures(path, identities)
         config = small.with_dense_sizes(config, structures[0])
         widths = list(map(small.widths_left, structures))
     task = load_task(config.task, engine)
@@ -123,11 +128,11 @@ def train(config: Config, progress: bool = True) -> Result:
 def _check_final_share(config: Config, agent: Agent) -> None:
     least, given = smallest_share(agent.dense, agent.gated), config.pruning.final_share
     if given < least:
-        gated = " and ".join(agent.gated)
-        raise UserError(f"final_share must be {least:.3g} or more where only {gated} may lose units, not {given:g}")
+        gated, enough = ", ".join(agent.gated), math.ceil(1000 * least) / 1000
+        raise UserError(f"final_share must be {enough:g} or more where only {gated} may lose units, not {given:g}")
 
 
-def _structures(path: str, identities: Sequence[Identity]) -> list[Structure]:
+def _structures(path: Path, identities: Sequence[Identity]) -> list[Structure]:
     """Returns the structure whose widths each member takes: its own seed's, or the only one there is."""
     structures = [policy.load_structure(folder) for folder in policy.find_policies(path)]
     if len(structures) == 1:
@@ -155,6 +160,8 @@ def _segments(config: Config) -> Iterator[_Segment]:
         while first < last:
             every = [config.log_every, config.eval_every] if evaluated else [config.log_every]
             end = min(last, *((first // n + 1) * n for n in every))
+            if evaluated and config.pruner == "theta" and first < (config.pruning.prune_stop or 0) < end:
+                end = config.pruning.prune_stop
             yield _Segment(phase, first, end, evaluated and (end % config.eval_every == 0 or end == last))
             first = end
 
@@ -239,6 +246,9 @@ class _Run:
         self.paces = {phase: _Pace() for phase in _PHASES}
         self.ledger = Ledger()
         self.compaction: _Compaction | None = None  # the newest, until it is known how it turned out
+        self.evaluation_seconds: list[float] = []  # of the present program: the first call compiles
+        self.evaluation_compile_seconds = 0.0
+        self.settled = False  # whether the gates have been rounded for good
         self.curves: list[list[tuple[int, float]]] = [[] for _ in identities]
         self.diverged: set[int] = set()
         self.newest_return: float | None = None
@@ -259,6 +269,8 @@ class _Run:
             if self.stop.requested:
                 break
             if segment.phase == "train":
+                if self.steps == config.pruning.prune_stop and self.agent.pruner == "theta":
+                    state = self._settle_gates(state)
                 state = self._compact_if_it_pays(state, segment)
             if segment.evaluate:
                 self._evaluate(state)
@@ -269,6 +281,11 @@ class _Run:
         states = [small.init(self.agent, self.scalars, own, key) for own, key in zip(self.widths, keys, strict=True)]
         return jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *states)
 
+    def _settle_gates(self, state: Member) -> Member:
+        settled = jax.jit(jax.vmap(lambda own: agents.settle(self.agent, own)))(state.agent)
+        self.settled = True
+        return state._replace(agent=settled)
+
     def _compact_if_it_pays(self, state: Member, segment: _Segment) -> Member:
         """Takes pruned units out of the arrays, and compiles for the new sizes, where that saves time."""
         config, rate, collect_rate = self.config, self.paces["train"].rate, self.paces["collect"].rate
@@ -276,14 +293,16 @@ class _Run:
             return state
         if self.compaction and self.compaction.steps < segment.first:
             self._settle(1.0 / rate)
-        self.ledger.compile_seconds = self.paces["train"].compile_seconds
+        # A first compilation may have come from JAX's cache; the next sizes will not.
+        newest = self.paces["train"].compile_seconds + self.evaluation_compile_seconds
+        self.ledger.compile_seconds = max(newest, self.ledger.compile_seconds or 0.0)
         shape = self.agent.networks.shape
         multiple = config.pruning.width_multiple or (128 if jax.default_backend() == "tpu" else 8)
         widths = compaction.padded_widths(shape, jax.tree.map(np.asarray, state.agent.alive), multiple)
         flops_left = float(total(widths, {}, "flops") / total(shape, {}, "flops"))
         saving = self.ledger.saving_per_step(flops_left, 1.0 / rate, 1.0 / collect_rate if collect_rate else 0.0)
         self.ledger.note(segment.last - segment.first, saving)
-        if widths == shape or not self.ledger.is_due(saving, config.steps - self.steps):
+        if widths == shape or not self.ledger.is_due(saving, config.steps - self.steps, last=self.settled):
             return state
         return self._compact(state, widths, saving)
 
@@ -292,8 +311,11 @@ class _Run:
             self._settle(None)
         before, rate = time.monotonic(), self.paces["train"].rate
         self.agent, compacted = compaction.compact(self.agent, state.agent, widths)
+        if self.settled:
+            self.agent = self.agent._replace(pruner="none")
         self.program = make_program(self.agent, self.task, self.replay, self.config.eval_episodes)
         self.paces["train"] = _Pace()
+        self.evaluation_seconds = []
         self.ledger.lost_seconds = 0.0
         dense = float(total(self.agent.dense, {}, "flops"))
         self.compaction = _Compaction(
@@ -308,9 +330,10 @@ class _Run:
         after = 1.0 / seconds_per_step if seconds_per_step else None
         if seconds_per_step:
             self.ledger.settle(done.saving, done.seconds_per_step, seconds_per_step)
-        record = {"kind": "compaction", "environment_steps": done.steps, "flops_of_arrays_left": done.flops_left}
-        rates = {"updates_per_second_before": 1.0 / done.seconds_per_step, "updates_per_second": after}
-        self.metrics.write(record | {"seconds": round(cost, 3)} | rates)
+        stamp = {"environment_steps": done.steps, "seconds": round(time.monotonic() - self.started, 3)}
+        rates = {"iterations_per_second_before": 1.0 / done.seconds_per_step, "iterations_per_second": after}
+        figures = {"flops_of_arrays_left": done.flops_left, "compaction_seconds": round(cost, 3)}
+        self.metrics.write({"kind": "compaction"} | stamp | figures | rates)
         self.display.note(
             f"compacted at step {done.steps:,}: the arrays need {done.flops_left:.0%} of the dense FLOPs; "
             f"it took {cost:.0f} s; {1.0 / done.seconds_per_step:.0f}"
@@ -375,7 +398,11 @@ class _Run:
 
     def _evaluate(self, state: Member) -> None:
         """Evaluates the deterministic policies, notes their returns and writes a line of metrics per seed."""
+        before = time.monotonic()
         returns = np.asarray(self.program.evaluate(state.agent, self.seeds))
+        self.evaluation_seconds.append(time.monotonic() - before)
+        if len(self.evaluation_seconds) == 2:
+            self.evaluation_compile_seconds = max(self.evaluation_seconds[0] - self.evaluation_seconds[1], 0.0)
         self.newest_return = float(returns.mean())
         for member, identity in enumerate(self.identities):
             mean = float(returns[member].mean())
