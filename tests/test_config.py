@@ -2,16 +2,21 @@ import dataclasses
 
 import pytest
 
+from xinet_jax.agent import make_agent
 from xinet_jax.config import field_names, load_config, make_config, save_config, to_flat
 from xinet_jax.errors import UserError
+from xinet_jax.pruners import PRUNERS, smallest_share
 from xinet_jax.tasks.registry import task_names
 
 
-@pytest.mark.parametrize("agent", ["sac", "ofenet", "xinet"])
+@pytest.mark.parametrize("agent", ["sac", "ofenet", "xinet", "magnitude", "random"])
 @pytest.mark.parametrize("preset", ["quick", "paper"])
 @pytest.mark.parametrize("task", task_names())
 def test_presets_are_allowed_and_survive_a_round_trip(task, preset, agent, tmp_path):
     config = make_config(task, preset, agent)
+    if agent in PRUNERS:
+        dense = make_agent(config, observation_size=376, action_size=17).dense
+        assert smallest_share(dense, config.gated) < config.pruning.final_share
     save_config(config, tmp_path / "config.yaml")
     assert load_config(tmp_path / "config.yaml") == config
 
@@ -32,8 +37,10 @@ def test_field_names_are_unique_so_that_they_can_be_given_flat():
     assert len(set(top + nested)) == len(top + nested) == len(field_names()) == len(to_flat(config))
 
 
-def test_only_xinet_has_gates():
-    assert make_config(agent="xinet").gated == ("ofenet",)
+def test_agents_that_prune_have_gates():
+    for agent in ("xinet", "magnitude", "random"):
+        assert make_config(agent=agent).gated == ("ofenet", "actor", "critic")
+    assert make_config(agent="xinet", gated=("ofenet",)).gated == ("ofenet",)
     assert make_config(agent="ofenet").gated == make_config(agent="sac").gated == ()
 
 
@@ -76,7 +83,7 @@ def test_one_nu_may_be_given_as_a_number():
         ({"prune_start_critic": 40_000, "gated": ("critic",)}, "prune_start_critic must be below steps (40000)"),
         ({"prune_start_actor": -1}, "prune_start_actor must be 0 or more"),
         ({"compact": "atuo"}, "unknown compact 'atuo': did you mean 'auto'?"),
-        ({"agent": "random", "steps": 20_000}, "steps must be at least 20100, or the schedule does not end"),
+        ({"agent": "random", "steps": 15_000}, "steps must be at least 15100, or the schedule does not end"),
         ({"agent": "random", "prune_start_actor": 3}, "prune_start_actor and prune_start_critic are for agent xinet"),
         ({"nu": (1.0, 1.0 + 1e-9)}, "nu must be a list of different numbers, to six digits"),
         ({"final_share": 0.0, "agent": "random"}, "final_share must be above 0 and at most 1"),

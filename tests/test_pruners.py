@@ -152,14 +152,8 @@ def test_scores_that_are_not_numbers_bring_nothing_back_and_empty_no_head(key):
 
 
 def test_a_share_that_cannot_be_reached_is_told(tmp_path):
-    settings = {
-        "agent": "magnitude",
-        "gated": ("ofenet",),
-        "prune_start": 25,
-        "prune_ramp": 10,
-        "steps": 200,
-        "final_share": 0.01,
-    }
+    settings = {"agent": "magnitude", "gated": ("ofenet",), "prune_start": 25, "prune_ramp": 10, "steps": 200}
+    config = tiny_config(out=str(tmp_path / "run"), final_share=0.01, **settings)
     with pytest.raises(UserError, match=r"final_share must be 0\.\d+ or more where only ofenet may lose units, not 0"):
-        runner.train(tiny_config(out=str(tmp_path / "run"), final_share=0.01, **settings), progress=False)
+        runner.train(config, progress=False)
     assert not (tmp_path / "run").exists()

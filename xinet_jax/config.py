@@ -73,7 +73,7 @@ class SacConfig:
 class PruningConfig:
     """Gates and pruning (docs: the method, sections 2 to 5). For agents xinet, magnitude and random."""
 
-    gated: tuple[str, ...] = ("ofenet",)
+    gated: tuple[str, ...] = NETWORKS
     """Networks whose hidden units carry gates: any of ofenet, actor, critic [names]."""
     nu: tuple[float, ...] = (400.0,)
     """Price of all parameters together: the loss that removing everything may cost. Several: every seed is trained with
@@ -92,17 +92,17 @@ class PruningConfig:
     """The same for the actor's gates; None: prune_start [environment steps]."""
     prune_start_critic: int | None = None
     """The same for the critics' gates; None: prune_start [environment steps]."""
-    prune_ramp: int = 10_000
+    prune_ramp: int = 5_000
     """Environment steps over which nu then rises linearly from 0; 0: at once [environment steps]."""
-    prune_stop: int | None = None
+    prune_stop: int | None = 20_000
     """Environment steps after which every gate is rounded to 0 or 1 and theta rests; None: never [environment
     steps]."""
     final_share: float = 0.25
     """Share of all parameters that agents magnitude and random prune down to, from prune_start over prune_ramp
     [0 to 1]."""
-    theta_learning_rate: float = 2e-3
+    theta_learning_rate: float = 1e-3
     """Step size of theta's projected gradient descent [per update]."""
-    theta_every: int = 1
+    theta_every: int = 8
     """Updates from one step of theta to the next; the step size grows with it [updates]."""
     theta_min: float = 0.02
     """A unit whose theta falls to this value is pruned for good [probability]."""
@@ -198,7 +198,8 @@ _PAPER = {
     "actor_hidden": (256, 256),
     "critic_hidden": (256, 256),
     "prune_start": 50_000,
-    "prune_ramp": 100_000,
+    "prune_ramp": 50_000,
+    "prune_stop": 200_000,
 }
 # OFENet's published widths: blocks per branch, and units a block so that a branch adds 240 (Ota et al. 2020).
 _PAPER_BLOCKS = {"HalfCheetah-v5": (8, 30)}
