@@ -48,7 +48,13 @@ def main() -> None:
     arguments = parser.parse_args()
     gated = ("ofenet", "actor", "critic")
     # No step at all, so that nothing is pruned while the clock runs.
-    settings = {"preset": arguments.preset, "gated": gated, "theta_every": 1000, "theta_learning_rate": 0.0}
+    settings = {
+        "preset": arguments.preset,
+        "gated": gated,
+        "theta_every": 1000,
+        "theta_learning_rate": 0.0,
+        "prune_stop": None,
+    }
     xinet, state_xinet = make_loop(make_config(**settings))
     dense, state_dense = make_loop(make_config(preset=arguments.preset, agent="ofenet"))
     timed = {"dense": (dense, state_dense, 1), "gates": (xinet, state_xinet, 1), "gates and pass": (xinet, None, 0)}
