@@ -64,13 +64,15 @@ def test_dense_count_is_the_number_of_parameters(key, name):
     assert sum(layer.parameters for layer in complexity.count(agent.dense, agent.dense, state.alive)) == parameters
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("name", ["sac", "xinet"])
-def test_count_at_alive_masks_is_the_size_of_the_compacted_tree(seed, name):
+# Lengths of observation and action of Gymnasium's v5 tasks, from Swimmer to Humanoid.
+@pytest.mark.parametrize("sizes", [(8, 2), (11, 3), (17, 6), (105, 8), (348, 17)])
+@pytest.mark.parametrize("name", ["sac", "ofenet", "xinet"])
+def test_count_at_alive_masks_is_the_size_of_the_compacted_tree(sizes, name):
     config = tiny_config(agent=name)
-    agent = agents.make_agent(config, 17, 6)
-    key_init, key_alive = jax.random.split(jax.random.PRNGKey(seed))
-    state = agents.init(agent, agents.make_hyper(config, 6), key_init)
+    observation_size, action_size = sizes
+    agent = agents.make_agent(config, observation_size, action_size)
+    key_init, key_alive = jax.random.split(jax.random.PRNGKey(observation_size))
+    state = agents.init(agent, agents.make_hyper(config, action_size), key_init)
     shape = agent.networks.shape
     alive = jax.tree.map(jnp.round, random_theta(key_alive, shape))
     keep = compaction.plan(shape, compaction.alive_units(shape, alive))
@@ -94,6 +96,20 @@ def test_price_of_a_unit_is_what_disappears_with_it(branch):
         removed["ofenet"][branch] = tuple(layers)
         gone = complexity.total(SMALL, full) - complexity.total(SMALL, removed)
         assert gradient["ofenet"][branch][block][0] == gone
+
+
+@pytest.mark.parametrize("cost", complexity.COSTS)
+@pytest.mark.parametrize("name", ["actor", "critic"])
+def test_price_of_a_heads_unit_is_what_disappears_with_it(name, cost):
+    full = gates.ones(SMALL)
+    gradient = jax.grad(lambda units: complexity.total(SMALL, units, cost))(full)
+    unit = (1, 0) if name == "critic" else 0
+    for layer in range(len(full[name])):
+        layers = list(full[name])
+        layers[layer] = layers[layer].at[unit].set(0.0)
+        removed = full | {name: tuple(layers)}
+        gone = complexity.total(SMALL, full, cost) - complexity.total(SMALL, removed, cost)
+        assert gradient[name][layer][unit] == gone
 
 
 def test_flops_are_those_of_the_matrix_products():
