@@ -60,7 +60,7 @@ def save_figure(points: Sequence[Point], task: str, path: Path) -> None:
     axes.set_xlabel("parameters left [% of the dense agent's]")
     axes.set_ylabel("return")
     axes.set_title(f"{task}: mean over seeds, and every seed")
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 112)  # room for the last label
     figure.savefig(path, dpi=150)
 
 
