@@ -196,11 +196,12 @@ def update(
     def losses_at(params: dict[str, Tree], units: Units) -> tuple[Tree, tuple[Tree, Metrics]]:
         return _losses(agent, hyper, state, params, units, batch, target, z_o, key_action)
 
+    both_sampled = agent.pruner == "theta" and rules.weights_see == "sampled"
+
     def losses_without(xi: Units) -> tuple[Tree, tuple[Tree, Metrics]]:
         """The losses of the networks as they are, less the units whose gates are drawn shut (method, section 3)."""
-        return losses_at(state.params, jax.tree.map(jnp.multiply, xi, state.theta))
+        return losses_at(state.params, xi if both_sampled else jax.tree.map(jnp.multiply, xi, state.theta))
 
-    both_sampled = agent.pruner == "theta" and rules.weights_see == "sampled"
     seen = gates.sample(draw(), state.theta) if both_sampled else state.theta
     loss, pull_back, (statistics, metrics) = jax.vjp(losses_at, state.params, seen, has_aux=True)
     gradient, _ = pull_back(_like(_WEIGHTS_SCALE, loss))
@@ -212,8 +213,8 @@ def update(
         scale = _like(losses.nats(shape.predicted, mse_bar, jnp.exp(state.params["temperature"])), loss)
         if rules.estimator == "disarm":
             xi, opposite = gates.sample_antithetic(draw(), state.theta)
-            at = (lambda units: losses_at(state.params, units)) if both_sampled else losses_without
-            scaled = jax.tree.map(lambda s, a, b: s * (a - b), scale, at(xi)[0], at(opposite)[0])
+            pair = (losses_without(units)[0] for units in (xi, opposite))
+            scaled = jax.tree.map(lambda s, a, b: s * (a - b), scale, *pair)
             gradient = gates.disarm(_who_pays(agent, scaled), xi, opposite, state.theta, rules.estimator_floor)
         else:
             if both_sampled:
@@ -267,13 +268,13 @@ def _read(
     agent: Agent, hyper: Hyper, state: AgentState, batch: Transition, key: Key
 ) -> tuple[Float[Array, " batch"], Float[Array, "batch features"]]:
     """Returns what the losses take as given, read at the mean gates: the critics' targets, and z_o."""
-    networks, units = agent.networks, state.theta
-    ofenet = (state.params["ofenet"], state.statistics, units)
+    networks, theta = agent.networks, state.theta
+    ofenet = (state.params["ofenet"], state.statistics, theta)
     z_o = _state_features(agent, *ofenet, batch.observation)
     z_next = _state_features(agent, *ofenet, batch.next_observation)
-    action, log_probability = losses.sample_action(networks, state.params["actor"], units.get("actor"), z_next, key)
+    action, log_probability = losses.sample_action(networks, state.params["actor"], theta.get("actor"), z_next, key)
     z_next_action = _action_features(agent, *ofenet, z_next, action)
-    value = networks.critic.apply({"params": state.target_critic}, z_next_action, units.get("critic")).min(axis=0)
+    value = networks.critic.apply({"params": state.target_critic}, z_next_action, theta.get("critic")).min(axis=0)
     soft_value = value - jnp.exp(state.params["temperature"]) * log_probability
     return batch.reward + hyper.discount * batch.continues * soft_value, z_o
 

@@ -23,9 +23,7 @@ def fold(shape: Shape, params: dict[str, Tree], theta: Units) -> dict[str, Tree]
     """
     theta = jax.tree.map(jnp.asarray, gates.complete(shape, theta))
     state, action = theta["ofenet"]["state"], theta["ofenet"]["action"]
-    z_o = jnp.concatenate([jnp.ones(shape.observation), *state])
-    z_o_action = jnp.concatenate([z_o, jnp.ones(shape.action)])
-    z_oa = jnp.concatenate([z_o_action, *action])
+    z_o, z_o_action, z_oa = gates.of_features(shape, theta)
     ofenet = dict(params["ofenet"])
     if "state" in ofenet:
         ofenet["state"] = _scale_densenet(ofenet["state"], jnp.ones(shape.observation), state)

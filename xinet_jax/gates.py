@@ -36,6 +36,13 @@ def complete(shape: Shape, units: Units) -> Units:
     return ones(shape) | units
 
 
+def of_features(shape: Shape, units: Units) -> tuple[Array, Array, Array]:
+    """Returns a value for every entry of z_o, of [z_o, a] and of z_oa: its unit's, and one for what is no unit's."""
+    z_o = jnp.concatenate([jnp.ones(shape.observation), *units["ofenet"]["state"]])
+    z_o_action = jnp.concatenate([z_o, jnp.ones(shape.action)])
+    return z_o, z_o_action, jnp.concatenate([z_o_action, *units["ofenet"]["action"]])
+
+
 def original(shape: Shape, networks: tuple[str, ...]) -> Units:
     """Returns the units of some networks, each with its own index within its layer."""
     return jax.tree.map(lambda unit: jnp.broadcast_to(jnp.arange(unit.shape[-1]), unit.shape), ones(shape, networks))
@@ -61,16 +68,12 @@ def uniform(key: Key, dense: Shape, origin: Units) -> Units:
 
 def sample(u: Units, theta: Units) -> Units:
     """Returns `xi ~ Bernoulli(theta)`, 0.0 or 1.0, from uniform numbers, one per unit."""
-    return _open_below(u, theta)
+    return jax.tree.map(lambda x, t: (x < t).astype(t.dtype), u, theta)
 
 
 def sample_antithetic(u: Units, theta: Units) -> tuple[Units, Units]:
     """Returns a pair of samples, each Bernoulli(theta), that differ as often as two such samples can."""
-    return _open_below(u, theta), _open_below(jax.tree.map(lambda x: 1.0 - x, u), theta)
-
-
-def _open_below(u: Units, theta: Units) -> Units:
-    return jax.tree.map(lambda x, t: (x < t).astype(t.dtype), u, theta)
+    return sample(u, theta), sample(jax.tree.map(lambda x: 1.0 - x, u), theta)
 
 
 def straight_through(xi: Float[Array, "..."], theta: Float[Array, "..."], floor: float) -> Float[Array, "..."]:

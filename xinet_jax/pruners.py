@@ -131,9 +131,7 @@ def _energy(shape: Shape, params: dict[str, Tree], units: Units) -> Float[Array,
         return energy + norm(layers["head"]["kernel"], source, jnp.ones(layers["head"]["bias"].shape))
 
     state, action = units["ofenet"]["state"], units["ofenet"]["action"]
-    z_o = jnp.concatenate([jnp.ones(shape.observation), *state])
-    z_o_action = jnp.concatenate([z_o, jnp.ones(shape.action)])
-    z_oa = jnp.concatenate([z_o_action, *action])
+    z_o, z_o_action, z_oa = gates.of_features(shape, units)
     ofenet = params["ofenet"]
     energy = densenet(ofenet.get("state", {}), jnp.ones(shape.observation), state)
     energy += densenet(ofenet.get("action", {}), z_o_action, action)

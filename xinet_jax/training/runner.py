@@ -248,7 +248,6 @@ class _Run:
         self.compaction: _Compaction | None = None  # the newest, until it is known how it turned out
         self.evaluation_seconds: list[float] = []  # of the present program: the first call compiles
         self.evaluation_compile_seconds = 0.0
-        self.settled = False  # whether the gates have been rounded for good
         self.curves: list[list[tuple[int, float]]] = [[] for _ in identities]
         self.diverged: set[int] = set()
         self.newest_return: float | None = None
@@ -282,8 +281,9 @@ class _Run:
         return jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *states)
 
     def _settle_gates(self, state: Member) -> Member:
+        """Rounds every gate for good; the next program compiled has no pass for theta."""
         settled = jax.jit(jax.vmap(lambda own: agents.settle(self.agent, own)))(state.agent)
-        self.settled = True
+        self.agent = self.agent._replace(pruner="none")
         return state._replace(agent=settled)
 
     def _compact_if_it_pays(self, state: Member, segment: _Segment) -> Member:
@@ -292,7 +292,7 @@ class _Run:
         if config.pruning.compact != "auto" or not self.agent.gated or not rate:
             return state
         if self.compaction and self.compaction.steps < segment.first:
-            self._settle(1.0 / rate)
+            self._report_compaction(1.0 / rate)
         # A first compilation may have come from JAX's cache; the next sizes will not.
         newest = self.paces["train"].compile_seconds + self.evaluation_compile_seconds
         self.ledger.compile_seconds = max(newest, self.ledger.compile_seconds or 0.0)
@@ -302,17 +302,17 @@ class _Run:
         flops_left = float(total(widths, {}, "flops") / total(shape, {}, "flops"))
         saving = self.ledger.saving_per_step(flops_left, 1.0 / rate, 1.0 / collect_rate if collect_rate else 0.0)
         self.ledger.note(segment.last - segment.first, saving)
-        if widths == shape or not self.ledger.is_due(saving, config.steps - self.steps, last=self.settled):
+        if widths == shape or not self.ledger.is_due(
+            saving, config.steps - self.steps, last=self.agent.pruner == "none"
+        ):
             return state
         return self._compact(state, widths, saving)
 
     def _compact(self, state: Member, widths: Shape, saving: float) -> Member:
         if self.compaction:
-            self._settle(None)
+            self._report_compaction(None)
         before, rate = time.monotonic(), self.paces["train"].rate
         self.agent, compacted = compaction.compact(self.agent, state.agent, widths)
-        if self.settled:
-            self.agent = self.agent._replace(pruner="none")
         self.program = make_program(self.agent, self.task, self.replay, self.config.eval_episodes)
         self.paces["train"] = _Pace()
         self.evaluation_seconds = []
@@ -323,7 +323,7 @@ class _Run:
         )
         return state._replace(agent=compacted)
 
-    def _settle(self, seconds_per_step: float | None) -> None:
+    def _report_compaction(self, seconds_per_step: float | None) -> None:
         """Tells what the newest compaction cost and what it brought."""
         done, self.compaction = self.compaction, None
         cost = done.seconds + (self.paces["train"].compile_seconds or 0.0)
@@ -419,7 +419,7 @@ class _Run:
     def _finish(self, state: Member) -> Result:
         """Saves every policy, and gives what was saved its episodes in Gymnasium, unless the run is interrupted."""
         if self.compaction:
-            self._settle(1.0 / self.paces["train"].rate if self.paces["train"].rate else None)
+            self._report_compaction(1.0 / self.paces["train"].rate if self.paces["train"].rate else None)
         folders = [self.folder / POLICY_FOLDER / identity.folder for identity in self.identities]
         for member, folder in enumerate(folders):
             policy.save_policy(self._policy(state, member), folder)
