@@ -41,11 +41,10 @@ def test_compacted_and_folded_networks_compute_the_same(keep_share):
     values = net.critic.apply({"params": state.params["critic"]}, z_oa, state.theta["critic"])
     actions = net.actor.apply({"params": state.params["actor"]}, z_o, state.theta["actor"])
 
-    kept = compaction.alive_units(shape, state.alive)
-    keep = compaction.plan(shape, kept)
+    keep = compaction.plan(shape, state.alive)
     params = folding.fold(shape, state.params, state.theta)
-    widths = {"state_blocks": kept.state, "action_blocks": kept.action, "actor_hidden": kept.actor}
-    small_shape = shape._replace(**{name: tuple(map(len, layers)) for name, layers in widths.items()})
+    left = jax.tree.map(lambda mask: int(mask.sum()), state.alive["ofenet"] | {"actor": state.alive["actor"]})
+    small_shape = shape._replace(state_blocks=left["state"], action_blocks=left["action"], actor_hidden=left["actor"])
     small = make_networks(small_shape)
     ofenet = compaction.take(keep.ofenet, params["ofenet"])
     small_variables = {"params": ofenet, "batch_stats": compaction.take(keep.statistics, state.statistics)}
@@ -63,7 +62,7 @@ def test_compacted_and_folded_networks_compute_the_same(keep_share):
     for twin in range(2):
         one = jax.tree.map(lambda leaf, twin=twin: leaf[twin], params["critic"]["twins"])
         critic = compaction.take(keep.critics[twin], one)
-        widths = tuple(map(len, kept.critics[twin]))
+        widths = tuple(int(layer[twin].sum()) for layer in state.alive["critic"])
         assert tuple(critic[f"hidden_{k + 1}"]["bias"].size for k in range(len(widths))) == widths
         mlp = type(small.actor)(widths, 1)
         close(mlp.apply({"params": critic}, small_z_oa)[..., 0], values[twin])
@@ -71,7 +70,7 @@ def test_compacted_and_folded_networks_compute_the_same(keep_share):
 
 def test_moments_are_compacted_like_parameters():
     agent, state = pruned_agent(5, 0.5)
-    keep = compaction.plan(agent.networks.shape, compaction.alive_units(agent.networks.shape, state.alive))
+    keep = compaction.plan(agent.networks.shape, state.alive)
     params = compaction.take(keep.ofenet, state.params["ofenet"])
     moments = compaction.take(keep.ofenet, state.optimiser["ofenet"].mu)
     assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, moments)
@@ -79,7 +78,7 @@ def test_moments_are_compacted_like_parameters():
 
 def test_nothing_to_prune_changes_nothing():
     agent, state = pruned_agent(2, 1.0, theta=1.0)
-    keep = compaction.plan(agent.networks.shape, compaction.alive_units(agent.networks.shape, state.alive))
+    keep = compaction.plan(agent.networks.shape, state.alive)
     params = folding.fold(agent.networks.shape, state.params, state.theta)
     for network, tree in (("ofenet", keep.ofenet), ("actor", keep.actor)):
         jax.tree.map(np.testing.assert_array_equal, compaction.take(tree, params[network]), dict(state.params[network]))
@@ -114,8 +113,8 @@ def test_with_compaction_off_a_policy_keeps_its_pruned_units():
 def test_a_network_without_gates_keeps_all():
     agent, state = pruned_agent(1, 0.5, "ofenet")
     assert compaction.padded_widths(agent.dense, state.alive, 8) == agent.dense
-    kept = compaction.alive_units(agent.dense, state.alive)
-    assert tuple(map(len, kept.actor)) == (7, 6)
+    keep = compaction.plan(agent.dense, state.alive)
+    assert [keep.actor[name]["kernel"].axes[0].size for name in ("hidden_2", "head")] == [7, 6]
 
 
 def stacked(states):
@@ -173,7 +172,7 @@ def test_the_next_ten_updates_are_the_same(keep_shares, multiple, rules):
     whole, small = (ten_updates(a, s, rules) for a, s in ((agent, state), (smaller_agent, smaller)))
     # What the untouched run would look like in small arrays: every network, target, moment, statistic, theta and mask.
     members = [jax.tree.map(lambda leaf, m=member: np.asarray(leaf[m]), whole) for member in range(2)]
-    kept = [compaction.padded_units(agent.dense, own.alive, widths) for _, own in made]
+    kept = [compaction.padded(agent.dense, own.alive, widths) for _, own in made]
     expected = stacked([compaction.compact_member(agent.dense, *pair) for pair in zip(members, kept, strict=True)])
     assert jax.tree.structure(expected) == jax.tree.structure(small)
     assert any((np.asarray(leaf) < 1).any() for leaf in jax.tree.leaves(small.theta)), "theta must have moved"

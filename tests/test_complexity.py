@@ -75,7 +75,7 @@ def test_count_at_alive_masks_is_the_size_of_the_compacted_tree(sizes, name):
     state = agents.init(agent, agents.make_hyper(config, action_size), key_init)
     shape = agent.networks.shape
     alive = jax.tree.map(jnp.round, random_theta(key_alive, shape))
-    keep = compaction.plan(shape, compaction.alive_units(shape, alive))
+    keep = compaction.plan(shape, alive)
     twins = state.params["critic"]["twins"]
     trees = [compaction.take(keep.ofenet, state.params["ofenet"]), compaction.take(keep.actor, state.params["actor"])]
     trees += [compaction.take(keep.critics[i], jax.tree.map(lambda leaf, i=i: leaf[i], twins)) for i in range(2)]

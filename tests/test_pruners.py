@@ -64,7 +64,7 @@ def test_magnitude_is_the_norm_of_what_disappears_with_a_unit(key):
     score = pruners.magnitude(agent.dense, state.params, half, agent.dense, state.origin, key)
 
     def size(alive):
-        plan = compaction.plan(agent.dense, compaction.alive_units(agent.dense, alive))
+        plan = compaction.plan(agent.dense, alive)
         trees = [
             compaction.take(plan.ofenet, state.params["ofenet"]),
             compaction.take(plan.actor, state.params["actor"]),

@@ -10,28 +10,19 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from xinet_jax import gates
+from xinet_jax import gates, wiring
 from xinet_jax.agent import Agent, AgentState
 from xinet_jax.gates import Units
 from xinet_jax.networks import Shape, make_networks
+from xinet_jax.wiring import Ends
 
 Tree = Any
-Indices = tuple[np.ndarray, ...]
-
-
-class Kept(NamedTuple):
-    """The units that stay, per layer: their indices, ascending."""
-
-    state: Indices
-    action: Indices
-    actor: Indices
-    critics: tuple[Indices, Indices]
 
 
 class Keep(NamedTuple):
     """The indices that stay, per axis of one array."""
 
-    axes: Indices
+    axes: tuple[np.ndarray, ...]
 
 
 class Plan(NamedTuple):
@@ -49,32 +40,16 @@ class Plan(NamedTuple):
     statistics: Tree
 
 
-def alive_units(shape: Shape, alive: Units) -> Kept:
-    """Returns the units of one agent that are not pruned; networks that are absent from `alive` stay whole."""
-    alive = jax.tree.map(np.asarray, gates.complete(shape, alive))
-    state, action, actor = (
-        tuple(map(np.flatnonzero, layers))
-        for layers in (alive["ofenet"]["state"], alive["ofenet"]["action"], alive["actor"])
-    )
-    first, second = (tuple(np.flatnonzero(layer[twin]) for layer in alive["critic"]) for twin in range(2))
-    return Kept(state, action, actor, (first, second))
+def padded(shape: Shape, alive: Units, widths: Shape) -> Units:
+    """Returns masks of the units of one agent that stay: those not pruned, and pruned ones to fill up given widths."""
 
+    def fill(layer: Array | np.ndarray, full: Array) -> np.ndarray:
+        order = np.argsort(np.asarray(layer) < 0.5, axis=-1, kind="stable")
+        kept = np.zeros(layer.shape, np.float32)
+        np.put_along_axis(kept, order[..., : full.shape[-1]], 1.0, axis=-1)
+        return kept
 
-def padded_units(shape: Shape, alive: Units, widths: Shape) -> Kept:
-    """Returns the units of one agent that are not pruned, and as many pruned ones as fill up the given widths."""
-
-    def fill(layer: np.ndarray, width: int) -> np.ndarray:
-        return np.sort(np.argsort(layer < 0.5, kind="stable")[:width])
-
-    alive = jax.tree.map(np.asarray, gates.complete(shape, alive))
-    state = tuple(map(fill, alive["ofenet"]["state"], widths.state_blocks))
-    action = tuple(map(fill, alive["ofenet"]["action"], widths.action_blocks))
-    actor = tuple(map(fill, alive["actor"], widths.actor_hidden))
-    first, second = (
-        tuple(fill(layer[twin], width) for layer, width in zip(alive["critic"], widths.critic_hidden, strict=True))
-        for twin in range(2)
-    )
-    return Kept(state, action, actor, (first, second))
+    return jax.tree.map(fill, alive, gates.ones(widths, tuple(alive)))
 
 
 def padded_widths(shape: Shape, alive: Units, multiple: int) -> Shape:
@@ -111,18 +86,18 @@ def compact(agent: Agent, state: AgentState, widths: Shape) -> tuple[Agent, Agen
     state = jax.tree.map(np.asarray, state)
     shape, count = agent.networks.shape, state.params["temperature"].shape[0]
     members = (jax.tree.map(lambda leaf, m=member: leaf[m], state) for member in range(count))
-    smaller = [compact_member(shape, member, padded_units(shape, member.alive, widths)) for member in members]
+    smaller = [compact_member(shape, member, padded(shape, member.alive, widths)) for member in members]
     stacked = jax.tree.map(lambda *leaves: jax.numpy.asarray(np.stack(leaves)), *smaller)
     return agent._replace(networks=make_networks(widths)), stacked
 
 
-def compact_member(shape: Shape, state: AgentState, kept: Kept) -> AgentState:
+def compact_member(shape: Shape, state: AgentState, kept: Units) -> AgentState:
     """Returns one member's state with only some of its units left in it.
 
     Args:
       shape: the sizes before.
       state: arrays on the host, with no member axis.
-      kept: the units that stay.
+      kept: masks of the units that stay, as many in one critic as in the other.
     """
     chosen = plan(shape, kept)
 
@@ -138,17 +113,7 @@ def compact_member(shape: Shape, state: AgentState, kept: Kept) -> AgentState:
         }
 
     def units(values: Units) -> Units:
-        taken = {
-            "ofenet": lambda own: {
-                "state": _each(own["state"], kept.state),
-                "action": _each(own["action"], kept.action),
-            },
-            "actor": lambda own: _each(own, kept.actor),
-            "critic": lambda own: tuple(
-                np.stack([layer[twin][kept.critics[twin][k]] for twin in range(2)]) for k, layer in enumerate(own)
-            ),
-        }
-        return {name: taken[name](own) for name, own in values.items()}
+        return jax.tree.map(lambda own, mask: own[mask > 0.5].reshape(*own.shape[:-1], -1), values, kept)
 
     moments = state.optimiser
     mu, nu = (parameters({name: getattr(own, part) for name, own in moments.items()}) for part in ("mu", "nu"))
@@ -163,28 +128,36 @@ def compact_member(shape: Shape, state: AgentState, kept: Kept) -> AgentState:
     )
 
 
-def plan(shape: Shape, kept: Kept) -> Plan:
+def plan(shape: Shape, kept: Units) -> Plan:
     """Returns what stays of one agent's arrays.
 
     Args:
       shape: the sizes before.
-      kept: the units that stay.
+      kept: masks of the units that stay; networks that are absent stay whole.
     """
-    state, state_statistics, z_o = _densenet(
-        np.arange(shape.observation), shape.observation, shape.state_blocks, kept.state
+    every = wiring.ends(shape, kept)
+
+    def layer(ends: Ends) -> dict[str, Keep]:
+        units = np.flatnonzero(ends.units)
+        vectors = {name: Keep((units,)) for name in ends.vectors}
+        return vectors if ends.inputs is None else vectors | {"kernel": Keep((np.flatnonzero(ends.inputs), units))}
+
+    def averages(ends: Ends) -> dict[str, Keep]:
+        return {name: Keep((np.flatnonzero(ends.units),)) for name in ("mean", "var")}
+
+    first, second = (
+        {name: layer(Ends(ends.inputs[twin], ends.units[twin])) for name, ends in every["critic"]["twins"].items()}
+        for twin in range(2)
     )
-    inputs = shape.state_features + shape.action
-    z_o_action = np.concatenate([z_o, np.arange(shape.state_features, inputs)])
-    action, action_statistics, z_oa = _densenet(z_o_action, inputs, shape.action_blocks, kept.action)
-    ofenet = {"state": state, "action": action}
-    if shape.state_blocks or shape.action_blocks:
-        ofenet["predictor"] = _dense(z_oa, np.arange(shape.predicted))
-    first, second = (_mlp(z_oa, units, 1) for units in kept.critics)
     return Plan(
-        ofenet=_without_empty(ofenet),
-        actor=_mlp(z_o, kept.actor, 2 * shape.action),
+        ofenet=jax.tree.map(layer, every["ofenet"], is_leaf=wiring.is_ends),
+        actor=jax.tree.map(layer, every["actor"], is_leaf=wiring.is_ends),
         critics=(first, second),
-        statistics=_without_empty({"state": state_statistics, "action": action_statistics}),
+        statistics={
+            branch: {name: averages(ends) for name, ends in layers.items() if ends.inputs is None}
+            for branch, layers in every["ofenet"].items()
+            if branch != "predictor"
+        },
     )
 
 
@@ -213,47 +186,6 @@ def place(plan: Tree, arrays: Tree, like: Tree) -> Tree:
             placed[np.ix_(*plan.axes)] = arrays
         return placed
     return {name: place(own, (arrays or {}).get(name), like[name]) for name, own in plan.items()}
-
-
-def _each(layers: Indices, kept: Indices) -> Indices:
-    return tuple(layer[units] for layer, units in zip(layers, kept, strict=True))
-
-
-def _densenet(kept_inputs: np.ndarray, inputs: int, widths: tuple[int, ...], kept: Indices) -> tuple[Tree, Tree, Any]:
-    """Returns plans for a branch's parameters and statistics, and the indices that stay of its features.
-
-    The plans speak of the arrays that there are: a block without units has none.
-    """
-    if not sum(widths):
-        return {}, {}, kept_inputs
-    offsets = np.cumsum([0, *widths])
-
-    def columns(first: int) -> np.ndarray:
-        return np.concatenate([offsets[k] - offsets[first] + kept[k] for k in range(first, len(widths))])
-
-    params: Tree = {"input": _dense(kept_inputs, columns(0))}
-    statistics: Tree = {}
-    for k, units in enumerate(kept):
-        if not widths[k]:
-            continue
-        params[f"norm_{k + 1}"] = {"scale": Keep((units,)), "bias": Keep((units,))}
-        statistics[f"norm_{k + 1}"] = {"mean": Keep((units,)), "var": Keep((units,))}
-        if offsets[-1] > offsets[k + 1]:
-            params[f"block_{k + 1}"] = {"kernel": Keep((units, columns(k + 1)))}
-    features = [kept_inputs, *(inputs + offsets[k] + units for k, units in enumerate(kept))]
-    return params, statistics, np.concatenate(features)
-
-
-def _mlp(inputs: np.ndarray, kept: Indices, outputs: int) -> Tree:
-    params = {}
-    for k, units in enumerate(kept):
-        params[f"hidden_{k + 1}"] = _dense(inputs, units)
-        inputs = units
-    return params | {"head": _dense(inputs, np.arange(outputs))}
-
-
-def _dense(rows: np.ndarray, columns: np.ndarray) -> Tree:
-    return {"kernel": Keep((rows, columns)), "bias": Keep((columns,))}
 
 
 def _is_keep(x: Any) -> bool:

@@ -103,8 +103,7 @@ def from_agent(
       task, name, seed, nu, environment_steps: what to write into the structure; `name` is the agent's.
     """
     shape = agent.networks.shape
-    alive = gates.ones(shape) if agent.pruning.compact == "off" else state.alive
-    kept = compaction.alive_units(shape, alive)
+    kept = gates.complete(shape, {} if agent.pruning.compact == "off" else state.alive)
     keep = compaction.plan(shape, kept)
     params = folding.fold(shape, state.params, state.theta)
     structure = Structure(
@@ -115,8 +114,8 @@ def from_agent(
         environment_steps=environment_steps,
         observation=shape.observation,
         action=shape.action,
-        state_blocks=tuple(map(len, kept.state)),
-        actor_hidden=tuple(map(len, kept.actor)),
+        state_blocks=tuple(int(layer.sum()) for layer in kept["ofenet"]["state"]),
+        actor_hidden=tuple(int(layer.sum()) for layer in kept["actor"]),
         layers=complexity.count(agent.dense, shape, state.alive),
     )
     ofenet = compaction.take(keep.ofenet, params["ofenet"])

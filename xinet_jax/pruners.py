@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from xinet_jax import complexity, gates
+from xinet_jax import complexity, gates, wiring
 from xinet_jax.arrays import Key
 from xinet_jax.gates import Units
 from xinet_jax.networks import Shape
+from xinet_jax.wiring import Ends
 
 Tree = Any
 
@@ -111,32 +112,11 @@ def _rank(score: Float[Array, "*twins width"], alive: Float[Array, "*twins width
 def _energy(shape: Shape, params: dict[str, Tree], units: Units) -> Float[Array, ""]:
     """Returns half the squared norm of all kernels, each weight scaled by the gates at its two ends."""
 
-    def norm(kernel: Array, source: Array, target: Array) -> Array:
-        return 0.5 * jnp.sum(jnp.square(source[..., :, None] * kernel * target[..., None, :]))
+    def energy(ends: Ends, layer: Tree) -> Array:
+        if ends.inputs is None:
+            return jnp.zeros(())
+        return 0.5 * jnp.sum(jnp.square(ends.inputs[..., :, None] * layer["kernel"] * ends.units[..., None, :]))
 
-    def densenet(branch: Tree, source: Array, own: tuple[Array, ...]) -> Array:
-        energy = jnp.zeros(())
-        if "input" in branch:
-            energy += norm(branch["input"]["kernel"], source, jnp.concatenate(own))
-        for k, unit in enumerate(own):
-            if f"block_{k + 1}" in branch:
-                energy += norm(branch[f"block_{k + 1}"]["kernel"], unit, jnp.concatenate(own[k + 1 :]))
-        return energy
-
-    def mlp(layers: Tree, source: Array, own: tuple[Array, ...]) -> Array:
-        energy = jnp.zeros(())
-        for k, unit in enumerate(own):
-            energy += norm(layers[f"hidden_{k + 1}"]["kernel"], source, unit)
-            source = unit
-        return energy + norm(layers["head"]["kernel"], source, jnp.ones(layers["head"]["bias"].shape))
-
-    state, action = units["ofenet"]["state"], units["ofenet"]["action"]
-    z_o, z_o_action, z_oa = gates.of_features(shape, units)
-    ofenet = params["ofenet"]
-    energy = densenet(ofenet.get("state", {}), jnp.ones(shape.observation), state)
-    energy += densenet(ofenet.get("action", {}), z_o_action, action)
-    if "predictor" in ofenet:
-        energy += norm(ofenet["predictor"]["kernel"], z_oa, jnp.ones(shape.predicted))
-    twins = params["critic"]["twins"]
-    energy += mlp(params["actor"], z_o, units["actor"])
-    return energy + mlp(twins, jnp.stack([z_oa, z_oa]), units["critic"])
+    every = wiring.ends(shape, units)
+    kernels = {name: params[name] for name in every}
+    return sum(jax.tree.leaves(jax.tree.map(energy, every, kernels, is_leaf=wiring.is_ends)), start=jnp.zeros(()))

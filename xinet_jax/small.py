@@ -14,7 +14,6 @@ from xinet_jax import agent as agents
 from xinet_jax import compaction, complexity, gates
 from xinet_jax.agent import Agent, AgentState, Hyper
 from xinet_jax.arrays import Key
-from xinet_jax.compaction import Kept
 from xinet_jax.config import Config, check, override
 from xinet_jax.errors import UserError
 from xinet_jax.networks import Shape, make_networks
@@ -112,8 +111,8 @@ def init(agent: Agent, hyper: Hyper, widths: Widths, key: Key) -> AgentState:
         agents.init(agent._replace(networks=make_networks(own._replace(critic_hidden=hidden))), hyper, key).params
         for hidden in widths.critics_hidden
     ]
-    kept = Kept(*(_each_arange(layers) for layers in widths[:3]), tuple(map(_each_arange, widths.critics_hidden)))
-    where = compaction.plan(shape, kept)
+    alive = _masks(shape, widths)
+    where = compaction.plan(shape, alive)
     state = agents.init(agent, hyper, key)
     twins = [
         compaction.place(
@@ -127,7 +126,6 @@ def init(agent: Agent, hyper: Hyper, widths: Widths, key: Key) -> AgentState:
     ofenet, actor = (
         compaction.place(getattr(where, name), narrow[0][name], state.params[name]) for name in ("ofenet", "actor")
     )
-    alive = _masks(shape, widths)
     return jax.tree.map(
         jax.numpy.array,  # copies: parameters and target critic are both donated
         state._replace(
@@ -170,7 +168,3 @@ def _parameters(dense: Shape, widths: Widths) -> int:
         critic_hidden=tuple(map(max, *widths.critics_hidden)),
     )
     return sum(row.parameters for row in complexity.count(full, full, _masks(full, widths)))
-
-
-def _each_arange(layers: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    return tuple(map(np.arange, layers))
