@@ -1,3 +1,6 @@
+import dataclasses
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,7 +107,7 @@ def test_one_bad_minibatch_prunes_nothing(key):
 
 
 @pytest.mark.parametrize("estimator", ["heun", "straight_through"])
-@pytest.mark.parametrize("weights_see", ["mean", "sampled"])
+@pytest.mark.parametrize("weights_see", ["open", "mean", "sampled"])
 def test_theta_step_is_the_estimate_at_the_sampled_gates(key, weights_see, estimator):
     """Recomputes one theta step by hand: gates drawn, gradient in nats, estimator's weight, projection."""
     settings = {"weights_see": weights_see, "estimator": estimator, "prune_start": 21, "nu": 0.0}
@@ -113,27 +116,31 @@ def test_theta_step_is_the_estimate_at_the_sampled_gates(key, weights_see, estim
     after = jitted(agent, hyper)(state, batch, key, 100, 0)
 
     key_gates, key_next, key_action = jax.random.split(key, 3)
-    xi = gates.sample(gates.uniform(key_gates, agent.dense, state.origin), state.theta)
+    probability = {"open": 0.9375, "mean": 0.6, "sampled": 0.6}[weights_see]
+    xi = gates.sample(gates.uniform(key_gates, agent.dense, state.origin), with_theta(state, probability).theta)
     target, z_o = agents._read(agent, hyper, state, batch, key_next)
     losses_at = lambda units: agents._losses(  # noqa: E731
         agent, hyper, state, state.params, units, batch, target, z_o, key_action
     )[0]
-    bars = losses_at(xi if weights_see == "sampled" else state.theta)
+    bars = losses_at({"open": state.alive, "mean": state.theta, "sampled": xi}[weights_see])
 
     def in_nats(xi):
         # Beside weights that know only the mean gates, a closed gate takes away what its unit contributes now.
-        every = losses_at(xi if weights_see == "sampled" else jax.tree.map(jnp.multiply, xi, state.theta))
+        strength = {"open": 1 / 0.9375, "mean": 0.6, "sampled": 1.0}[weights_see]
+        every = losses_at(jax.tree.map(lambda x: x * strength, xi))
         actor = every["actor"] / jnp.exp(state.params["temperature"])
         return 17 / 2 * every["ofenet"] / bars["ofenet"] + (0.5 * every["critic"] / bars["critic"]).sum() + actor
 
     gradient = jax.grad(in_nats)(xi)
     for start, end, g, x in zip(*map(jax.tree.leaves, (state.theta, after.theta, gradient, xi)), strict=True):
-        weight = {"heun": 0.5 / np.where(x > 0.5, 0.6, 0.4), "straight_through": 1.0}[estimator]
+        weight = {"heun": 0.5 / np.where(x > 0.5, probability, 1 - probability), "straight_through": 1.0}[estimator]
         np.testing.assert_allclose(end, np.clip(start - 1e-3 * weight * g, 0, 1), rtol=1e-4, atol=1e-5)
 
 
-def test_disarm_step_is_the_difference_of_the_losses_at_antithetic_gates(key):
+@pytest.mark.parametrize("weights_see", ["open", "mean"])
+def test_disarm_step_is_the_difference_of_the_losses_at_antithetic_gates(key, weights_see):
     settings = {"estimator": "disarm", "prune_start": 21, "nu": 0.0, "gated": ("ofenet", "actor", "critic")}
+    settings |= {"weights_see": weights_see, "leave_out": 0.3}  # with theta = 0.7 both draw alike
     agent, hyper, state = make(key, theta_learning_rate=1e-3, **settings)
     state, batch = with_theta(state, 0.7), random_batch(key)
     after = jitted(agent, hyper)(state, batch, key, 100, 0)
@@ -143,8 +150,9 @@ def test_disarm_step_is_the_difference_of_the_losses_at_antithetic_gates(key):
     losses_at = lambda units: agents._losses(  # noqa: E731
         agent, hyper, state, state.params, units, batch, target, z_o, key_action
     )[0]
-    without = lambda units: losses_at(jax.tree.map(jnp.multiply, units, state.theta))  # noqa: E731
-    mean, a, b = losses_at(state.theta), without(xi), without(opposite)
+    strength, seen = {"open": (1 / 0.7, state.alive), "mean": (0.7, state.theta)}[weights_see]
+    without = lambda units: losses_at(jax.tree.map(lambda x: x * strength, units))  # noqa: E731
+    mean, a, b = losses_at(seen), without(xi), without(opposite)
     critic = 0.5 * (a["critic"] - b["critic"]) / mean["critic"]
     answer = {"critic": critic[:, None], "actor": (a["actor"] - b["actor"]) / np.exp(state.params["temperature"])}
     answer["ofenet"] = 17 / 2 * (a["ofenet"] - b["ofenet"]) / mean["ofenet"] + critic.sum() + answer["actor"]
@@ -167,16 +175,18 @@ def test_weight_decay_shrinks_kernels_and_nothing_else(key):
 
 
 def test_weights_learn_at_the_gates_they_are_set_to_see(key):
-    """At theta = 0.6, a pass at the mean gates and one at 0/1 draws give the weights different gradients."""
-    mean, hyper, state = make(key, weights_see="mean")
-    sampled, _, _ = make(key, weights_see="sampled")
-    state, batch = with_theta(state, 0.6), random_batch(key)
-    expected = jax.jit(lambda s: agents.pretrain(mean, hyper, s, batch))(state)[0].params["ofenet"]
-    at_mean = jitted(mean, hyper)(state, batch, key, 10, 0).params["ofenet"]
-    at_draws = jitted(sampled, hyper)(state, batch, key, 10, 0).params["ofenet"]
+    """At theta = 0.6, passes at open gates, at the mean gates and at 0/1 draws give the weights different gradients."""
     distance = lambda a, b: max(np.abs(x - y).max() for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))  # noqa: E731
-    assert distance(at_mean, expected) < 1e-6
-    assert distance(at_draws, expected) > 1e-5
+    batch, trained = random_batch(key), {}
+    for weights_see in ("open", "mean", "sampled"):
+        agent, hyper, state = make(key, weights_see=weights_see)
+        state = with_theta(state, 0.6)
+        trained[weights_see] = jitted(agent, hyper)(state, batch, key, 10, 0).params["ofenet"]
+        if weights_see != "sampled":  # OFENet's own step reads the same gates
+            alone = jax.jit(lambda s, a=agent, h=hyper: agents.pretrain(a, h, s, batch))(state)[0].params["ofenet"]
+            assert distance(trained[weights_see], alone) < 1e-6
+    for one, other in itertools.combinations(trained.values(), 2):
+        assert distance(one, other) > 1e-5
 
 
 @pytest.mark.parametrize("cost", ["parameters", "flops"])
@@ -213,7 +223,7 @@ def test_no_theta_step_after_prune_stop(key):
 
 
 def test_settling_rounds_every_gate_and_keeps_what_open_units_contribute(key):
-    agent, _, state = make(key, gated=("ofenet", "actor", "critic"))
+    agent, _, state = make(key, gated=("ofenet", "actor", "critic"), weights_see="mean")
     uniform = gates.uniform(key, agent.dense, state.origin)
     observation = random_batch(key).observation
     act = lambda s: agents.act(agent, s, observation, None)  # noqa: E731
@@ -230,6 +240,13 @@ def test_settling_rounds_every_gate_and_keeps_what_open_units_contribute(key):
         np.testing.assert_array_equal(alive, before > 0.5)
     without = mixed._replace(theta=jax.tree.map(lambda t: t * (t > 0.5), mixed.theta))
     np.testing.assert_allclose(act(settled), act(without), atol=1e-5)
+
+    # Units that were read at gates of 1 all along contribute as much as before.
+    opened = agent._replace(pruning=dataclasses.replace(agent.pruning, weights_see="open"))
+    fewer = agents.settle(opened, mixed)
+    jax.tree.map(np.testing.assert_array_equal, fewer.alive, settled.alive)
+    before = agents.act(opened, mixed._replace(alive=fewer.alive), observation, None)
+    np.testing.assert_allclose(agents.act(opened, fewer, observation, None), before, atol=1e-5)
 
     low = agents.settle(agent, with_theta(state, 0.3))
     assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["ofenet"])] == [0] * 4

@@ -3,19 +3,20 @@
 Pure functions over `AgentState`: `init`, `act`, `pretrain`, `update`. `update` is the method, on one page.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from xinet_jax import complexity, folding, gates, losses, pruners
+from xinet_jax import folding, gates, losses, pruners, variational
 from xinet_jax.arrays import Key
-from xinet_jax.config import Config, PruningConfig
+from xinet_jax.config import Config
 from xinet_jax.gates import Units
-from xinet_jax.networks import Networks, Shape, make_networks, policy_distribution, policy_mode
+from xinet_jax.networks import Shape, make_networks, policy_distribution, policy_mode
 from xinet_jax.replay import Transition
+from xinet_jax.state import Agent, AgentState, Hyper, Metrics, gates_read
 
 Tree = Any
 
@@ -23,73 +24,6 @@ Tree = Any
 _WEIGHTS_SCALE = {"ofenet": 1.0, "critic": jnp.full(2, 0.5), "actor": 1.0, "temperature": 1.0}
 _adam = optax.scale_by_adam()
 _average = optax.ema(0.99, debias=True)
-
-
-class Agent(NamedTuple):
-    """What is static about an agent.
-
-    Attributes:
-      networks: the modules, and the sizes that they have now.
-      dense: the sizes before pruning.
-      gated: the networks whose units carry gates.
-      pruner: what moves the gates: `theta` (XiNet's gradient), one of `xinet_jax.pruners`, or `none`.
-      pruning: the rules of pruning.
-    """
-
-    networks: Networks
-    dense: Shape
-    gated: tuple[str, ...]
-    pruner: str
-    pruning: PruningConfig
-
-
-class Hyper(NamedTuple):
-    """Hyper-parameters as leaves: they may differ from member to member. Names as in `xinet_jax.config`."""
-
-    discount: Float[Array, "*members"] | float
-    tau: Float[Array, "*members"] | float
-    learning_rate: Float[Array, "*members"] | float
-    weight_decay: Float[Array, "*members"] | float
-    target_entropy: Float[Array, "*members"] | float
-    initial_temperature: Float[Array, "*members"] | float
-    nu: Float[Array, "*members"] | float
-    nu_scale: dict[str, Float[Array, "*members"] | float]
-    theta_learning_rate: Float[Array, "*members"] | float
-
-
-class AgentState(NamedTuple):
-    """What changes while an agent learns.
-
-    Attributes:
-      params: `{"ofenet", "actor", "critic", "temperature"}`; the temperature is the logarithm of alpha.
-      target_critic: the critics' slow copy.
-      statistics: OFENet's running means and variances.
-      optimiser: Adam's moments, per entry of `params`.
-      theta: the probability that each gate is open (`xinet_jax.gates`).
-      alive: 1.0 for every unit not pruned, 0.0 for good once it is.
-      origin: every unit's index within its layer before pruning: its random draws stay its own after a compaction.
-      mse_bars: moving averages of the mean squared errors of OFENet and critics.
-    """
-
-    params: dict[str, Tree]
-    target_critic: Tree
-    statistics: Tree
-    optimiser: dict[str, optax.OptState]
-    theta: Units
-    alive: Units
-    origin: Units
-    mse_bars: optax.OptState
-
-
-class Metrics(NamedTuple):
-    """One update's figures: losses, alpha [reward per nat], policy entropy [nats], mean action value."""
-
-    auxiliary_loss: Float[Array, "*members"]
-    critic_loss: Float[Array, "*members"]
-    actor_loss: Float[Array, "*members"]
-    temperature: Float[Array, "*members"]
-    entropy: Float[Array, "*members"]
-    action_value: Float[Array, "*members"]
 
 
 def make_agent(config: Config, observation_size: int, action_size: int) -> Agent:
@@ -148,9 +82,10 @@ def init(agent: Agent, hyper: Hyper, key: Key) -> AgentState:
 
 
 def act(agent: Agent, state: AgentState, observation: Float[Array, "*batch observation"], key: Key | None) -> Array:
-    """Returns actions in [-1, 1], `[*batch, action]`, read at the mean gates; the policy's mode if `key` is None."""
-    z_o = _state_features(agent, state.params["ofenet"], state.statistics, state.theta, observation)
-    output = agent.networks.actor.apply({"params": state.params["actor"]}, z_o, state.theta.get("actor"))
+    """Returns actions in [-1, 1], `[*batch, action]`; the policy's mode if `key` is None."""
+    units = gates_read(agent, state)
+    z_o = _state_features(agent, state.params["ofenet"], state.statistics, units, observation)
+    output = agent.networks.actor.apply({"params": state.params["actor"]}, z_o, units.get("actor"))
     return policy_mode(output) if key is None else policy_distribution(output).sample(seed=key)
 
 
@@ -158,7 +93,8 @@ def pretrain(agent: Agent, hyper: Hyper, state: AgentState, batch: Transition) -
     """Takes one step of OFENet alone, on its auxiliary task. Returns the new state and the loss."""
 
     def loss(params: Tree) -> tuple[Array, Tree]:
-        return losses.auxiliary_loss(agent.networks, params, state.statistics, state.theta.get("ofenet"), batch)
+        units = gates_read(agent, state).get("ofenet")
+        return losses.auxiliary_loss(agent.networks, params, state.statistics, units, batch)
 
     (value, statistics), gradient = jax.value_and_grad(loss, has_aux=True)(state.params["ofenet"])
     params, optimiser = _descend(hyper, state, {"ofenet": gradient})
@@ -190,48 +126,22 @@ def update(
     rules, shape = agent.pruning, agent.networks.shape
     target, z_o = _read(agent, hyper, state, batch, key_next)
 
-    def draw() -> Units:
-        return gates.uniform(key_gates, agent.dense, state.origin)
-
     def losses_at(params: dict[str, Tree], units: Units) -> tuple[Tree, tuple[Tree, Metrics]]:
         return _losses(agent, hyper, state, params, units, batch, target, z_o, key_action)
 
-    both_sampled = agent.pruner == "theta" and rules.weights_see == "sampled"
-
-    def losses_without(xi: Units) -> tuple[Tree, tuple[Tree, Metrics]]:
-        """The losses of the networks as they are, less the units whose gates are drawn shut (method, section 3)."""
-        return losses_at(state.params, xi if both_sampled else jax.tree.map(jnp.multiply, xi, state.theta))
-
-    seen = gates.sample(draw(), state.theta) if both_sampled else state.theta
-    loss, pull_back, (statistics, metrics) = jax.vjp(losses_at, state.params, seen, has_aux=True)
-    gradient, _ = pull_back(_like(_WEIGHTS_SCALE, loss))
+    seen = gates_read(agent, state)
+    if agent.pruner == "theta" and rules.weights_see == "sampled":
+        seen = gates.sample(gates.uniform(key_gates, agent.dense, state.origin), state.theta)
+    loss, pull_back, (statistics, metrics) = jax.vjp(lambda params: losses_at(params, seen), state.params, has_aux=True)
+    (gradient,) = pull_back(_like(_WEIGHTS_SCALE, loss))
     params, optimiser = _descend(hyper, state, gradient)
     target_critic = optax.incremental_update(params["critic"], state.target_critic, hyper.tau)
     mse_bar, mse_bars = _average.update({"ofenet": loss["ofenet"], "critic": loss["critic"]}, state.mse_bars)
 
     def move_theta() -> tuple[Units, Units]:
         scale = _like(losses.nats(shape.predicted, mse_bar, jnp.exp(state.params["temperature"])), loss)
-        if rules.estimator == "disarm":
-            xi, opposite = gates.sample_antithetic(draw(), state.theta)
-            pair = (losses_without(units)[0] for units in (xi, opposite))
-            scaled = jax.tree.map(lambda s, a, b: s * (a - b), scale, *pair)
-            gradient = gates.disarm(_who_pays(agent, scaled), xi, opposite, state.theta, rules.estimator_floor)
-        else:
-            if both_sampled:
-                xi, (_, gate_gradient) = seen, pull_back(scale)
-            else:
-                xi = gates.sample(draw(), state.theta)
-                _, pull_back_gates, _ = jax.vjp(losses_without, xi, has_aux=True)
-                (gate_gradient,) = pull_back_gates(scale)
-            gradient = gates.estimate(rules.estimator, gate_gradient, xi, state.theta, rules.estimator_floor)
-        price = jax.grad(lambda theta: complexity.share(agent.dense, shape, theta, rules.cost))(state.theta)
-        for name in agent.gated:
-            age = environment_steps - rules.start(name)
-            nu = hyper.nu * hyper.nu_scale[name] * rules.progress(age)
-            rise = lambda g, p, nu=nu, age=age: jnp.where(age < 0, 0.0, g + nu * p)  # noqa: E731
-            gradient[name] = jax.tree.map(rise, gradient[name], price[name])
-        theta = gates.descend(state.theta, gradient, hyper.theta_learning_rate * rules.theta_every)
-        return gates.prune(theta, state.alive, rules.theta_min)
+        in_nats = lambda units: jax.tree.map(jnp.multiply, scale, losses_at(state.params, units)[0])  # noqa: E731
+        return variational.step(agent, hyper, state, in_nats, key_gates, environment_steps)
 
     def follow_schedule() -> tuple[Units, Units]:
         score = pruners.PRUNERS[agent.pruner](shape, params, state.alive, agent.dense, state.origin, key_gates)
@@ -254,11 +164,11 @@ def settle(agent: Agent, state: AgentState) -> AgentState:
     """Ends pruning at `prune_stop`: returns the agent with every gate at 0 or 1 (method, section 4).
 
     Units whose gates are more likely shut than open are pruned, though no layer of actor or critic loses its last. The
-    mean gates of the others move into their outgoing weights, so that what they contribute stays the same.
+    gates at which the others were read move into their outgoing weights, so that what they contribute stays the same.
     """
     shape = agent.networks.shape
     _, alive = gates.prune(state.theta, state.alive, 0.5)
-    units = jax.tree.map(jnp.multiply, state.theta, alive)
+    units = jax.tree.map(jnp.multiply, gates_read(agent, state), alive)
     params = folding.fold(shape, state.params, units)
     target = folding.fold(shape, state.params | {"critic": state.target_critic}, units)["critic"]
     return state._replace(params=state.params | params, target_critic=target, theta=alive, alive=alive)
@@ -267,14 +177,14 @@ def settle(agent: Agent, state: AgentState) -> AgentState:
 def _read(
     agent: Agent, hyper: Hyper, state: AgentState, batch: Transition, key: Key
 ) -> tuple[Float[Array, " batch"], Float[Array, "batch features"]]:
-    """Returns what the losses take as given, read at the mean gates: the critics' targets, and z_o."""
-    networks, theta = agent.networks, state.theta
-    ofenet = (state.params["ofenet"], state.statistics, theta)
+    """Returns what the losses take as given: the critics' targets, and z_o."""
+    networks, units = agent.networks, gates_read(agent, state)
+    ofenet = (state.params["ofenet"], state.statistics, units)
     z_o = _state_features(agent, *ofenet, batch.observation)
     z_next = _state_features(agent, *ofenet, batch.next_observation)
-    action, log_probability = losses.sample_action(networks, state.params["actor"], theta.get("actor"), z_next, key)
+    action, log_probability = losses.sample_action(networks, state.params["actor"], units.get("actor"), z_next, key)
     z_next_action = _action_features(agent, *ofenet, z_next, action)
-    value = networks.critic.apply({"params": state.target_critic}, z_next_action, theta.get("critic")).min(axis=0)
+    value = networks.critic.apply({"params": state.target_critic}, z_next_action, units.get("critic")).min(axis=0)
     soft_value = value - jnp.exp(state.params["temperature"]) * log_probability
     return batch.reward + hyper.discount * batch.continues * soft_value, z_o
 
@@ -295,7 +205,7 @@ def _losses(
     So weights learn from their own network's loss alone, while OFENet's gates answer to the losses of critics and actor
     as well (method, section 3).
     """
-    networks, hold = agent.networks, jax.lax.stop_gradient
+    networks, hold, given = agent.networks, jax.lax.stop_gradient, gates_read(agent, state)
     statistics, auxiliary = state.statistics, jnp.zeros(())
     if networks.shape.state_blocks:
         ofenet_gates = units.get("ofenet")
@@ -308,9 +218,8 @@ def _losses(
 
     z_seen = z_own if agent.pruning.actor_speaks else z_o
     action, log_probability = losses.sample_action(networks, params["actor"], units.get("actor"), z_seen, key)
-    z_action = _action_features(agent, *fixed, hold(state.theta), z_o, action)
-    critic_params, critic_gates = hold(params["critic"]), hold(state.theta).get("critic")
-    value = networks.critic.apply({"params": critic_params}, z_action, critic_gates).min(axis=0)
+    z_action = _action_features(agent, *fixed, given, z_o, action)
+    value = networks.critic.apply({"params": hold(params["critic"])}, z_action, given.get("critic")).min(axis=0)
     temperature = jnp.exp(hold(params["temperature"]))
     actor = losses.actor_loss(log_probability, value, temperature)
 
@@ -322,12 +231,6 @@ def _losses(
     }
     metrics = Metrics(auxiliary, critic.mean(), actor, temperature, -log_probability.mean(), value.mean())
     return every, (statistics, metrics)
-
-
-def _who_pays(agent: Agent, loss: Tree) -> dict[str, Array]:
-    """Returns the loss that each network's gates answer to: `[]`, and `[2]` for the critics' (method, section 3)."""
-    ofenet = loss["ofenet"] + loss["critic"].sum() + (loss["actor"] if agent.pruning.actor_speaks else 0.0)
-    return {"ofenet": ofenet, "actor": loss["actor"], "critic": loss["critic"]}
 
 
 def _state_features(agent: Agent, params: Tree, statistics: Tree, units: Units, observation: Array) -> Array:

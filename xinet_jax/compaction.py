@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array
 
 from xinet_jax import gates, wiring
-from xinet_jax.agent import Agent, AgentState
 from xinet_jax.gates import Units
 from xinet_jax.networks import Shape, make_networks
+from xinet_jax.state import Agent, AgentState
 from xinet_jax.wiring import Ends
 
 Tree = Any

@@ -25,7 +25,7 @@ AGENTS = ("sac", "ofenet", "xinet", "small", *PRUNERS)
 COMPACT = ("off", "end", "auto")
 PRESETS = ("quick", "paper")
 NETWORKS = ("ofenet", "actor", "critic")
-WEIGHTS_SEE = ("mean", "sampled")
+WEIGHTS_SEE = ("open", "mean", "sampled")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +110,11 @@ class PruningConfig:
     """Gradient estimator for theta: heun, straight_through or disarm [name]."""
     estimator_floor: float = 0.05
     """Smallest denominator of the estimators heun and disarm [probability]."""
-    weights_see: str = "mean"
-    """Gates that the weights' gradient is taken at: mean (theta itself) or sampled (0/1 draws) [name]."""
+    weights_see: str = "open"
+    """Gates that the weights' gradient is taken at: open (1 until a unit is pruned), mean (theta itself) or sampled
+    (0/1 draws) [name]."""
+    leave_out: float = 0.0625
+    """With weights_see open: how likely theta's pass leaves out a unit to learn what it is worth [probability]."""
     actor_speaks: bool = True
     """Whether OFENet's gates answer to the actor's loss, beside the auxiliary task's and the critics'."""
     compact: str = "auto"
@@ -325,6 +328,8 @@ def check(config: Config) -> None:
     _require(0 < temperature < math.inf, "initial_temperature", temperature, "above 0 and finite")
     _require(target is None or math.isfinite(target), "target_entropy", target, "finite")
     _require(0 < config.pruning.theta_min < 1, "theta_min", config.pruning.theta_min, "between 0 and 1")
+    leave_out = config.pruning.leave_out
+    _require(0 < leave_out <= 0.5, "leave_out", leave_out, "above 0 and at most 0.5")
     floor = config.pruning.estimator_floor
     _require(0 < floor <= 1, "estimator_floor", floor, "above 0 and at most 1")
     _require(

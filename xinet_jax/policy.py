@@ -16,10 +16,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from xinet_jax import compaction, complexity, folding, gates
-from xinet_jax.agent import Agent, AgentState
 from xinet_jax.complexity import LayerCount
 from xinet_jax.errors import UserError, unknown_name
 from xinet_jax.networks import MLP, OFENet, Shape, policy_mode
+from xinet_jax.state import Agent, AgentState, gates_read
 from xinet_jax.tasks.registry import task_names
 
 Tree = Any
@@ -105,7 +105,7 @@ def from_agent(
     shape = agent.networks.shape
     kept = gates.complete(shape, {} if agent.pruning.compact == "off" else state.alive)
     keep = compaction.plan(shape, kept)
-    params = folding.fold(shape, state.params, state.theta)
+    params = folding.fold(shape, state.params, gates_read(agent, state))
     structure = Structure(
         task=task,
         agent=name,

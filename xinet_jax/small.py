@@ -12,12 +12,12 @@ import numpy as np
 
 from xinet_jax import agent as agents
 from xinet_jax import compaction, complexity, gates
-from xinet_jax.agent import Agent, AgentState, Hyper
 from xinet_jax.arrays import Key
 from xinet_jax.config import Config, check, override
 from xinet_jax.errors import UserError
 from xinet_jax.networks import Shape, make_networks
 from xinet_jax.policy import Structure
+from xinet_jax.state import Agent, AgentState, Hyper
 
 Tree = Any
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xinet_jax.agent import Hyper
 from xinet_jax.config import Config
+from xinet_jax.state import Hyper
 
 Tree = Any
 

@@ -13,9 +13,9 @@ from flashbax.buffers.trajectory_buffer import TrajectoryBuffer
 from jaxtyping import Array, Float, Int
 
 from xinet_jax import agent as agents
-from xinet_jax.agent import Agent, AgentState, Hyper, Metrics
 from xinet_jax.arrays import Key
 from xinet_jax.replay import Transition, empty_transition
+from xinet_jax.state import Agent, AgentState, Hyper, Metrics
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.task import Task, TaskState
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from xinet_jax import agent as agents
 from xinet_jax import compaction, evaluation, policy, small
-from xinet_jax.agent import Agent, AgentState
 from xinet_jax.complexity import LayerCount, count, total
 from xinet_jax.config import Config, check, override, save_config
 from xinet_jax.errors import UserError
@@ -20,6 +19,7 @@ from xinet_jax.networks import Shape
 from xinet_jax.policy import Policy, Structure
 from xinet_jax.pruners import PRUNERS, smallest_share
 from xinet_jax.replay import make_replay
+from xinet_jax.state import Agent, AgentState
 from xinet_jax.tasks.physics import default_engine
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.tasks.task import Task

@@ -1,0 +1,84 @@
+"""What an agent is made of: its static part, its hyper-parameters, and the state that training carries along."""
+
+from typing import Any, NamedTuple
+
+import optax
+from jaxtyping import Array, Float
+
+from xinet_jax.config import PruningConfig
+from xinet_jax.gates import Units
+from xinet_jax.networks import Networks, Shape
+
+Tree = Any
+
+
+class Agent(NamedTuple):
+    """What is static about an agent.
+
+    Attributes:
+      networks: the modules, and the sizes that they have now.
+      dense: the sizes before pruning.
+      gated: the networks whose units carry gates.
+      pruner: what moves the gates: `theta` (XiNet's gradient), one of `xinet_jax.pruners`, or `none`.
+      pruning: the rules of pruning.
+    """
+
+    networks: Networks
+    dense: Shape
+    gated: tuple[str, ...]
+    pruner: str
+    pruning: PruningConfig
+
+
+class Hyper(NamedTuple):
+    """Hyper-parameters as leaves: they may differ from member to member. Names as in `xinet_jax.config`."""
+
+    discount: Float[Array, "*members"] | float
+    tau: Float[Array, "*members"] | float
+    learning_rate: Float[Array, "*members"] | float
+    weight_decay: Float[Array, "*members"] | float
+    target_entropy: Float[Array, "*members"] | float
+    initial_temperature: Float[Array, "*members"] | float
+    nu: Float[Array, "*members"] | float
+    nu_scale: dict[str, Float[Array, "*members"] | float]
+    theta_learning_rate: Float[Array, "*members"] | float
+
+
+class AgentState(NamedTuple):
+    """What changes while an agent learns.
+
+    Attributes:
+      params: `{"ofenet", "actor", "critic", "temperature"}`; the temperature is the logarithm of alpha.
+      target_critic: the critics' slow copy.
+      statistics: OFENet's running means and variances.
+      optimiser: Adam's moments, per entry of `params`.
+      theta: the probability that each gate is open (`xinet_jax.gates`).
+      alive: 1.0 for every unit not pruned, 0.0 for good once it is.
+      origin: every unit's index within its layer before pruning: its random draws stay its own after a compaction.
+      mse_bars: moving averages of the mean squared errors of OFENet and critics.
+    """
+
+    params: dict[str, Tree]
+    target_critic: Tree
+    statistics: Tree
+    optimiser: dict[str, optax.OptState]
+    theta: Units
+    alive: Units
+    origin: Units
+    mse_bars: optax.OptState
+
+
+class Metrics(NamedTuple):
+    """One update's figures: losses, alpha [reward per nat], policy entropy [nats], mean action value."""
+
+    auxiliary_loss: Float[Array, "*members"]
+    critic_loss: Float[Array, "*members"]
+    actor_loss: Float[Array, "*members"]
+    temperature: Float[Array, "*members"]
+    entropy: Float[Array, "*members"]
+    action_value: Float[Array, "*members"]
+
+
+def gates_read(agent: Agent, state: AgentState) -> Units:
+    """Returns the gates at which networks are read: the mean gates, or with `weights_see: open` 1 until pruned."""
+    return state.alive if agent.pruning.weights_see == "open" else state.theta
