@@ -124,6 +124,13 @@ def test_several_values_of_nu_end_in_a_trade_off_curve(tmp_path):
     # A member is what its price and seed alone would have made it.
     alone = xinet_jax.train(tiny_config(nu=20_000.0, out=str(tmp_path / "alone"), **settings), progress=False)
     assert alone.seeds[0].structure.layers == result.seeds[2].structure.layers
+    # The widths of either price can be trained from scratch, seed by seed.
+    small = {"agent": "small", "widths_from": str(folder), "steps": 30, "eval_episodes": 1, "final_episodes": 1}
+    with pytest.raises(UserError, match=r"several values of nu: choose one by nu \(0 20000\)"):
+        xinet_jax.train(tiny_config(out=str(tmp_path / "small"), **small), progress=False)
+    again = xinet_jax.train(tiny_config(seeds=2, nu=20_000.0, out=str(tmp_path / "small"), **small), progress=False)
+    for ours, theirs in zip(again.seeds, result.seeds[2:], strict=True):
+        assert [row.units for row in ours.structure.layers] == [row.units for row in theirs.structure.layers]
     folder = run_folder.choose_run_folder(tiny_config(out=str(folder), overwrite=True))
     run_folder.make_run_folder(folder, overwrite=True)
     assert list(folder.iterdir()) == []

@@ -42,7 +42,7 @@ class NetworkConfig:
     """Width of each hidden layer of each of the two critics [units]."""
     widths_from: str | None = None
     """For agent small: the run or policy folder whose final widths, and dense sizes, it is trained with; of a run with
-    several seeds each seed takes its own [path]."""
+    several seeds each seed takes its own, of a run with several prices those of nu [path]."""
     uniform_widths: bool = False
     """For agent small: the same fraction of every dense layer instead, with as many parameters in all."""
 
@@ -317,7 +317,7 @@ def check(config: Config) -> None:
         _require(flat[name] >= 0 and math.isfinite(flat[name]), name, flat[name], "0 or more")
     nus = config.pruning.nu
     _require(nus and all(0 <= nu < math.inf for nu in nus), "nu", nus, "one number or more, each 0 or more")
-    _require(len({f"{nu:.6g}" for nu in nus}) == len(nus), "nu", nus, "a list of different numbers, to six digits")
+    _require(len(set(map(short, nus))) == len(nus), "nu", nus, "a list of different numbers, to six digits")
     if len(nus) > 1 and config.agent != "xinet":
         raise UserError(f"several values of nu are for agent xinet: agent {config.agent} has no price")
     _require(len(nus) * config.seeds <= 2**16, "seeds", config.seeds, f"at most {2**16} for all values of nu together")
@@ -402,6 +402,11 @@ def load_config(path: Path | str) -> Config:
                 raise UserError(f"{path}: field {key} belongs {_place(homes[key])}, not {_place(section)}")
             flat[str(key)] = item
     return make_config(**flat)
+
+
+def short(nu: float) -> str:
+    """Returns a price as it is written in tables and in names of folders: to six digits."""
+    return f"{nu:.6g}"
 
 
 def _place(section: str | None) -> str:

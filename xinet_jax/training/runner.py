@@ -13,7 +13,7 @@ import numpy as np
 from xinet_jax import agent as agents
 from xinet_jax import compaction, evaluation, policy, small
 from xinet_jax.complexity import LayerCount, count, total
-from xinet_jax.config import Config, check, override, save_config
+from xinet_jax.config import Config, check, override, save_config, short
 from xinet_jax.errors import UserError
 from xinet_jax.networks import Shape
 from xinet_jax.policy import Policy, Structure
@@ -105,7 +105,7 @@ def train(config: Config, progress: bool = True) -> Result:
         if config.overwrite and path.is_relative_to(config.run_folder.resolve()):
             raise UserError(f"widths_from {path} lies in the run folder that --overwrite would clear")
         config = override(config, {"widths_from": str(path)})
-        structures = _structures(path, identities)
+        structures = _structures(path, identities, config.pruning.nu)
         config = small.with_dense_sizes(config, structures[0])
         widths = list(map(small.widths_left, structures))
     task = load_task(config.task, engine)
@@ -132,13 +132,20 @@ def _check_final_share(config: Config, agent: Agent) -> None:
         raise UserError(f"final_share must be {enough:g} or more where only {gated} may lose units, not {given:g}")
 
 
-def _structures(path: Path, identities: Sequence[Identity]) -> list[Structure]:
-    """Returns the structure whose widths each member takes: its own seed's, or the only one there is."""
+def _structures(path: Path, identities: Sequence[Identity], nu: Sequence[float]) -> list[Structure]:
+    """Returns the structure whose widths each member takes: its own seed's, or the only one there is.
+
+    Of a run with several prices, those that were trained with `nu`.
+    """
     structures = [policy.load_structure(folder) for folder in policy.find_policies(path)]
     if len(structures) == 1:
         return structures * len(identities)
-    if len({structure.nu for structure in structures}) > 1:
-        raise UserError(f"widths_from {path} holds several values of nu: give the folder of one of its policies")
+    prices = {structure.nu for structure in structures}
+    if len(prices) > 1:
+        if len(nu) != 1 or nu[0] not in prices:
+            known = " ".join(map(short, sorted(prices)))
+            raise UserError(f"widths_from {path} was trained with several values of nu: choose one by nu ({known})")
+        structures = [structure for structure in structures if structure.nu == nu[0]]
     by_seed = {structure.seed: structure for structure in structures}
     for identity in identities:
         if identity.seed not in by_seed:
