@@ -80,9 +80,9 @@ class PruningConfig:
     each, all in one program [nats]."""
     nu_scale_ofenet: float = 1.0
     """Multiplier of nu for OFENet's gates [factor]."""
-    nu_scale_actor: float = 0.2
+    nu_scale_actor: float = 0.35
     """Multiplier of nu for the actor's gates [factor]."""
-    nu_scale_critic: float = 0.12
+    nu_scale_critic: float = 0.35
     """Multiplier of nu for the critics' gates [factor]."""
     cost: str = "parameters"
     """What the price counts: parameters, or flops of one inference of every network [name]."""
