@@ -44,6 +44,8 @@ CANDIDATES = {
     "nu doubled": "--nu 800",
     "leaving out 1 in 50": "--leave-out 0.02",
     "starting at 5,000": "--prune-start 5000 --prune-stop 15000",
+    "settling at 25,000": "--prune-stop 25000",
+    "settling at 25,000, heads dearer": "--prune-stop 25000 --nu-scale-actor 0.5 --nu-scale-critic 0.5",
     "heads from 15,000": "--prune-start-actor 15000 --prune-start-critic 15000",
     "never settling": "--prune-stop None",
     "OFENet deaf to the actor": "--no-actor-speaks",
