@@ -12,9 +12,9 @@ from xinet_jax import compaction, folding, policy
 from xinet_jax.networks import make_networks
 
 
-def pruned_agent(seed, keep_share, name="xinet", theta=None):
+def pruned_agent(seed, keep_share, name="xinet", theta=None, **overrides):
     """Returns an agent with random arrays everywhere and a random part of its units pruned."""
-    config = tiny_config(agent=name, gated=("ofenet", "actor", "critic") if name == "xinet" else ())
+    config = tiny_config(agent=name, gated=("ofenet", "actor", "critic") if name == "xinet" else (), **overrides)
     agent = agents.make_agent(config, 17, 6)
     state = agents.init(agent, agents.make_hyper(config, 6), jax.random.PRNGKey(seed))
     generator = np.random.default_rng(seed)
@@ -86,8 +86,9 @@ def test_nothing_to_prune_changes_nothing():
 
 @pytest.mark.parametrize("name", ["sac", "ofenet", "xinet"])
 @pytest.mark.parametrize("keep_share", [0.0, 0.3, 0.9])
-def test_policy_acts_as_the_gated_agent_does(name, keep_share):
-    agent, state = pruned_agent(7, keep_share, name)
+@pytest.mark.parametrize("weights_see", ["open", "mean"])
+def test_policy_acts_as_the_gated_agent_does(name, keep_share, weights_see):
+    agent, state = pruned_agent(7, keep_share, name, weights_see=weights_see)
     observation = np.random.default_rng(0).normal(size=(200, 17)) * 3
     saved = policy.from_agent(agent, state, task="HalfCheetah-v5", name=name, seed=7, nu=None, environment_steps=1)
     full = agents.act(agent, state, jnp.asarray(observation, jnp.float32), None)
@@ -155,6 +156,7 @@ def ten_updates(agent, state, rules):
         ((0.0, 0.0), 1, {}),
         ((0.4, 0.6), 2, {"estimator": "disarm", "cost": "flops"}),
         ((0.4, 0.6), 2, {"weights_see": "sampled", "weight_decay": 0.1}),
+        ((0.5, 0.4), 4, {"weights_see": "mean"}),
     ],
 )
 def test_the_next_ten_updates_are_the_same(keep_shares, multiple, rules):
@@ -172,7 +174,7 @@ def test_the_next_ten_updates_are_the_same(keep_shares, multiple, rules):
     whole, small = (ten_updates(a, s, rules) for a, s in ((agent, state), (smaller_agent, smaller)))
     # What the untouched run would look like in small arrays: every network, target, moment, statistic, theta and mask.
     members = [jax.tree.map(lambda leaf, m=member: np.asarray(leaf[m]), whole) for member in range(2)]
-    kept = [compaction.padded(agent.dense, own.alive, widths) for _, own in made]
+    kept = [compaction.padded(own.alive, widths) for _, own in made]
     expected = stacked([compaction.compact_member(agent.dense, *pair) for pair in zip(members, kept, strict=True)])
     assert jax.tree.structure(expected) == jax.tree.structure(small)
     assert any((np.asarray(leaf) < 1).any() for leaf in jax.tree.leaves(small.theta)), "theta must have moved"

@@ -20,7 +20,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from xinet_jax.config import Config, check, field_names, preset_config, short
+from xinet_jax.config import Config, check, field_names, preset_config, price_text
 from xinet_jax.errors import UserError, nearest
 from xinet_jax.evaluation import evaluate
 from xinet_jax.policy import find_policies, in_policy, load_policy, load_structure
@@ -157,7 +157,7 @@ def _inspect(arguments: list[str]) -> int:
     console = _console()
     for folder, structure in structures:
         before = sum(layer.parameters_before for layer in structure.layers if in_policy(layer))
-        price = "" if structure.nu is None else f", nu {short(structure.nu)}"
+        price = "" if structure.nu is None else f", nu {price_text(structure.nu)}"
         console.print(
             f"{escape(str(folder))}: {structure.agent} on {structure.task}, seed {structure.seed}{price}, after "
             f"{structure.environment_steps:,} steps; {structure.parameters:,} parameters needed to act "

@@ -40,7 +40,7 @@ class Plan(NamedTuple):
     statistics: Tree
 
 
-def padded(shape: Shape, alive: Units, widths: Shape) -> Units:
+def padded(alive: Units, widths: Shape) -> Units:
     """Returns masks of the units of one agent that stay: those not pruned, and pruned ones to fill up given widths."""
 
     def fill(layer: Array | np.ndarray, full: Array) -> np.ndarray:
@@ -86,7 +86,7 @@ def compact(agent: Agent, state: AgentState, widths: Shape) -> tuple[Agent, Agen
     state = jax.tree.map(np.asarray, state)
     shape, count = agent.networks.shape, state.params["temperature"].shape[0]
     members = (jax.tree.map(lambda leaf, m=member: leaf[m], state) for member in range(count))
-    smaller = [compact_member(shape, member, padded(shape, member.alive, widths)) for member in members]
+    smaller = [compact_member(shape, member, padded(member.alive, widths)) for member in members]
     stacked = jax.tree.map(lambda *leaves: jax.numpy.asarray(np.stack(leaves)), *smaller)
     return agent._replace(networks=make_networks(widths)), stacked
 

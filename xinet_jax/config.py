@@ -317,7 +317,7 @@ def check(config: Config) -> None:
         _require(flat[name] >= 0 and math.isfinite(flat[name]), name, flat[name], "0 or more")
     nus = config.pruning.nu
     _require(nus and all(0 <= nu < math.inf for nu in nus), "nu", nus, "one number or more, each 0 or more")
-    _require(len(set(map(short, nus))) == len(nus), "nu", nus, "a list of different numbers, to six digits")
+    _require(len(set(map(price_text, nus))) == len(nus), "nu", nus, "a list of different numbers, to six digits")
     if len(nus) > 1 and config.agent != "xinet":
         raise UserError(f"several values of nu are for agent xinet: agent {config.agent} has no price")
     _require(len(nus) * config.seeds <= 2**16, "seeds", config.seeds, f"at most {2**16} for all values of nu together")
@@ -404,7 +404,7 @@ def load_config(path: Path | str) -> Config:
     return make_config(**flat)
 
 
-def short(nu: float) -> str:
+def price_text(nu: float) -> str:
     """Returns a price as it is written in tables and in names of folders: to six digits."""
     return f"{nu:.6g}"
 

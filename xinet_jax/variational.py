@@ -36,7 +36,7 @@ def step(
     """
     rules = agent.pruning
     price = jax.grad(lambda theta: complexity.share(agent.dense, agent.networks.shape, theta, rules.cost))(state.theta)
-    gradient = loss_gradient(agent, state, losses_at, key)
+    gradient = loss_gradient(agent, state, losses_at, key, environment_steps)
     for name in agent.gated:
         age = environment_steps - rules.start(name)
         nu = hyper.nu * hyper.nu_scale[name] * rules.progress(age)
@@ -46,42 +46,51 @@ def step(
     return gates.prune(theta, state.alive, rules.theta_min)
 
 
-def loss_gradient(agent: Agent, state: AgentState, losses_at: Callable[[Units], Tree], key: Key) -> Units:
-    """Estimates what each gate is worth: the derivative of the expected losses by its probability, in nats."""
+def loss_gradient(
+    agent: Agent,
+    state: AgentState,
+    losses_at: Callable[[Units], Tree],
+    key: Key,
+    environment_steps: Int[Array, ""] | int,
+) -> Units:
+    """Estimates what each gate is worth: the derivative of the expected losses by its probability, in nats.
+
+    Args:
+      agent, state: the agent.
+      losses_at: every network's loss at given gates, in nats.
+      key: random key for the gates.
+      environment_steps: steps taken so far; no unit is left out of networks whose pruning has not started.
+    """
     rules = agent.pruning
-    u = gates.uniform(key, agent.dense, state.origin)
-    probability = state.theta
-    if rules.weights_see == "open":
-        probability = jax.tree.map(lambda t: jnp.full_like(t, 1.0 - rules.leave_out), state.theta)
+    probability, strength, floor = state.theta, state.theta, rules.estimator_floor
+    if rules.weights_see == "sampled":
+        strength = jax.tree.map(jnp.ones_like, state.theta)
+    elif rules.weights_see == "open":
+        floor = min(floor, rules.leave_out)  # probabilities are what they were set to: none comes near 0
+        kept = {n: jnp.where(environment_steps < rules.start(n), 1.0, 1.0 - rules.leave_out) for n in agent.gated}
+        probability = {n: jax.tree.map(lambda m, n=n: jnp.full_like(m, kept[n]), state.alive[n]) for n in agent.gated}
+        strength = jax.tree.map(jnp.divide, state.alive, probability)  # so that sums keep their mean
 
     def losses_with(xi: Units) -> Tree:
-        return losses_at(jax.tree.map(jnp.multiply, xi, _strength(agent, state)))
+        # An open gate leaves its unit what it contributes now, and a closed one takes just that away.
+        return losses_at(jax.tree.map(jnp.multiply, xi, strength))
 
+    u = gates.uniform(key, agent.dense, state.origin)
     if rules.estimator == "disarm":
         xi, opposite = gates.sample_antithetic(u, probability)
         difference = jax.tree.map(jnp.subtract, losses_with(xi), losses_with(opposite))
-        return gates.disarm(_who_pays(agent, difference), xi, opposite, probability, rules.estimator_floor)
+        return gates.disarm(who_pays(agent, difference), xi, opposite, probability, floor)
     xi = gates.sample(u, probability)
     gate_gradient = jax.grad(lambda units: _total(losses_with(units)))(xi)
-    return gates.estimate(rules.estimator, gate_gradient, xi, probability, rules.estimator_floor)
-
-
-def _strength(agent: Agent, state: AgentState) -> Units:
-    """Returns what an open gate leaves its unit, so that closing it takes away what the unit contributes now."""
-    rules = agent.pruning
-    if rules.weights_see == "sampled":
-        return jax.tree.map(jnp.ones_like, state.theta)
-    if rules.weights_see == "mean":
-        return state.theta
-    return jax.tree.map(lambda mask: mask / (1.0 - rules.leave_out), state.alive)  # so that sums keep their mean
+    return gates.estimate(rules.estimator, gate_gradient, xi, probability, floor)
 
 
 def _total(loss: Tree) -> Array:
-    """Returns the sum of all losses. Their gradients do not mix: each reads as constants what others learn."""
+    """Returns the sum of all losses. By a gate it has the gradient of those that read the gate, as in `who_pays`."""
     return sum((jnp.sum(own) for own in jax.tree.leaves(loss)), start=jnp.zeros(()))
 
 
-def _who_pays(agent: Agent, loss: Tree) -> dict[str, Array]:
+def who_pays(agent: Agent, loss: Tree) -> dict[str, Array]:
     """Returns the loss that each network's gates answer to: `[]`, and `[2]` for the critics' (method, section 3)."""
     ofenet = loss["ofenet"] + loss["critic"].sum() + (loss["actor"] if agent.pruning.actor_speaks else 0.0)
     return {"ofenet": ofenet, "actor": loss["actor"], "critic": loss["critic"]}

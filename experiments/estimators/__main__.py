@@ -4,7 +4,7 @@ An agent learns for some thousand steps with every gate open. Then theta is set 
 and for some units the gradient is estimated by every estimator from the same minibatch, many times over. The exact
 gradient of a unit is the mean of `l(xi_j = 1) - l(xi_j = 0)` over draws of all other gates (docs/method.md, section 3),
 with its own standard error. The loss is the one that OFENet's gates answer to, in nats. The weights learnt beside open
-gates, so an open gate is 1 here whatever theta is.
+gates, so an open gate is 1 here whatever theta is, and what other losses take as given is read at theta.
 
     python -m experiments.estimators [--steps 10000] [--units 24] [--draws 1000] [--out experiments/estimators]
 
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xinet_jax import agent as agents
-from xinet_jax import gates, losses
+from xinet_jax import gates, losses, variational
 from xinet_jax.config import make_config
 from xinet_jax.replay import make_replay
 from xinet_jax.tasks.registry import load_task
@@ -33,7 +33,7 @@ FLOOR = 0.05  # the default of --estimator-floor
 
 def trained_agent(steps: int):
     """Returns an agent, its hyper-parameters, its state after some environment steps, and a minibatch of its replay."""
-    config = make_config(steps=steps + 1, random_steps=5_000, prune_start=steps)
+    config = make_config(steps=steps + 1, random_steps=5_000, prune_start=steps, gated=("ofenet",), weights_see="mean")
     task = load_task(config.task, config.engine)
     agent = agents.make_agent(config, task.observation_size, task.action_size)
     hyper = agents.make_hyper(config, task.action_size)
@@ -67,7 +67,7 @@ def measure(agent, hyper, state, batch, theta_value: float, chosen: np.ndarray, 
     def loss(units):
         every = every_loss(units)
         in_nats = jax.tree.map(lambda s, value: s * value, scale, every)
-        return agents._who_pays(agent, in_nats)["ofenet"]
+        return variational.who_pays(agent, in_nats)["ofenet"]
 
     leaves, structure = jax.tree.flatten(theta)
     ends = np.cumsum([leaf.size for leaf in leaves])

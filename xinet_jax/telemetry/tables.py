@@ -6,7 +6,7 @@ import numpy as np
 from rich.table import Table
 
 from xinet_jax.complexity import LayerCount
-from xinet_jax.config import short
+from xinet_jax.config import price_text
 from xinet_jax.policy import Structure, in_policy
 from xinet_jax.telemetry.progress import whole
 
@@ -99,7 +99,7 @@ def _several_prices(structures: Sequence[Structure]) -> bool:
 
 
 def _price(structure: Structure) -> str:
-    return "none" if structure.nu is None else short(structure.nu)
+    return "none" if structure.nu is None else price_text(structure.nu)
 
 
 def _left(layers: Sequence[LayerCount]) -> str:

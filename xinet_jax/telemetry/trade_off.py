@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from rich.table import Table
 
-from xinet_jax.config import short
+from xinet_jax.config import price_text
 from xinet_jax.telemetry.progress import whole
 
 
@@ -26,7 +26,9 @@ def save_table(points: Sequence[Point], path: Path) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["nu", "seed", "parameters_left", "return"])
-        writer.writerows([short(p.nu), p.seed, f"{p.parameters_left:.4f}", f"{p.episode_return:.1f}"] for p in points)
+        writer.writerows(
+            [price_text(p.nu), p.seed, f"{p.parameters_left:.4f}", f"{p.episode_return:.1f}"] for p in points
+        )
 
 
 def trade_off_table(points: Sequence[Point]) -> Table:
@@ -38,7 +40,7 @@ def trade_off_table(points: Sequence[Point]) -> Table:
         returns = [p.episode_return for p in own]
         left = np.mean([p.parameters_left for p in own])
         numbers = (whole(value) for value in (np.mean(returns), min(returns), max(returns)))
-        table.add_row(short(nu), str(len(own)), f"{left:.1%}", *numbers)
+        table.add_row(price_text(nu), str(len(own)), f"{left:.1%}", *numbers)
     return table
 
 
@@ -57,7 +59,7 @@ def save_figure(points: Sequence[Point], task: str, path: Path) -> None:
     ]
     axes.plot([left for _, left, _ in means], [value for _, _, value in means], "o-", color="black")
     for nu, left, value in means:
-        axes.annotate(f"ν = {short(nu)}", (left, value), textcoords="offset points", xytext=(6, 6))
+        axes.annotate(f"ν = {price_text(nu)}", (left, value), textcoords="offset points", xytext=(6, 6))
     axes.set_xlabel("parameters left [% of the dense agent's]")
     axes.set_ylabel("return")
     axes.set_title(f"{task}: mean over seeds, and every seed")

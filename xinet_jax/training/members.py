@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xinet_jax.config import Config, short
+from xinet_jax.config import Config, price_text
 from xinet_jax.state import Hyper
 
 Tree = Any
@@ -36,7 +36,7 @@ def identities(config: Config) -> list[Identity]:
     if len(nus) == 1:
         return [Identity(seed, float(nus[0]), f"seed_{seed}", f"seed {seed}") for seed in seeds]
     return [
-        Identity(seed, float(nu), f"nu_{short(nu)}_seed_{seed}", f"nu {short(nu)}, seed {seed}")
+        Identity(seed, float(nu), f"nu_{price_text(nu)}_seed_{seed}", f"nu {price_text(nu)}, seed {seed}")
         for nu in nus
         for seed in seeds
     ]

@@ -13,7 +13,7 @@ import numpy as np
 from xinet_jax import agent as agents
 from xinet_jax import compaction, evaluation, policy, small
 from xinet_jax.complexity import LayerCount, count, total
-from xinet_jax.config import Config, check, override, save_config, short
+from xinet_jax.config import Config, check, override, price_text, save_config
 from xinet_jax.errors import UserError
 from xinet_jax.networks import Shape
 from xinet_jax.policy import Policy, Structure
@@ -138,14 +138,16 @@ def _structures(path: Path, identities: Sequence[Identity], nu: Sequence[float])
     Of a run with several prices, those that were trained with `nu`.
     """
     structures = [policy.load_structure(folder) for folder in policy.find_policies(path)]
+    prices = {"none" if structure.nu is None else price_text(structure.nu): structure.nu for structure in structures}
+    if len(prices) > 1:
+        chosen = price_text(nu[0])
+        if len(nu) != 1 or chosen not in prices:
+            raise UserError(
+                f"widths_from {path} was trained with several values of nu: choose one by nu ({' '.join(prices)})"
+            )
+        structures = [structure for structure in structures if structure.nu == prices[chosen]]
     if len(structures) == 1:
         return structures * len(identities)
-    prices = {structure.nu for structure in structures}
-    if len(prices) > 1:
-        if len(nu) != 1 or nu[0] not in prices:
-            known = " ".join(map(short, sorted(prices)))
-            raise UserError(f"widths_from {path} was trained with several values of nu: choose one by nu ({known})")
-        structures = [structure for structure in structures if structure.nu == nu[0]]
     by_seed = {structure.seed: structure for structure in structures}
     for identity in identities:
         if identity.seed not in by_seed:
