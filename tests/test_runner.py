@@ -136,6 +136,14 @@ def test_several_values_of_nu_end_in_a_trade_off_curve(tmp_path):
     assert list(folder.iterdir()) == []
 
 
+def test_gates_are_not_rounded_when_nothing_is_learnt_after(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runner.agents, "settle", None)  # any call fails
+    config = tiny_config(prune_stop=40, steps=40, eval_episodes=1, final_episodes=1, out=str(tmp_path / "run"))
+    result = xinet_jax.train(config)
+    assert result.seeds[0].structure.layers[0].units == 5
+    assert "prune_stop 40 is not before the last step" in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_saved_configuration_runs_again_and_destroys_nothing(result, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = xinet_jax.load_config(result.folder / "config.yaml")

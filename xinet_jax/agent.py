@@ -164,7 +164,7 @@ def update(
 def settle(agent: Agent, state: AgentState) -> AgentState:
     """Ends pruning at `prune_stop`: returns the agent with every gate at 0 or 1 (method, section 4).
 
-    Units whose gates are more likely shut than open are pruned, though no layer of actor or critic loses its last. The
+    Units whose theta is below one half are pruned, though no layer of actor or critic loses its last. The
     gates at which the others were read move into their outgoing weights, so that what they contribute stays the same.
     """
     shape = agent.networks.shape

@@ -105,14 +105,14 @@ class PruningConfig:
     theta_every: int = 8
     """Updates from one step of theta to the next; the step size grows with it [updates]."""
     theta_min: float = 0.02
-    """A unit whose theta falls to this value is pruned for good [probability]."""
+    """A unit whose theta falls to this value is pruned for good [0 to 1]."""
     estimator: str = "heun"
     """Gradient estimator for theta: heun, straight_through or disarm [name]."""
     estimator_floor: float = 0.05
     """Smallest denominator of the estimators heun and disarm [probability]."""
     weights_see: str = "open"
-    """Gates that the weights' gradient is taken at: open (1 until a unit is pruned), mean (theta itself) or sampled
-    (0/1 draws) [name]."""
+    """Gates at which weights learn and networks act: open (1 until a unit is pruned), mean (theta itself) or sampled
+    (0/1 draws; acting and targets at theta) [name]."""
     leave_out: float = 0.0625
     """With weights_see open: how likely theta's pass leaves out a unit to learn what it is worth [probability]."""
     actor_speaks: bool = True

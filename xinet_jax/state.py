@@ -52,7 +52,8 @@ class AgentState(NamedTuple):
       target_critic: the critics' slow copy.
       statistics: OFENet's running means and variances.
       optimiser: Adam's moments, per entry of `params`.
-      theta: the probability that each gate is open (`xinet_jax.gates`).
+      theta: what is held of each gate, 0 to 1: the probability that it is open, or with `weights_see: open` how far its
+        unit is from being pruned.
       alive: 1.0 for every unit not pruned, 0.0 for good once it is.
       origin: every unit's index within its layer before pruning: its random draws stay its own after a compaction.
       mse_bars: moving averages of the mean squared errors of OFENet and critics.

@@ -269,6 +269,13 @@ class _Run:
             + (f" for each of {len(config.pruning.nu)} values of nu" if several else "")
             + f", {config.engine} physics on {jax.default_backend()}; writing to {self.folder}"
         )
+        prune_stop = config.pruning.prune_stop
+        settles = config.pruner == "theta" and prune_stop is not None
+        if settles and prune_stop >= config.steps:
+            settles = False  # nothing would be learnt after it
+            self.display.note(
+                f"prune_stop {prune_stop:,} is not before the last step: gates stay where theta leaves them"
+            )
         state = self.program.init(self.hyper, self.seeds)
         if self.widths:
             state = state._replace(agent=self._small_agents())
@@ -277,7 +284,7 @@ class _Run:
             if self.stop.requested:
                 break
             if segment.phase == "train":
-                if self.steps == config.pruning.prune_stop and self.agent.pruner == "theta":
+                if settles and self.steps == prune_stop:
                     state = self._settle_gates(state)
                 state = self._compact_if_it_pays(state, segment)
             if segment.evaluate:
