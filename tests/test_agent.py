@@ -116,7 +116,8 @@ def test_theta_step_is_the_estimate_at_the_sampled_gates(key, weights_see, estim
     after = jitted(agent, hyper)(state, batch, key, 100, 0)
 
     key_gates, key_next, key_action = jax.random.split(key, 3)
-    probability = {"open": 0.9375, "mean": 0.6, "sampled": 0.6}[weights_see]
+    kept = 1 - agent.pruning.leave_out
+    probability = {"open": kept, "mean": 0.6, "sampled": 0.6}[weights_see]
     xi = gates.sample(gates.uniform(key_gates, agent.dense, state.origin), with_theta(state, probability).theta)
     target, z_o = agents._read(agent, hyper, state, batch, key_next)
     losses_at = lambda units: agents._losses(  # noqa: E731
@@ -126,7 +127,7 @@ def test_theta_step_is_the_estimate_at_the_sampled_gates(key, weights_see, estim
 
     def in_nats(xi):
         # Beside weights that know only the mean gates, a closed gate takes away what its unit contributes now.
-        strength = {"open": 1 / 0.9375, "mean": 0.6, "sampled": 1.0}[weights_see]
+        strength = {"open": 1 / kept, "mean": 0.6, "sampled": 1.0}[weights_see]
         every = losses_at(jax.tree.map(lambda x: x * strength, xi))
         actor = every["actor"] / jnp.exp(state.params["temperature"])
         return 17 / 2 * every["ofenet"] / bars["ofenet"] + (0.5 * every["critic"] / bars["critic"]).sum() + actor

@@ -6,8 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import tiny_config
 
-from xinet_jax import gates
+from xinet_jax import agent as agents
+from xinet_jax import complexity, gates, variational
+from xinet_jax.networks import make_networks
+from xinet_jax.state import gates_read
 
 WEIGHTS = jnp.array([2.0, 0.0, -1.5, 1.0, 0.0, 0.8])  # units 1 and 4 have nothing to say
 USEFUL = np.asarray(WEIGHTS) != 0
@@ -59,31 +63,65 @@ def test_with_the_exact_gradient_theta_ends_at_0_and_1_exactly(seed):
     np.testing.assert_allclose(weights[USEFUL], WEIGHTS[USEFUL], atol=0.1)
 
 
-@pytest.mark.parametrize("weights_see", ["open", "mean", "sampled"])
-@pytest.mark.parametrize("seed", range(3))
-def test_with_heun_on_minibatches_useless_units_are_pruned_and_useful_ones_stay_open(seed, weights_see):
-    """One draw of the gates per minibatch, as in training. A useful gate rests just below 1: between draws that close
-    it there is only the price, and near 1 the floor is in the way."""
+def pruned(seed, weights_see, copies=(), steps=8000):
+    """Returns theta and the alive masks of six gates that learn by `variational.step` beside linear weights.
+
+    Args:
+      seed: of the start, the minibatches and the gates.
+      weights_see: as in the configuration.
+      copies: units that all see what the first of them sees.
+      steps: minibatches; theta waits for the first thousand.
+    """
+    rules = {"weights_see": weights_see, "theta_every": 1, "prune_start": 1000, "prune_ramp": 0, "gated": ("ofenet",)}
+    config = tiny_config(blocks=1, block_units=6, steps=100_000, **rules)
+    agent = agents.make_agent(config, 17, 6)
+    shape = agent.dense._replace(action_blocks=())
+    agent = agent._replace(dense=shape, networks=make_networks(shape))
+    state = agents.init(agent, agents.make_hyper(config, 6), jax.random.PRNGKey(0))
+    # Nothing else is gated, so a unit's price does not depend on the others'.
+    dearness = jax.grad(lambda theta: complexity.share(shape, shape, theta))(state.theta)["ofenet"]["state"][0]
+    np.testing.assert_allclose(dearness, dearness[0], rtol=1e-6)
+    hyper = agents.make_hyper(config, 6)._replace(nu=PRICE / dearness[0], theta_learning_rate=1e-3)
+    of_units = lambda units: units["ofenet"]["state"][0]  # noqa: E731
 
     def step(i, carry):
-        weights, theta, alive = carry
+        weights, state = carry
         key_data, key_gates = jax.random.split(jax.random.fold_in(jax.random.PRNGKey(seed), i))
-        batch = data(key_data, 64)
-        probability = jnp.full(6, 0.9375) if weights_see == "open" else theta
-        xi = (jax.random.uniform(key_gates, (6,)) < probability).astype(jnp.float32)
-        seen = {"open": alive, "mean": theta, "sampled": xi}[weights_see]
-        weights = weights - 0.05 * jax.grad(loss)(weights, seen, batch)
-        # Weights that learnt at theta are judged at what their units contribute now (method, section 3).
-        strength = {"open": alive / 0.9375, "mean": theta, "sampled": jnp.ones(6)}[weights_see]
-        slope = jax.grad(lambda gate: loss(weights, gate * strength, batch))(xi)
-        tree = lambda leaf: {"ofenet": leaf}  # noqa: E731
-        gradient = gates.estimate("heun", tree(slope), tree(xi), tree(probability), 0.05)["ofenet"] + PRICE
-        theta = gates.descend({"ofenet": theta}, {"ofenet": gradient}, rate(i))
-        theta, alive = gates.prune(theta, {"ofenet": alive}, 0.02)
-        return weights, theta["ofenet"], alive["ofenet"]
+        x, y = data(key_data, 64)
+        x = x.at[:, list(copies)].set(x[:, list(copies[:1])])
+        seen = of_units(gates_read(agent, state))
+        if weights_see == "sampled":
+            seen = of_units(gates.sample(gates.uniform(key_gates, shape, state.origin), state.theta))
+        slope = jax.grad(loss)(weights, seen, (x, y))
+
+        def losses_at(units):
+            own = loss(weights, of_units(units), (x, y))
+            return {"ofenet": own, "critic": jnp.zeros(2), "actor": jnp.zeros(())}
+
+        theta, alive = variational.step(agent, hyper, state, losses_at, key_gates, i)
+        return weights - 0.05 * slope, state._replace(theta=theta, alive=alive)
 
     theta, weights = starts(seed)
-    _, theta, alive = jax.lax.fori_loop(0, 8000, step, (weights, theta, jnp.ones(6)))
+    state = state._replace(theta={"ofenet": {"state": (theta,), "action": ()}})
+    _, state = jax.jit(lambda carry: jax.lax.fori_loop(0, steps, step, carry))((weights, state))
+    return np.asarray(of_units(state.theta)), np.asarray(of_units(state.alive))
+
+
+@pytest.mark.parametrize("weights_see", ["open", "mean", "sampled"])
+@pytest.mark.parametrize("seed", range(3))
+def test_on_minibatches_useless_units_are_pruned_and_useful_ones_stay_open(seed, weights_see):
+    """One draw of the gates per minibatch, as in training. A useful gate rests just below 1: between draws that close
+    it there is only the price, and near 1 the floor is in the way."""
+    theta, alive = pruned(seed, weights_see)
     np.testing.assert_array_equal(alive, USEFUL)
     np.testing.assert_array_equal(theta[~USEFUL], 0.0)
     assert (theta[USEFUL] > 0.95).all()
+
+
+@pytest.mark.parametrize("weights_see", ["open", "mean"])
+@pytest.mark.parametrize("seed", range(3))
+def test_of_units_that_say_the_same_one_stays(seed, weights_see):
+    """Beside the others each may be worth less than its price, and all three together are worth twenty times as much."""
+    _, alive = pruned(seed, weights_see, copies=(3, 4, 5), steps=20_000)
+    assert alive[3:].sum() >= 1
+    np.testing.assert_array_equal(alive[:3], USEFUL[:3])

@@ -105,6 +105,24 @@ def test_compaction_in_training_changes_speed_and_nothing_else(tmp_path, monkeyp
         np.testing.assert_allclose(*actions, atol=2e-2)  # forty steps of physics amplify rounding
 
 
+def test_the_whole_method_from_open_gates_to_settled_ones(tmp_path):
+    """Every network gated, theta moved now and then, settled before the end: what the defaults do at full size."""
+    rules = {"gated": ("ofenet", "actor", "critic"), "theta_every": 3, "theta_learning_rate": 5e-3, "nu": 1_000.0}
+    rules |= {"prune_start_critic": 30, "prune_stop": 48, "log_every": 8, "random_steps": 16, "prune_start": 24}
+    settings = rules | {"steps": 64, "prune_ramp": 0, "eval_episodes": 1, "final_episodes": 1}
+    config = tiny_config(seeds=2, out=str(tmp_path / "run"), **settings)
+    assert config.pruning.weights_see == "open"
+    result = xinet_jax.train(config, progress=False)
+    for seed in result.seeds:
+        rows = [row for row in records(result.folder, "train") if row["seed"] == seed.seed]
+        left = {row["environment_steps"]: row["parameters"] for row in rows}
+        assert left[24] == sum(row.parameters_before for row in seed.structure.layers)
+        assert left[48] >= left[56] == left[64], "nothing falls once the gates have settled"
+        assert left[64] == sum(row.parameters for row in seed.structure.layers) < left[24]
+        assert {row.network for row in seed.structure.layers if row.units < row.units_before} >= {"ofenet", "actor"}
+        assert rows[-1]["parameters_left"] == pytest.approx(left[64] / left[24]), "theta is 0 or 1 by now"
+
+
 def test_several_values_of_nu_end_in_a_trade_off_curve(tmp_path):
     settings = {"prune_ramp": 0, "theta_learning_rate": 5e-3, "eval_episodes": 1, "final_episodes": 1}
     folder = tmp_path / "run"

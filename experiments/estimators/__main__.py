@@ -31,9 +31,15 @@ THETAS = (0.5, 0.8, 0.95, 0.99)
 FLOOR = 0.05  # the default of --estimator-floor
 
 
-def trained_agent(steps: int):
-    """Returns an agent, its hyper-parameters, its state after some environment steps, and a minibatch of its replay."""
-    config = make_config(steps=steps + 1, random_steps=5_000, prune_start=steps, gated=("ofenet",), weights_see="mean")
+def trained_agent(steps: int, **overrides):
+    """Returns an agent, its hyper-parameters, its state after some environment steps, and a minibatch of its replay.
+
+    Args:
+      steps: environment steps; pruning would start after them.
+      **overrides: of other fields of the configuration.
+    """
+    rules = {"prune_start": steps, "gated": ("ofenet",), "weights_see": "mean"}
+    config = make_config(**({"random_steps": 5_000} | rules | overrides), steps=steps + 1)
     task = load_task(config.task, config.engine)
     agent = agents.make_agent(config, task.observation_size, task.action_size)
     hyper = agents.make_hyper(config, task.action_size)

@@ -1,0 +1,64 @@
+"""The description of which units stand at the ends of every kernel, against the arrays that the modules make."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from xinet_jax import gates, wiring
+from xinet_jax.networks import Shape, make_networks
+
+DENSE = Shape(5, 2, 5, (3, 4), (2, 3), (7, 6), (8,))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        DENSE,
+        DENSE._replace(state_blocks=(), action_blocks=()),  # no extractor
+        DENSE._replace(state_blocks=(4,), action_blocks=(3,)),  # one block
+        DENSE._replace(state_blocks=(0, 0), action_blocks=(0, 0)),  # nothing left of it
+        DENSE._replace(state_blocks=(0, 4), action_blocks=(2, 0)),
+        DENSE._replace(state_blocks=(3, 0, 2), action_blocks=(0, 0, 1), actor_hidden=(1,)),
+    ],
+)
+def test_every_array_has_ends_of_its_own_sizes(shape, key):
+    made = make_networks(shape)
+    params = {
+        "ofenet": made.ofenet.init(key, jnp.zeros(5), jnp.zeros(2)).get("params", {}),
+        "actor": made.actor.init(key, jnp.zeros(shape.state_features))["params"],
+        "critic": made.critic.init(key, jnp.zeros(shape.action_features))["params"],
+    }
+
+    def sizes(ends):
+        vectors = {name: ends.units.shape for name in ends.vectors}
+        if ends.inputs is None:
+            return vectors
+        return vectors | {"kernel": (*ends.inputs.shape, ends.units.shape[-1])}
+
+    every = wiring.ends(shape, {})
+    found = {name: jax.tree.map(sizes, own, is_leaf=wiring.is_ends) for name, own in every.items()}
+    assert found == jax.tree.map(np.shape, params)
+
+
+def test_ends_are_the_units_that_the_networks_read(key):
+    """Closing one unit changes the outputs only by the kernels' rows that carry its value."""
+    made = make_networks(DENSE)
+    params = made.ofenet.init(key, jnp.zeros(5), jnp.zeros(2))
+    observation, action = jax.random.normal(key, (20, 5)), jax.random.normal(key, (20, 2))
+    for branch in ("state", "action"):
+        for block, width in enumerate(getattr(DENSE, f"{branch}_blocks")):
+            units = gates.ones(DENSE, ("ofenet",))
+            layers = list(units["ofenet"][branch])
+            layers[block] = layers[block].at[width - 1].set(0.0)
+            units["ofenet"][branch] = tuple(layers)
+            every = wiring.ends(DENSE, units)["ofenet"]
+            cut = lambda ends, own: (  # noqa: E731
+                own if ends.inputs is None else own | {"kernel": own["kernel"] * ends.inputs[:, None]}
+            )
+            without = jax.tree.map(cut, every, params["params"], is_leaf=wiring.is_ends)
+            closed = made.ofenet.apply(params, observation, action, units["ofenet"])
+            folded = made.ofenet.apply(params | {"params": without}, observation, action)
+            np.testing.assert_allclose(closed, folded, atol=1e-5)
+            whole = made.ofenet.apply(params, observation, action)
+            assert np.abs(np.asarray(closed - whole)).max() > 1e-4
