@@ -121,7 +121,7 @@ def test_on_minibatches_useless_units_are_pruned_and_useful_ones_stay_open(seed,
 @pytest.mark.parametrize("weights_see", ["open", "mean"])
 @pytest.mark.parametrize("seed", range(3))
 def test_of_units_that_say_the_same_one_stays(seed, weights_see):
-    """Beside the others each may be worth less than its price, and all three together are worth twenty times as much."""
+    """Beside the others each may be worth less than its price; all three together are worth twenty times as much."""
     _, alive = pruned(seed, weights_see, copies=(3, 4, 5), steps=20_000)
     assert alive[3:].sum() >= 1
     np.testing.assert_array_equal(alive[:3], USEFUL[:3])

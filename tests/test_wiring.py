@@ -31,7 +31,7 @@ def test_every_array_has_ends_of_its_own_sizes(shape, key):
     }
 
     def sizes(ends):
-        vectors = {name: ends.units.shape for name in ends.vectors}
+        vectors = dict.fromkeys(ends.vectors, ends.units.shape)
         if ends.inputs is None:
             return vectors
         return vectors | {"kernel": (*ends.inputs.shape, ends.units.shape[-1])}
