@@ -244,10 +244,7 @@ def _bytes(folder: Path) -> int:
 
 
 def _use_compilation_cache() -> None:
-    """Keeps compiled programs from run to run, unless the user has chosen a place for them.
-
-    JAX does not keep programs that call the host: with native physics only `init` and `pretrain` gain from it.
-    """
+    """Keeps compiled programs from run to run, unless the user has chosen a place for them."""
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xinet_jax"
         jax.config.update("jax_compilation_cache_dir", str(cache))
