@@ -3,7 +3,8 @@
 `jax.pure_callback` writes the address of the Python function into the program, so JAX cannot keep that program from run
 to run, and hands arrays over as JAX arrays, which takes longer than a step of a small MuJoCo model. A custom call of
 XLA's foreign function interface is found by its name, and is handed the buffers themselves. Its handlers are C
-functions; this one is made by `ctypes`. The structures below are those of `xla/ffi/api/c_api.h`, whose layout is kept stable.
+functions; this one is made by `ctypes`. The structures below are those of `xla/ffi/api/c_api.h`, whose layout is kept
+stable.
 """
 
 import ctypes
