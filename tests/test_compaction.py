@@ -54,7 +54,10 @@ def test_compacted_and_folded_networks_compute_the_same(keep_share):
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)  # noqa: E731
     if keep_share == 0.0:  # with no unit left there is nothing but the predictor's linear map
         assert set(ofenet) == {"predictor"}
-        close(small_z_oa @ ofenet["predictor"]["kernel"] + ofenet["predictor"]["bias"], prediction)
+        close(
+            jnp.concatenate(small_z_oa, axis=-1) @ ofenet["predictor"]["kernel"] + ofenet["predictor"]["bias"],
+            prediction,
+        )
     else:
         close(small.ofenet.apply(small_variables, batch.observation, batch.action), prediction)
     actor = compaction.take(keep.actor, params["actor"])

@@ -13,13 +13,15 @@ from xinet_jax.replay import empty_transition, make_replay
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import members
+from xinet_jax.training.devices import make_mesh
 from xinet_jax.training.program import _EVALUATION, make_program
 
 
 def make(config):
     task = load_task(config.task, config.engine)
     agent = agents.make_agent(config, task.observation_size, task.action_size)
-    program = make_program(agent, task, make_replay(config.steps, config.sac.batch_size), config.eval_episodes)
+    replay = make_replay(config.steps, config.sac.batch_size)
+    program = make_program(agent, task, replay, config.eval_episodes, make_mesh(1, 1))
     hyper = agents.make_hyper(config, task.action_size)
     return program, lambda count: members.hyper_of_members(hyper, members.identities(config)[:1] * count)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
@@ -15,14 +16,14 @@ from xinet_jax import folding, gates, losses, pruners, variational
 from xinet_jax.arrays import Key
 from xinet_jax.config import Config
 from xinet_jax.gates import Units
-from xinet_jax.networks import Shape, make_networks, policy_distribution, policy_mode
+from xinet_jax.networks import Features, Shape, make_networks, policy_distribution, policy_mode
 from xinet_jax.replay import Transition
 from xinet_jax.state import Agent, AgentState, Hyper, Metrics, gates_read
 
 Tree = Any
 
 # How much each loss weighs in the gradient of its own network's weights.
-_WEIGHTS_SCALE = {"ofenet": 1.0, "critic": jnp.full(2, 0.5), "actor": 1.0, "temperature": 1.0}
+_WEIGHTS_SCALE = {"ofenet": 1.0, "critic": np.full(2, 0.5, np.float32), "actor": 1.0, "temperature": 1.0}
 _adam = optax.scale_by_adam()
 _average = optax.ema(0.99, debias=True)
 
@@ -240,7 +241,7 @@ def _state_features(agent: Agent, params: Tree, statistics: Tree, units: Units, 
     return ofenet.apply(variables, observation, units.get("ofenet"), method=ofenet.state_features)
 
 
-def _action_features(agent: Agent, params: Tree, statistics: Tree, units: Units, z_o: Array, action: Array) -> Array:
+def _action_features(agent: Agent, params: Tree, statistics: Tree, units: Units, z_o: Array, action: Array) -> Features:
     variables = {"params": params, "batch_stats": statistics}
     ofenet = agent.networks.ofenet
     return ofenet.apply(variables, z_o, action, units.get("ofenet"), method=ofenet.action_features)

@@ -148,6 +148,9 @@ class Config:
     """Physics: mjx (on the device), native (MuJoCo's C engine, on the CPU) or auto: native on CPU, else mjx [name]."""
     seeds: int = 1
     """Seeds trained side by side in one program [agents per value of nu]."""
+    devices: int | None = None
+    """Devices that members are spread over; None: all accelerators or, on CPUs, a core for each member while there are
+    cores [devices]."""
     first_seed: int = 0
     """Seed of the first agent; the others count up from it [integer]."""
     steps: int = 40_000
@@ -305,6 +308,7 @@ def check(config: Config) -> None:
         _require(flat[name] is None or flat[name].strip(), name, repr(flat[name]), "a path")
     at_least_one = "seeds steps eval_every eval_episodes final_episodes log_every blocks block_units batch_size"
     at_least_one += " replay_capacity theta_every"
+    _require(config.devices is None or config.devices >= 1, "devices", config.devices, "at least 1")
     for name in at_least_one.split():
         _require(flat[name] >= 1, name, flat[name], "at least 1")
     for name in ("actor_hidden", "critic_hidden"):

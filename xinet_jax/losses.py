@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from xinet_jax.arrays import Key
-from xinet_jax.networks import Networks, policy_distribution
+from xinet_jax.networks import Features, Networks, policy_distribution
 from xinet_jax.replay import Transition
 
 Tree = Any
@@ -33,7 +33,7 @@ def auxiliary_loss(
 
 
 def critic_loss(
-    networks: Networks, params: Tree, gates: tuple | None, z_oa: Float[Array, "batch f"], target: Float[Array, " batch"]
+    networks: Networks, params: Tree, gates: tuple | None, z_oa: Features, target: Float[Array, " batch"]
 ) -> Float[Array, "2"]:
     """Returns each critic's mean squared Bellman error (Haarnoja et al. 2018b, eq. 5, without its factor ½)."""
     value = networks.critic.apply({"params": params}, z_oa, gates)

@@ -25,6 +25,7 @@ from xinet_jax.config import make_config
 from xinet_jax.replay import make_replay
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import members
+from xinet_jax.training.devices import make_mesh
 from xinet_jax.training.program import make_program
 
 THETAS = (0.5, 0.8, 0.95, 0.99)
@@ -44,7 +45,7 @@ def trained_agent(steps: int, **overrides):
     agent = agents.make_agent(config, task.observation_size, task.action_size)
     hyper = agents.make_hyper(config, task.action_size)
     replay = make_replay(config.steps, config.sac.batch_size)
-    program = make_program(agent, task, replay, config.eval_episodes)
+    program = make_program(agent, task, replay, config.eval_episodes, make_mesh(1, 1))
     identities = members.identities(config)
     every = members.hyper_of_members(hyper, identities)
     state = program.init(every, members.seeds_of_members(identities))

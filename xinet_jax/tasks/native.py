@@ -5,6 +5,7 @@ import hashlib
 import os
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
@@ -50,7 +51,8 @@ class _Simulator:
         initial = np.zeros((len(rows), 1 + size))  # the first column is time, which no model here depends on
         initial[:, 1:] = rows[:, :size]
         control = np.repeat(rows[:, None, size:].astype(np.float64), self.frame_skip, axis=1)
-        threads = min(len(rows), _CORES)
+        # Each CPU device calls for its own members, so devices share the cores.
+        threads = min(len(rows), max(1, _CORES // jax.local_device_count("cpu")))
         workers = self._borrow(threads)
         states, _ = workers.rollout.rollout(self.model, workers.data, initial, control)
         self.idle[threads].append(workers)

@@ -1,7 +1,8 @@
 """What is compiled: the whole of training on the device, for all members at once.
 
-Each phase is a loop over one member's step, `vmap`ped over members. The number of iterations is an argument and not a
-shape, so a chunk of any length runs the same program. State is donated: each phase works in place.
+Each phase is a loop over one member's step, `vmap`ped over the members of a device and the same on every device. The
+number of iterations is an argument and not a shape, so a chunk of any length runs the same program. State is donated:
+each phase works in place.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flashbax.buffers.trajectory_buffer import TrajectoryBuffer
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from xinet_jax import agent as agents
@@ -18,6 +20,7 @@ from xinet_jax.replay import Transition, empty_transition
 from xinet_jax.state import Agent, AgentState, Hyper, Metrics
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.task import Task, TaskState
+from xinet_jax.training.devices import EVERYWHERE, SPREAD
 
 _EVALUATION = 0x5EED  # folded into a member's seed, so that evaluation draws nothing from training's stream
 
@@ -65,8 +68,8 @@ class Program(NamedTuple):
     evaluate: Callable[..., Float[Array, "members episodes"]]
 
 
-def make_program(agent: Agent, task: Task, replay: TrajectoryBuffer, eval_episodes: int) -> Program:
-    """Returns the phases of training for one agent on one task, jitted and vmapped over members."""
+def make_program(agent: Agent, task: Task, replay: TrajectoryBuffer, eval_episodes: int, mesh: Mesh) -> Program:
+    """Returns the phases of training for one agent on one task, jitted, for members spread over a mesh of devices."""
 
     def init(hyper: Hyper, seed: Int[Array, ""]) -> Member:
         key_agent, key_task, key_stream = _keys(seed)
@@ -129,12 +132,21 @@ def make_program(agent: Agent, task: Task, replay: TrajectoryBuffer, eval_episod
         final, _ = jax.lax.while_loop(lambda c: ~c[1].all(), step, (start, jnp.zeros(eval_episodes, bool)))
         return final.episode_return
 
+    def phase(function: Callable, of_members: tuple[bool, ...], donated: int | None = None) -> Callable:
+        axes = tuple(0 if own else None for own in of_members)
+        specs = tuple(SPREAD if own else EVERYWHERE for own in of_members)
+        on_device = jax.vmap(function, in_axes=axes)
+        # Nothing is replicated that JAX would have to keep in step, so it need not check for it.
+        everywhere = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=SPREAD, check_vma=False)
+        everywhere.__name__ = function.__name__
+        return jax.jit(everywhere, donate_argnums=donated)
+
     return Program(
-        init=jax.jit(jax.vmap(init)),
-        collect=jax.jit(jax.vmap(collect, in_axes=(0, None)), donate_argnums=0),
-        pretrain=jax.jit(jax.vmap(pretrain, in_axes=(0, 0, None)), donate_argnums=1),
-        train=jax.jit(jax.vmap(train, in_axes=(0, 0, None, None, None)), donate_argnums=1),
-        evaluate=jax.jit(jax.vmap(evaluate)),
+        init=phase(init, (True, True)),
+        collect=phase(collect, (True, False), donated=0),
+        pretrain=phase(pretrain, (True, True, False), donated=1),
+        train=phase(train, (True, True, False, False, False), donated=1),
+        evaluate=phase(evaluate, (True, True)),
     )
 
 

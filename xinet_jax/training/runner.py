@@ -28,6 +28,7 @@ from xinet_jax.telemetry.progress import ProgressDisplay, Status, whole
 from xinet_jax.telemetry.tables import left
 from xinet_jax.telemetry.trade_off import Point, save_figure, save_table
 from xinet_jax.training import members
+from xinet_jax.training.devices import make_mesh, padded_count, place
 from xinet_jax.training.members import Identity
 from xinet_jax.training.program import Member, Program, Tally, agent_key, make_program
 from xinet_jax.training.run_folder import (
@@ -243,13 +244,18 @@ class _Run:
         stop: StopOnSignal,
     ) -> None:
         self.agent = small.make_agent(agent, widths) if widths else agent
+        self.config, self.folder, self.metrics, self.display, self.stop = config, folder, metrics, display, stop
         self.task, self.identities, self.widths = task, identities, widths
         self.replay = make_replay(min(config.sac.replay_capacity, config.steps), config.sac.batch_size)
-        self.program: Program = make_program(self.agent, task, self.replay, config.eval_episodes)
+        self.mesh = make_mesh(config.devices, len(identities))
+        self.program = self._make_program()
         self.scalars = agents.make_hyper(config, task.action_size)
-        self.hyper = members.hyper_of_members(self.scalars, identities)
-        self.seeds = members.seeds_of_members(identities)
-        self.config, self.folder, self.metrics, self.display, self.stop = config, folder, metrics, display, stop
+        # The last member again and again, until there are as many on every device.
+        extra = padded_count(len(identities), self.mesh) - len(identities)
+        self.padding = [len(identities) - 1] * extra
+        everyone = [*identities, *(identities[m] for m in self.padding)]
+        self.hyper = place(members.hyper_of_members(self.scalars, everyone), self.mesh)
+        self.seeds = place(members.seeds_of_members(everyone), self.mesh)
         self.steps = 0
         self.started = time.monotonic()
         self.paces = {phase: _Pace() for phase in _PHASES}
@@ -267,7 +273,7 @@ class _Run:
         self.display.note(
             f"{config.agent} on {config.task}, {config.seeds} seed{'s' * (config.seeds > 1)}"
             + (f" for each of {len(config.pruning.nu)} values of nu" if several else "")
-            + f", {config.engine} physics on {jax.default_backend()}; writing to {self.folder}"
+            + f", {config.engine} physics on {self._devices()}; writing to {self.folder}"
         )
         prune_stop = config.pruning.prune_stop
         settles = config.pruner == "theta" and prune_stop is not None
@@ -292,15 +298,23 @@ class _Run:
         return self._finish(state)
 
     def _small_agents(self) -> AgentState:
-        keys = (agent_key(int(seed)) for seed in self.seeds)
+        keys = (agent_key(identity.seed) for identity in self.identities)
         states = [small.init(self.agent, self.scalars, own, key) for own, key in zip(self.widths, keys, strict=True)]
-        return jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *states)
+        states += [states[member] for member in self.padding]
+        return place(jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *states), self.mesh)
+
+    def _make_program(self) -> Program:
+        return make_program(self.agent, self.task, self.replay, self.config.eval_episodes, self.mesh)
+
+    def _devices(self) -> str:
+        kind = self.mesh.devices.flat[0].platform
+        return kind if self.mesh.size == 1 else f"{self.mesh.size} {kind} devices"
 
     def _settle_gates(self, state: Member) -> Member:
         """Rounds every gate for good; the next program compiled has no pass for theta."""
         settled = jax.jit(jax.vmap(lambda own: agents.settle(self.agent, own)))(state.agent)
         self.agent = self.agent._replace(pruner="none")
-        return state._replace(agent=settled)
+        return state._replace(agent=place(settled, self.mesh))
 
     def _compact_if_it_pays(self, state: Member, segment: _Segment) -> Member:
         """Takes pruned units out of the arrays, and compiles for the new sizes, where that saves time."""
@@ -329,7 +343,7 @@ class _Run:
             self._report_compaction(None)
         before, rate = time.monotonic(), self.paces["train"].rate
         self.agent, compacted = compaction.compact(self.agent, state.agent, widths)
-        self.program = make_program(self.agent, self.task, self.replay, self.config.eval_episodes)
+        self.program = self._make_program()
         self.paces["train"] = _Pace()
         self.evaluation_seconds = []
         self.ledger.lost_seconds = 0.0
@@ -337,7 +351,7 @@ class _Run:
         self.compaction = _Compaction(
             self.steps, float(total(widths, {}, "flops")) / dense, saving, 1.0 / rate, time.monotonic() - before
         )
-        return state._replace(agent=compacted)
+        return state._replace(agent=place(compacted, self.mesh))
 
     def _report_compaction(self, seconds_per_step: float | None) -> None:
         """Tells what the newest compaction cost and what it brought."""
@@ -365,7 +379,7 @@ class _Run:
             chunk = pace.chunk(segment.last - position)
             before = time.monotonic()
             state, tally = self._run_chunk(state, segment.phase, position, chunk)
-            tally = jax.tree.map(np.asarray, tally)  # waits for the device
+            tally = jax.tree.map(self._of_members, tally)  # waits for the device
             pace.took(chunk, time.monotonic() - before)
             sums = tally if sums is None else jax.tree.map(np.add, sums, tally)
             position += chunk
@@ -415,7 +429,7 @@ class _Run:
     def _evaluate(self, state: Member) -> None:
         """Evaluates the deterministic policies, notes their returns and writes a line of metrics per seed."""
         before = time.monotonic()
-        returns = np.asarray(self.program.evaluate(state.agent, self.seeds))
+        returns = self._of_members(self.program.evaluate(state.agent, self.seeds))
         self.evaluation_seconds.append(time.monotonic() - before)
         if len(self.evaluation_seconds) == 2:
             self.evaluation_compile_seconds = max(self.evaluation_seconds[0] - self.evaluation_seconds[1], 0.0)
@@ -461,6 +475,10 @@ class _Run:
             save_table(points, self.folder / TRADE_OFF_TABLE)
             save_figure(points, self.config.task, self.folder / TRADE_OFF_FIGURE)
         return result
+
+    def _of_members(self, leaf: jax.Array) -> np.ndarray:
+        """Returns an array on the host, without what pads it."""
+        return np.asarray(leaf)[: len(self.identities)]
 
     def _stamp(self, identity: Identity) -> dict[str, Any]:
         which = {"seed": identity.seed} | ({} if identity.nu is None else {"nu": identity.nu})

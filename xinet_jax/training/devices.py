@@ -1,0 +1,68 @@
+"""Spreads members over devices. Members never talk to each other, so every device runs the same program on its own."""
+
+import os
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from xinet_jax.errors import UserError
+
+Tree = Any
+
+AXIS = "members"
+SPREAD = PartitionSpec(AXIS)  # the leading axis, one slice for each device
+EVERYWHERE = PartitionSpec()  # the same on every device
+
+
+def claim_cores(devices: int | None, members: int) -> None:
+    """Makes CPU devices of one core each, as many as members can use. To be called before JAX computes anything.
+
+    XLA's second core is worth half a core or less to a single program; two programs on a core each lose nothing to each
+    other. It has no effect on accelerators, or where JAX has looked for devices already.
+
+    Args:
+      devices: how many at most; None for one per core.
+      members: number of members.
+    """
+    count = min(devices or available_cores(), members)
+    if count < 2:
+        return
+    try:
+        jax.config.update("jax_num_cpu_devices", count)
+    except RuntimeError:  # the devices are there already, and are what they are
+        return
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+
+
+def available_cores() -> int:
+    """Returns the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def make_mesh(devices: int | None, members: int) -> Mesh:
+    """Returns the devices that members are spread over, as a mesh of one axis.
+
+    Args:
+      devices: how many of this process's devices to use; None for all.
+      members: number of members; no more devices than that are used.
+
+    Raises:
+      UserError: if there are not so many devices.
+    """
+    own = jax.local_devices()
+    if devices is not None and devices > len(own) and members > len(own):
+        kind = own[0].platform.upper()
+        raise UserError(f"devices must be at most {len(own)}, the number of {kind} devices here, not {devices}")
+    return Mesh(np.array(own[: min(devices or len(own), members)]), (AXIS,))
+
+
+def padded_count(members: int, mesh: Mesh) -> int:
+    """Returns how many members the arrays hold, as many for each device. What goes beyond the real ones is padding."""
+    return -(-members // mesh.size) * mesh.size
+
+
+def place(tree: Tree, mesh: Mesh) -> Tree:
+    """Returns arrays with a leading member axis, spread over the mesh."""
+    return jax.device_put(tree, NamedSharding(mesh, SPREAD))
