@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from xinet_jax import agent as agents
 from xinet_jax import compaction, evaluation, policy, small
@@ -27,7 +28,7 @@ from xinet_jax.telemetry.json_lines import JsonLines
 from xinet_jax.telemetry.progress import ProgressDisplay, Status, whole
 from xinet_jax.telemetry.tables import left
 from xinet_jax.telemetry.trade_off import Point, save_figure, save_table
-from xinet_jax.training import members
+from xinet_jax.training import members, memory
 from xinet_jax.training.devices import make_mesh, padded_count, place
 from xinet_jax.training.members import Identity
 from xinet_jax.training.program import Member, Program, Tally, agent_key, make_program
@@ -115,15 +116,32 @@ def train(config: Config, progress: bool = True) -> Result:
         _check_final_share(config, agent)
     if widths and config.networks.uniform_widths:
         widths = [small.uniform_widths(agent.dense, own) for own in widths]
+    agent = small.make_agent(agent, widths) if widths else agent
+    mesh = make_mesh(config.devices, len(identities))
+    needed = _check_memory(config, task, agent, mesh, len(identities))
     folder = claim_run_folder(config)
     # Without the folder and the leave to overwrite it, so that the file can be run again.
     save_config(dataclasses.replace(config, out=None, overwrite=False), folder / CONFIG_FILE)
     metrics = JsonLines(folder / METRICS_FILE)
     try:
         with ProgressDisplay(progress) as display, StopOnSignal() as stop:
-            return _Run(config, task, agent, identities, widths, folder, metrics, display, stop).train()
+            display.note(needed)
+            return _Run(config, task, agent, mesh, identities, widths, folder, metrics, display, stop).train()
     finally:
         metrics.close()
+
+
+def _check_memory(config: Config, task: Task, agent: Agent, mesh: Mesh, count: int) -> str:
+    """Returns what the run will need of the devices' memory, in words. Raises UserError for what cannot fit."""
+    replay = make_replay(min(config.sac.replay_capacity, config.steps), config.sac.batch_size)
+    program = make_program(agent, task, replay, config.eval_episodes, mesh)
+    count = padded_count(count, mesh)
+    hyper = jax.tree.map(lambda value: np.full(count, value, np.float32), agents.make_hyper(config, task.action_size))
+    everyone = jax.eval_shape(program.init, hyper, np.zeros(count, np.int32))
+    member = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), everyone)
+    needed = memory.predict(agent, member, config.sac.batch_size)
+    memory.check_fits(needed, count, mesh.devices.flat[0], mesh.size)
+    return memory.describe(needed, count)
 
 
 def _check_final_share(config: Config, agent: Agent) -> None:
@@ -236,6 +254,7 @@ class _Run:
         config: Config,
         task: Task,
         agent: Agent,
+        mesh: Mesh,
         identities: list[Identity],
         widths: list[small.Widths],
         folder: Path,
@@ -243,11 +262,10 @@ class _Run:
         display: ProgressDisplay,
         stop: StopOnSignal,
     ) -> None:
-        self.agent = small.make_agent(agent, widths) if widths else agent
+        self.agent, self.mesh = agent, mesh
         self.config, self.folder, self.metrics, self.display, self.stop = config, folder, metrics, display, stop
         self.task, self.identities, self.widths = task, identities, widths
         self.replay = make_replay(min(config.sac.replay_capacity, config.steps), config.sac.batch_size)
-        self.mesh = make_mesh(config.devices, len(identities))
         self.program = self._make_program()
         self.scalars = agents.make_hyper(config, task.action_size)
         # The last member again and again, until there are as many on every device.

@@ -1,0 +1,47 @@
+"""Predicted memory against XLA's own count, and the refusal of what cannot fit."""
+
+import jax
+import pytest
+from helpers import tiny_config
+
+import xinet_jax
+from xinet_jax import agent as agents
+from xinet_jax.config import make_config
+from xinet_jax.errors import UserError
+from xinet_jax.replay import make_replay
+from xinet_jax.tasks.registry import load_task
+from xinet_jax.training import members, memory
+from xinet_jax.training.devices import make_mesh
+from xinet_jax.training.program import make_program
+
+
+@pytest.mark.parametrize("name", ["xinet", "ofenet", "sac"])
+def test_prediction_holds_what_xla_counts_and_not_much_more(name):
+    config = make_config(agent=name, engine="native", blocks=3, prune_stop=None)
+    task = load_task(config.task, config.engine)
+    agent = agents.make_agent(config, task.observation_size, task.action_size)
+    program = make_program(agent, task, make_replay(config.steps, config.sac.batch_size), 1, make_mesh(1, 1))
+    identities = members.identities(config)
+    hyper = members.hyper_of_members(agents.make_hyper(config, task.action_size), identities)
+    state = jax.eval_shape(program.init, hyper, members.seeds_of_members(identities))
+    counted = program.train.lower(hyper, state, 300, 1, 0).compile().memory_analysis()
+    member = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), state)
+    needed = memory.predict(agent, member, config.sac.batch_size)
+    assert needed.replay + needed.agent == pytest.approx(counted.argument_size_in_bytes, rel=1e-3)
+    assert counted.temp_size_in_bytes <= needed.working <= 2.5 * counted.temp_size_in_bytes
+
+
+def test_what_cannot_fit_is_refused_before_anything_is_compiled(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda device: 10**6)
+    config = tiny_config(seeds=50, replay_capacity=10**6, steps=10**6, prune_start=1000, out=str(tmp_path / "run"))
+    with pytest.raises(UserError, match=r"50 members need about 8\.\d+ GB \(16\d MB replay, .* this machine has 1 MB"):
+        xinet_jax.train(config, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_this_machine_has_memory():
+    there = memory.available(jax.local_devices()[0])
+    assert there is None or there > 10**8
+    assert memory.describe(memory.Memory(10**9, 2 * 10**6, 500), 3) == (
+        "3 members need about 3.01 GB (1 GB replay, 2 MB agent, 500 B working space each)"
+    )

@@ -1,0 +1,108 @@
+"""Predicts what a run needs of each device's memory, before anything is compiled."""
+
+from typing import Any, NamedTuple
+
+import jax
+
+from xinet_jax.errors import UserError
+from xinet_jax.state import Agent
+
+Tree = Any
+
+# Copies of a minibatch's activations that XLA keeps at a time, with and without a pass for theta: at most this many of
+# all hidden units, by its own count of compiled programs (tests/test_memory.py).
+_ACTIVATIONS_WITH_THETA, _ACTIVATIONS = 8, 5
+_GRADIENTS = 2  # copies of the parameters beside the state: gradients and Adam's directions
+_FLOAT = 4
+
+
+class Memory(NamedTuple):
+    """Bytes that one member needs.
+
+    Attributes:
+      replay: its replay.
+      agent: parameters, target critics, Adam's moments, gates, statistics.
+      working: what an update needs beside them.
+    """
+
+    replay: int
+    agent: int
+    working: int
+
+    @property
+    def total(self) -> int:
+        """Bytes of one member together."""
+        return self.replay + self.agent + self.working
+
+
+def predict(agent: Agent, member: Tree, batch_size: int) -> Memory:
+    """Returns the bytes that one member needs while it trains.
+
+    Args:
+      agent: the agent.
+      member: the member's state (`xinet_jax.training.program.Member`), as arrays or as `jax.eval_shape` gives it,
+        without a member axis.
+      batch_size: transitions per update.
+    """
+    shape = agent.networks.shape
+    units = shape.state_features + shape.action_features + sum(shape.actor_hidden) + 2 * sum(shape.critic_hidden)
+    copies = _ACTIVATIONS_WITH_THETA if agent.pruner == "theta" else _ACTIVATIONS
+    working = _GRADIENTS * _bytes(member.agent.params) + copies * batch_size * units * _FLOAT
+    return Memory(_bytes(member.replay), _bytes(member.agent), working)
+
+
+def available(device: jax.Device) -> int | None:
+    """Returns the bytes that a device can give to this process now, all CPU devices together; None if unknown."""
+    if device.platform == "cpu":
+        try:
+            with open("/proc/meminfo") as lines:
+                found = dict(line.split(":", 1) for line in lines)
+            return int(found["MemAvailable"].split()[0]) * 1024
+        except (OSError, KeyError, ValueError, IndexError):
+            return None
+    statistics = device.memory_stats() or {}
+    if "bytes_limit" not in statistics:
+        return None
+    return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
+
+
+def check_fits(needed: Memory, members: int, device: jax.Device, devices: int) -> None:
+    """Refuses a run that cannot fit.
+
+    Args:
+      needed: bytes of one member.
+      members: members in the arrays of all devices.
+      device: one of the devices.
+      devices: how many there are; CPU devices share one memory, others have their own.
+
+    Raises:
+      UserError: if the devices' memory is too small, with the numbers.
+    """
+    there = available(device)
+    each = members if device.platform == "cpu" else members // devices
+    if there is None or each * needed.total <= there:
+        return
+    where = "this machine" if device.platform == "cpu" else f"each {device.platform} device"
+    raise UserError(
+        f"not enough memory: {describe(needed, each)}, and {where} has {_size(there)}; "
+        f"choose fewer seeds or values of nu, or a smaller replay_capacity or batch_size"
+    )
+
+
+def describe(needed: Memory, members: int) -> str:
+    """Returns what members need together, in words."""
+    parts = f"{_size(needed.replay)} replay, {_size(needed.agent)} agent, {_size(needed.working)} working space"
+    count = "1 member needs" if members == 1 else f"{members} members need"
+    return f"{count} about {_size(members * needed.total)} ({parts} each)"
+
+
+def _size(count: int) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _bytes(tree: Tree) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
