@@ -1,9 +1,11 @@
 """One update of plain SAC (256-256, batch 256, HalfCheetah's sizes): ours against SBX, rejax and Brax.
 
 Each library's own compiled update runs in a loop inside one program over the same minibatch, in turn with the others'.
-Replay, environments and host loops are left out. Needs the extra `peers`.
+Replay, environments and host loops are left out. Needs the extra `peers`, which is heavy: use a virtual environment of
+its own.
 
-    python -m pip install -e '.[peers]' && taskset -c 0 python benchmarks/peers.py [--json]
+    python -m pip install -c constraints.txt -c benchmarks/constraints-peers.txt -e '.[peers]'
+    taskset -c 0 python benchmarks/peers.py [--json]
 """
 
 import argparse

@@ -20,6 +20,8 @@ import pytest  # noqa: E402
 if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "xinet_jax"))
 
+jax.devices()  # one CPU device, whichever test comes first
+
 
 @pytest.fixture
 def key() -> jax.Array:

@@ -193,6 +193,13 @@ def test_the_next_ten_updates_are_the_same(keep_shares, multiple, rules):
         np.testing.assert_allclose(*actions, atol=1e-3)
 
 
+def test_precision_is_kept():
+    agent, state = pruned_agent(1, 0.5, precision="bfloat16")
+    widths = compaction.padded_widths(agent.dense, stacked([state.alive]), 1)
+    smaller, _ = compaction.compact(agent, stacked([state]), widths)
+    assert smaller.networks.precision == smaller.networks.critic.precision == "bfloat16"
+
+
 def test_compacting_twice_is_compacting_once():
     agent, early = pruned_agent(4, 0.8)
     _, late = pruned_agent(4, 0.8)

@@ -54,6 +54,8 @@ def test_one_nu_may_be_given_as_a_number():
     [
         ({"task": "HalfChetah-v5"}, "unknown task 'HalfChetah-v5': did you mean 'HalfCheetah-v5'?"),
         ({"preset": "quik"}, "unknown preset 'quik': did you mean 'quick'?"),
+        ({"precision": "bfloat"}, "unknown precision 'bfloat': did you mean 'bfloat16'?"),
+        ({"devices": 0}, "devices must be at least 1, not 0"),
         ({"agent": "xnet"}, "unknown agent 'xnet': did you mean 'xinet'?"),
         ({"engine": "mujoco"}, "unknown engine 'mujoco'"),
         ({"estimator": "huen"}, "did you mean 'heun'?"),

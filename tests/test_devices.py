@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+import xinet_jax
 from xinet_jax.errors import UserError
 from xinet_jax.training import devices
 
@@ -17,36 +18,74 @@ SIZES += " --pretrain-updates 5 --eval-every 30 --log-every 20 --eval-episodes 1
 SIZES += " --prune-start 25 --prune-ramp 0 --theta-every 1 --theta-learning-rate 5e-3 --nu 2000 --width-multiple 1"
 
 
+# Every chance to compact is taken.
+SCRIPT = """
+import sys
+from xinet_jax.training.savings import Ledger
+Ledger.is_due = lambda ledger, saving_per_step, steps_left, last=False: saving_per_step > 0 and steps_left > 0
+from xinet_jax.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def train(folder, *options):
-    command = [sys.executable, "-m", "xinet_jax.cli", "train", "--out", str(folder), *SIZES.split(), *options]
+    command = [sys.executable, "-c", SCRIPT, "train", "--out", str(folder), *SIZES.split(), *options]
     environment = os.environ | {"XLA_FLAGS": ""}  # with LLVM's optimisation, as users' programs are
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stderr, [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return " ".join(done.stderr.split()), rows
 
 
-def test_members_are_the_same_on_one_device_and_on_two(tmp_path):
-    """Three members on two devices: one of them carries padding. Ends before rounding has grown."""
-    said, found = {}, {}
-    for count in (1, 2):
-        said[count], found[count] = train(tmp_path / str(count), "--seeds", "3", "--devices", str(count))
-    assert "2 cpu devices" in " ".join(said[2].split())
-    assert "2 cpu devices" not in " ".join(said[1].split())
-    assert len(found[1]) == len(found[2])
-    for ours, theirs in zip(found[1], found[2], strict=True):
+def assert_alike(folders, found):
+    """Asserts that two runs learnt the same, to what a few dozen steps of physics make of rounding."""
+    rows = [[row for row in own if row["kind"] == "train"] for own in found]
+    assert len(rows[0]) == len(rows[1])
+    for ours, theirs in zip(*rows, strict=True):
         assert ours.keys() == theirs.keys()
-        assert (ours["kind"], ours.get("seed")) == (theirs["kind"], theirs.get("seed"))
-        if ours["kind"] == "train":
-            assert ours["parameters"] == theirs["parameters"]
-            for name in ("auxiliary_loss", "critic_loss", "actor_loss", "entropy", "action_value"):
+        assert (ours["kind"], ours["seed"]) == (theirs["kind"], theirs["seed"])
+        assert ours.get("parameters") == theirs.get("parameters")
+        for name in ("auxiliary_loss", "critic_loss", "actor_loss", "entropy", "action_value"):
+            if name in ours:
                 np.testing.assert_allclose(ours[name], theirs[name], rtol=2e-2, atol=1e-3, err_msg=name)
-    last = [row for row in found[2] if row["kind"] == "train"][-3:]
-    assert [row["seed"] for row in last] == [0, 1, 2]
-    assert all(row["parameters_left"] < 1 for row in last)
+    observation = np.random.default_rng(0).normal(size=(20, 17))
+    for seed in range(3):
+        one, two = (xinet_jax.load_policy(folder / "policy" / f"seed_{seed}") for folder in folders)
+        assert one.structure.layers == two.structure.layers
+        np.testing.assert_allclose(one(observation), two(observation), atol=2e-2)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The same three members on one device and on two, of which one then carries padding: folders, words, metrics."""
+    folders = {count: tmp_path_factory.mktemp("runs") / str(count) for count in (1, 2)}
+    return {
+        count: (folder, *train(folder, "--seeds", "3", "--devices", str(count))) for count, folder in folders.items()
+    }
+
+
+def test_members_are_the_same_on_one_device_and_on_two(runs):
+    assert "2 cpu devices" in runs[2][1]
+    assert "2 cpu devices" not in runs[1][1]
+    assert_alike([runs[1][0], runs[2][0]], [runs[1][2], runs[2][2]])
+    for _, _, rows in runs.values():
+        assert any(row["kind"] == "compaction" for row in rows)
+        last = [row for row in rows if row["kind"] == "train"][-3:]
+        assert [row["seed"] for row in last] == [0, 1, 2]
+        assert all(row["parameters_left"] < 1 for row in last)
+
+
+def test_members_with_widths_of_their_own_are_the_same_on_one_device_and_on_two(runs, tmp_path):
+    small = ["--agent", "small", "--widths-from", str(runs[1][0]), "--seeds", "3"]
+    folders = [tmp_path / str(count) for count in (1, 2)]
+    found = [train(folder, *small, "--devices", folder.name)[1] for folder in folders]
+    assert_alike(folders, found)
 
 
 def test_more_devices_than_there_are_is_told():
-    with pytest.raises(UserError, match="devices must be at most 1, the number of CPU devices here, not 3"):
+    with pytest.raises(
+        UserError, match="devices must be at most 1, the number of CPU devices that JAX was started with, not 3"
+    ):
         devices.make_mesh(3, 5)
     assert devices.make_mesh(3, 1).size == 1, "one member needs one device, however many may be used"
 

@@ -41,6 +41,7 @@ def test_loops_and_threads_get_their_own_results():
         thread.start()
     for thread in threads:
         thread.join()
+    assert set(found) == {0, 1000, 2000, 3000}
     for start, result in found.items():
         np.testing.assert_array_equal(result, start + 200)
 
@@ -52,6 +53,25 @@ def test_an_error_on_the_host_ends_the_program_and_is_told():
     call = host_call(fail, "fail", 1)
     with pytest.raises(jax.errors.JaxRuntimeError, match="ValueError: cannot take 4 numbers"):
         jax.block_until_ready(jax.jit(call)(jnp.ones(4)))
+
+
+def test_a_wrong_shape_or_a_changed_argument_is_told():
+    narrow = host_call(lambda x: x[..., :1], "narrow", 3)
+    with pytest.raises(jax.errors.JaxRuntimeError, match=r"must return shape \(3,\), not \(1,\)"):
+        jax.block_until_ready(jax.jit(narrow)(jnp.ones(4)))
+
+    def overwrite(x):
+        x[...] = 0
+        return x
+
+    call = host_call(overwrite, "overwrite", 4)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="read-only"):
+        jax.block_until_ready(jax.jit(call)(jnp.ones(4)))
+
+
+def test_numbers_of_any_type_arrive_as_float32():
+    call = host_call(lambda x: x / 2, "halve", 3)
+    np.testing.assert_array_equal(jax.jit(call)(jnp.arange(3)), [0.0, 0.5, 1.0])
 
 
 def test_the_program_is_kept_from_run_to_run(tmp_path):

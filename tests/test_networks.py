@@ -54,6 +54,41 @@ def test_densenet_starts_glorot_uniform_in_each_blocks_own_fan(key):
         np.testing.assert_allclose(np.std(kernel), limit / 3**0.5, rtol=0.05)
 
 
+def test_features_in_parts_are_features(key):
+    layer = networks.Linear(4)
+    parts = tuple(jax.random.normal(key, (10, width)) for width in (3, 1, 5))
+    params = layer.init(key, parts)
+    whole = jnp.concatenate(parts, axis=-1)
+    jax.tree.map(np.testing.assert_array_equal, params, layer.init(key, whole))
+    np.testing.assert_allclose(layer.apply(params, parts), layer.apply(params, whole), atol=1e-5)
+    branch = DenseNet(WIDTHS)
+    variables = branch.init(key, parts)
+    first, second, last = branch.apply(variables, parts)
+    assert first is parts[0] or np.array_equal(first, parts[0])
+    np.testing.assert_allclose(
+        jnp.concatenate([first, second, last], axis=-1), branch.apply(variables, whole), atol=1e-5
+    )
+
+
+def test_bfloat16_rounds_the_factors_of_every_product_and_nothing_else(key):
+    rounded = lambda a: a.astype(jnp.bfloat16).astype(jnp.float32)  # noqa: E731
+    keys = jax.random.split(key, 3)
+    x, kernel, gradient = (jax.random.normal(k, s) for k, s in zip(keys, ((6, 50), (50, 3), (6, 3)), strict=True))
+    layer = networks.Linear(3, "bfloat16", use_bias=False)
+    output, pull_back = jax.vjp(lambda x, kernel: layer.apply({"params": {"kernel": kernel}}, x), x, kernel)
+    by_x, by_kernel = pull_back(gradient)
+    assert output.dtype == by_x.dtype == by_kernel.dtype == jnp.float32
+    np.testing.assert_allclose(output, rounded(x) @ rounded(kernel), atol=1e-5)
+    np.testing.assert_allclose(by_x, rounded(gradient) @ rounded(kernel).T, atol=1e-5)
+    np.testing.assert_allclose(by_kernel, rounded(x).T @ rounded(gradient), atol=1e-5)
+    assert np.abs(output - x @ kernel).max() > 1e-3
+    made = make_networks(Shape(4, 2, 4, (3,), (3,), (5,), (5,)), "bfloat16")
+    params = made.critic.init(key, jnp.ones((7, 12)))
+    exact = make_networks(made.shape).critic
+    z = jax.random.normal(key, (7, 12))
+    assert 1e-5 < np.abs(made.critic.apply(params, z) - exact.apply(params, z)).max() < 0.1
+
+
 def test_a_closed_gate_takes_the_unit_out(key):
     shape = Shape(4, 2, 4, (3,), (3,), (5,), (5,))
     net = make_networks(shape)

@@ -41,7 +41,7 @@ def result(tmp_path_factory):
 def test_a_run_leaves_configuration_metrics_and_policies(result):
     assert sorted(path.name for path in result.folder.iterdir()) == ["config.yaml", "metrics.jsonl", "policy"]
     saved = xinet_jax.load_config(result.folder / "config.yaml")
-    assert saved == dataclasses.replace(result.config, out=None)
+    assert saved == dataclasses.replace(result.config, out=None, devices=None)
     assert result.config.engine == "native"
     assert result.environment_steps == 60
     assert result.interrupted is None
@@ -152,6 +152,17 @@ def test_several_values_of_nu_end_in_a_trade_off_curve(tmp_path):
     folder = run_folder.choose_run_folder(tiny_config(out=str(folder), overwrite=True))
     run_folder.make_run_folder(folder, overwrite=True)
     assert list(folder.iterdir()) == []
+
+
+def test_a_run_in_bfloat16_learns_something_else_and_saves_float32(result, tmp_path):
+    overrides = {"nu": 20_000.0, "prune_ramp": 0, "theta_learning_rate": 5e-3, "eval_every": 30, "eval_episodes": 2}
+    folder = tmp_path / "run"
+    config = tiny_config(seeds=2, out=str(folder), final_episodes=1, precision="bfloat16", **overrides)
+    rounded = xinet_jax.train(config, progress=False)
+    ours, theirs = records(folder, "train")[-1], records(result.folder, "train")[-1]
+    assert np.isfinite(ours["critic_loss"])
+    assert ours["critic_loss"] != theirs["critic_loss"]
+    assert xinet_jax.load_policy(rounded.seeds[0].folder)(np.zeros(17)).dtype == np.float32
 
 
 def test_gates_are_not_rounded_when_nothing_is_learnt_after(tmp_path, monkeypatch, capsys):

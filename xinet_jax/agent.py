@@ -41,7 +41,7 @@ def make_agent(config: Config, observation_size: int, action_size: int) -> Agent
         actor_hidden=tuple(sizes.actor_hidden),
         critic_hidden=tuple(sizes.critic_hidden),
     )
-    return Agent(make_networks(shape), shape, config.gated, config.pruner, config.pruning)
+    return Agent(make_networks(shape, config.precision), shape, config.gated, config.pruner, config.pruning)
 
 
 def make_hyper(config: Config, action_size: int) -> Hyper:

@@ -28,8 +28,6 @@ from xinet_jax.telemetry.json_lines import finite
 from xinet_jax.telemetry.tables import evaluations_table, layers_table, left, returns_table
 from xinet_jax.telemetry.trade_off import trade_off_table
 from xinet_jax.training import runner
-from xinet_jax.training.devices import claim_cores
-from xinet_jax.training.members import identities
 from xinet_jax.training.run_folder import POLICY_FOLDER, TRADE_OFF_FIGURE
 from xinet_jax.training.signals import Abandoned
 
@@ -93,7 +91,6 @@ def _train(arguments: list[str]) -> int:
     check(config)
 
     _use_compilation_cache()
-    claim_cores(config.devices, len(identities(config)))
     result = runner.train(config)
     console = _console()
     rows = [(seed.structure, seed.curve[-1][1] if seed.curve else np.nan, seed.returns) for seed in result.seeds]

@@ -88,7 +88,7 @@ def compact(agent: Agent, state: AgentState, widths: Shape) -> tuple[Agent, Agen
     members = (jax.tree.map(lambda leaf, m=member: leaf[m], state) for member in range(count))
     smaller = [compact_member(shape, member, padded(member.alive, widths)) for member in members]
     stacked = jax.tree.map(lambda *leaves: jax.numpy.asarray(np.stack(leaves)), *smaller)
-    return agent._replace(networks=make_networks(widths)), stacked
+    return agent._replace(networks=make_networks(widths, agent.networks.precision)), stacked
 
 
 def compact_member(shape: Shape, state: AgentState, kept: Units) -> AgentState:

@@ -7,7 +7,6 @@ under `xi ~ Bernoulli(theta)`; at gates of 0 and 1 it is the count of the compac
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -75,12 +74,13 @@ def layers(shape: Shape, units: Units) -> list[Layer]:
     return found
 
 
-def total(shape: Shape, units: Units, cost: str = "parameters") -> Float[Array, ""]:
-    """Returns the (expected) count of `parameters` or `flops` over all networks."""
-    return sum((jnp.sum(getattr(layer, cost)) for layer in layers(shape, units)), start=jnp.float32(0.0))
+def total(shape: Shape, units: Units, cost: str = "parameters") -> Count:
+    """Returns the (expected) count of `parameters` or `flops` over all networks, `[]`; of sizes alone without JAX."""
+    counts = [getattr(layer, cost) for layer in layers(shape, units)]
+    return sum(own.sum() if isinstance(own, (jax.Array, np.ndarray)) else own for own in counts)
 
 
-def share(dense: Shape, shape: Shape, units: Units, cost: str = "parameters") -> Float[Array, ""]:
+def share(dense: Shape, shape: Shape, units: Units, cost: str = "parameters") -> Count:
     """Returns `C`, the count as a share of the dense networks', in [0, 1].
 
     Args:

@@ -17,6 +17,7 @@ import yaml
 from xinet_jax.complexity import COSTS
 from xinet_jax.errors import UserError, unknown_name
 from xinet_jax.gates import ESTIMATOR_NAMES
+from xinet_jax.networks import PRECISIONS
 from xinet_jax.pruners import PRUNE_EVERY, PRUNERS
 from xinet_jax.tasks.physics import ENGINES
 from xinet_jax.tasks.registry import task_names
@@ -146,6 +147,9 @@ class Config:
     (OFENet-SAC with the widths that --widths-from ended with), magnitude and random (pruned on a schedule) [name]."""
     engine: str = "auto"
     """Physics: mjx (on the device), native (MuJoCo's C engine, on the CPU) or auto: native on CPU, else mjx [name]."""
+    precision: str = "float32"
+    """Matrix products of the networks: float32 (in full, also where accelerators would take shortcuts) or bfloat16
+    (factors rounded, sums in float32; everything else stays float32) [name]."""
     seeds: int = 1
     """Seeds trained side by side in one program [agents per value of nu]."""
     devices: int | None = None
@@ -284,6 +288,7 @@ def check(config: Config) -> None:
         "preset": (config.preset, PRESETS),
         "agent": (config.agent, AGENTS),
         "engine": (config.engine, ENGINES),
+        "precision": (config.precision, PRECISIONS),
         "cost": (config.pruning.cost, COSTS),
         "estimator": (config.pruning.estimator, ESTIMATOR_NAMES),
         "weights_see": (config.pruning.weights_see, WEIGHTS_SEE),

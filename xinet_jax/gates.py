@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from xinet_jax.arrays import Key
@@ -18,10 +19,10 @@ Units = dict[str, Any]
 
 
 def ones(shape: Shape, networks: tuple[str, ...] = ("ofenet", "actor", "critic")) -> Units:
-    """Returns the units of some networks, each with the value one."""
+    """Returns the units of some networks, each with the value one, as constants on the host."""
 
-    def layers(widths: tuple[int, ...], *leading: int) -> tuple[Array, ...]:
-        return tuple(jnp.ones((*leading, width)) for width in widths)
+    def layers(widths: tuple[int, ...], *leading: int) -> tuple[np.ndarray, ...]:
+        return tuple(np.ones((*leading, width), np.float32) for width in widths)
 
     units = {
         "ofenet": {"state": layers(shape.state_blocks), "action": layers(shape.action_blocks)},

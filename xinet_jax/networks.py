@@ -16,6 +16,8 @@ from jaxtyping import Array, Float
 Gates = tuple[Float[Array, "..."], ...] | None
 Features = Float[Array, "..."] | tuple[Float[Array, "..."], ...]  # `[*batch, features]`, whole or in parts
 
+PRECISIONS = ("float32", "bfloat16")  # of matrix products; everything else is float32
+
 _LOG_STD_MIN, _LOG_STD_MAX = -20.0, 2.0  # Haarnoja et al. 2018
 
 
@@ -48,6 +50,37 @@ class Shape(NamedTuple):
         return self.state_features + self.action + sum(self.action_blocks)
 
 
+@jax.custom_vjp
+def _bfloat16_product(x: Float[Array, "*batch inputs"], kernel: Float[Array, "inputs units"]) -> Array:
+    """Returns `x @ kernel`: factors rounded to bfloat16, sums in float32. So are both products of its gradient."""
+    return _rounded_einsum("...i,iu->...u", x, kernel)
+
+
+def _bfloat16_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _bfloat16_product(x, kernel), (x, kernel)
+
+
+def _bfloat16_backward(factors: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    x, kernel = factors
+    by_x = _rounded_einsum("...u,iu->...i", gradient, kernel)
+    return by_x, _rounded_einsum("...i,...u->iu", x, gradient)
+
+
+def _rounded_einsum(pattern: str, a: Array, b: Array) -> Array:
+    a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
+
+    def in_float32(a: Array, b: Array) -> Array:  # XLA has not every such product on CPUs
+        return jnp.einsum(pattern, a.astype(jnp.float32), b.astype(jnp.float32))
+
+    def native(a: Array, b: Array) -> Array:
+        return jnp.einsum(pattern, a, b, preferred_element_type=jnp.float32)
+
+    return jax.lax.platform_dependent(a, b, cpu=in_float32, default=native)
+
+
+_bfloat16_product.defvjp(_bfloat16_forward, _bfloat16_backward)
+
+
 class Linear(nn.Module):
     """An affine map. Features may be given in parts, each multiplied by its own rows of the kernel.
 
@@ -56,6 +89,7 @@ class Linear(nn.Module):
     """
 
     units: int
+    precision: str = "float32"
     use_bias: bool = True
     kernel_init: Callable = nn.initializers.lecun_normal()
 
@@ -65,7 +99,8 @@ class Linear(nn.Module):
         sizes = [part.shape[-1] for part in parts]
         kernel = self.param("kernel", self.kernel_init, (sum(sizes), self.units))
         rows = jnp.split(kernel, np.cumsum(sizes[:-1]))
-        output = sum(part @ own for part, own in zip(parts, rows, strict=True))
+        product = _bfloat16_product if self.precision == "bfloat16" else jnp.matmul
+        output = sum(product(part, own) for part, own in zip(parts, rows, strict=True))
         return output + self.param("bias", nn.initializers.zeros, (self.units,)) if self.use_bias else output
 
 
@@ -78,6 +113,7 @@ class DenseNet(nn.Module):
     """
 
     widths: tuple[int, ...]
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, x: Features, gates: Gates = None, train: bool = False) -> Features:
@@ -92,7 +128,8 @@ class DenseNet(nn.Module):
             return x
         *first, last = x if isinstance(x, tuple) else (x,)
         fan_in = sum(part.shape[-1] for part in (*first, last))
-        pending = Linear(sum(self.widths), kernel_init=self._init_rows(0, fan_in), name="input")(x)
+        init = self._init_rows(0, fan_in)
+        pending = Linear(sum(self.widths), self.precision, kernel_init=init, name="input")(x)
         outputs = [last]
         for k, width in enumerate(self.widths):
             own, pending = pending[..., :width], pending[..., width:]
@@ -105,7 +142,8 @@ class DenseNet(nn.Module):
             outputs.append(output)
             if pending.shape[-1]:
                 init = self._init_rows(k + 1, fan_in)
-                pending += Linear(pending.shape[-1], use_bias=False, kernel_init=init, name=f"block_{k + 1}")(output)
+                own = {"use_bias": False, "kernel_init": init, "name": f"block_{k + 1}"}
+                pending += Linear(pending.shape[-1], self.precision, **own)(output)
         features = jnp.concatenate(outputs, axis=-1)
         return (*first, features) if isinstance(x, tuple) else features
 
@@ -128,12 +166,13 @@ class OFENet(nn.Module):
     state_blocks: tuple[int, ...]
     action_blocks: tuple[int, ...]
     predicted: int
+    precision: str = "float32"
 
     def setup(self) -> None:
-        self.state = DenseNet(self.state_blocks)
-        self.action = DenseNet(self.action_blocks)
+        self.state = DenseNet(self.state_blocks, self.precision)
+        self.action = DenseNet(self.action_blocks, self.precision)
         if self.state_blocks or self.action_blocks:
-            self.predictor = Linear(self.predicted)
+            self.predictor = Linear(self.predicted, self.precision)
 
     def state_features(self, observation: Array, gates: dict | None = None, train: bool = False) -> Array:
         """Returns z_o, `[*batch, state_features]`."""
@@ -156,45 +195,49 @@ class MLP(nn.Module):
 
     hidden: tuple[int, ...]
     outputs: int
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, x: Features, gates: Gates = None) -> Array:
         """Returns `[*batch, outputs]`. `gates`: one `[width]` array per hidden layer."""
         for k, width in enumerate(self.hidden):
-            x = nn.relu(Linear(width, name=f"hidden_{k + 1}")(x))
+            x = nn.relu(Linear(width, self.precision, name=f"hidden_{k + 1}")(x))
             if gates is not None:
                 x = x * gates[k]
-        return Linear(self.outputs, name="head")(x)
+        return Linear(self.outputs, self.precision, name="head")(x)
 
 
 class TwinCritic(nn.Module):
     """Two critics side by side; every array has a leading axis of two."""
 
     hidden: tuple[int, ...]
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, z_oa: Features, gates: Gates = None) -> Float[Array, "2 *batch"]:
         """Returns both action values. `gates`: one `[2, width]` array per hidden layer."""
         twins = nn.vmap(MLP, in_axes=(None, 0), variable_axes={"params": 0}, split_rngs={"params": True}, axis_size=2)
-        return twins(self.hidden, 1, name="twins")(z_oa, gates)[..., 0]
+        return twins(self.hidden, 1, self.precision, name="twins")(z_oa, gates)[..., 0]
 
 
 class Networks(NamedTuple):
-    """The modules of one agent and the sizes they were made for."""
+    """The modules of one agent, the sizes they were made for, and the precision of their matrix products."""
 
     shape: Shape
+    precision: str
     ofenet: OFENet
     actor: MLP
     critic: TwinCritic
 
 
-def make_networks(shape: Shape) -> Networks:
-    """Returns the modules for given sizes."""
+def make_networks(shape: Shape, precision: str = "float32") -> Networks:
+    """Returns the modules for given sizes. `precision`: one of `PRECISIONS`."""
     return Networks(
         shape=shape,
-        ofenet=OFENet(shape.state_blocks, shape.action_blocks, shape.predicted),
-        actor=MLP(shape.actor_hidden, 2 * shape.action),
-        critic=TwinCritic(shape.critic_hidden),
+        precision=precision,
+        ofenet=OFENet(shape.state_blocks, shape.action_blocks, shape.predicted, precision),
+        actor=MLP(shape.actor_hidden, 2 * shape.action, precision),
+        critic=TwinCritic(shape.critic_hidden, precision),
     )
 
 

@@ -89,7 +89,7 @@ def make_agent(agent: Agent, widths: Sequence[Widths]) -> Agent:
         actor_hidden=widest([own.actor_hidden for own in widths]),
         critic_hidden=widest([hidden for own in widths for hidden in own.critics_hidden]),
     )
-    return agent._replace(networks=make_networks(shape))
+    return agent._replace(networks=make_networks(shape, agent.networks.precision))
 
 
 def init(agent: Agent, hyper: Hyper, widths: Widths, key: Key) -> AgentState:

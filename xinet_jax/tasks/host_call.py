@@ -3,11 +3,12 @@
 `jax.pure_callback` writes the address of the Python function into the program, so JAX cannot keep that program from run
 to run, and hands arrays over as JAX arrays, which takes longer than a step of a small MuJoCo model. A custom call of
 XLA's foreign function interface is found by its name, and is handed the buffers themselves. Its handlers are C
-functions; this one is made by `ctypes`. The structures below are those of `xla/ffi/api/c_api.h`, whose layout is kept
-stable.
+functions; this one is made by `ctypes`. The structures below are those of `xla/ffi/api/c_api.h`, which stay as they are
+within a major version of that interface (now 0).
 """
 
 import ctypes
+import threading
 from collections.abc import Callable
 
 import jax
@@ -18,7 +19,7 @@ from jaxtyping import Array, Float
 Function = Callable[[np.ndarray], np.ndarray]
 
 _API_VERSION = (0, 1)  # the oldest with these structures
-_METADATA_EXTENSION, _EXECUTE, _INTERNAL_ERROR = 1, 3, 13
+_METADATA_EXTENSION, _EXECUTE, _INTERNAL_ERROR, _FLOAT32 = 1, 3, 13, 11
 
 
 class _Extension(ctypes.Structure):
@@ -99,6 +100,7 @@ class _Frame(ctypes.Structure):
 
 _Handler = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_Frame))
 _registered: dict[str, object] = {}  # XLA holds the addresses of these for as long as the process lives
+_registering = threading.Lock()
 
 
 def host_call(function: Function, name: str, size: int) -> Callable[[Array], Array]:
@@ -113,10 +115,12 @@ def host_call(function: Function, name: str, size: int) -> Callable[[Array], Arr
       size: length of a result.
     """
     name = f"xinet_jax.{name}"
-    if name not in _registered:
-        _registered[name] = handler = _make_handler(function)
-        address = ctypes.cast(handler, ctypes.c_void_p).value
-        jax.ffi.register_ffi_target(name, _capsule(address), platform="cpu")
+    with _registering:
+        if name not in _registered:
+            handler = _make_handler(function)
+            address = ctypes.cast(handler, ctypes.c_void_p).value
+            jax.ffi.register_ffi_target(name, _capsule(address), platform="cpu")
+            _registered[name] = handler
 
     def by_name(x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch size"]:
         result = jax.ShapeDtypeStruct((*x.shape[:-1], size), jnp.float32)
@@ -126,7 +130,7 @@ def host_call(function: Function, name: str, size: int) -> Callable[[Array], Arr
         result = jax.ShapeDtypeStruct((*x.shape[:-1], size), jnp.float32)
         return jax.pure_callback(lambda own: function(np.asarray(own)), result, x, vmap_method="expand_dims")
 
-    return lambda x: jax.lax.platform_dependent(x, cpu=by_name, default=by_address)
+    return lambda x: jax.lax.platform_dependent(x.astype(jnp.float32), cpu=by_name, default=by_address)
 
 
 def _make_handler(function: Function) -> object:
@@ -138,7 +142,12 @@ def _make_handler(function: Function) -> object:
             metadata.traits = 0
         elif frame.stage == _EXECUTE:
             try:
-                _array(frame.results.buffers[0])[...] = function(_array(frame.arguments.buffers[0]))
+                argument, result = (_array(own.buffers[0]) for own in (frame.arguments, frame.results))
+                argument.flags.writeable = False
+                found = function(argument)
+                if found.shape != result.shape:
+                    raise ValueError(f"a host function must return shape {result.shape}, not {found.shape}")
+                result[...] = found
             except BaseException as error:  # an exception must not leave a C function
                 message = f"{type(error).__name__}: {error}".encode()
                 size = ctypes.sizeof(_ErrorArguments)
@@ -151,6 +160,8 @@ def _make_handler(function: Function) -> object:
 def _array(buffer: "ctypes._Pointer[_Buffer]") -> np.ndarray:
     """Returns a view of a buffer of float32."""
     own = buffer.contents
+    if own.dtype != _FLOAT32:
+        raise TypeError(f"host functions take and give float32, not XLA's type {own.dtype}")
     shape = tuple(own.dims[: own.rank])
     return np.ctypeslib.as_array(ctypes.cast(own.data, ctypes.POINTER(ctypes.c_float)), shape)
 

@@ -51,8 +51,8 @@ class _Simulator:
         initial = np.zeros((len(rows), 1 + size))  # the first column is time, which no model here depends on
         initial[:, 1:] = rows[:, :size]
         control = np.repeat(rows[:, None, size:].astype(np.float64), self.frame_skip, axis=1)
-        # Each CPU device calls for its own members, so devices share the cores.
-        threads = min(len(rows), max(1, _CORES // jax.local_device_count("cpu")))
+        # Each device calls for its own members, so devices share the cores.
+        threads = min(len(rows), max(1, _CORES // jax.local_device_count()))
         workers = self._borrow(threads)
         states, _ = workers.rollout.rollout(self.model, workers.data, initial, control)
         self.idle[threads].append(workers)

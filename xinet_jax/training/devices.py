@@ -17,10 +17,10 @@ EVERYWHERE = PartitionSpec()  # the same on every device
 
 
 def claim_cores(devices: int | None, members: int) -> None:
-    """Makes CPU devices of one core each, as many as members can use. To be called before JAX computes anything.
+    """Makes CPU devices of one thread each, as many as members can use: a core is worth more to members of its own than
+    to a program that has one already (benchmarks/devices.py).
 
-    XLA's second core is worth half a core or less to a single program; two programs on a core each lose nothing to each
-    other. It has no effect on accelerators, or where JAX has looked for devices already.
+    It has to come before JAX computes anything, and does nothing later. Accelerators are left as they are.
 
     Args:
       devices: how many at most; None for one per core.
@@ -46,7 +46,7 @@ def make_mesh(devices: int | None, members: int) -> Mesh:
 
     Args:
       devices: how many of this process's devices to use; None for all.
-      members: number of members; no more devices than that are used.
+      members: number of members. No more devices are used than leave each as few members as all of them would.
 
     Raises:
       UserError: if there are not so many devices.
@@ -54,8 +54,11 @@ def make_mesh(devices: int | None, members: int) -> Mesh:
     own = jax.local_devices()
     if devices is not None and devices > len(own) and members > len(own):
         kind = own[0].platform.upper()
-        raise UserError(f"devices must be at most {len(own)}, the number of {kind} devices here, not {devices}")
-    return Mesh(np.array(own[: min(devices or len(own), members)]), (AXIS,))
+        raise UserError(
+            f"devices must be at most {len(own)}, the number of {kind} devices that JAX was started with, not {devices}"
+        )
+    rounds = -(-members // min(devices or len(own), len(own)))
+    return Mesh(np.array(own[: -(-members // rounds)]), (AXIS,))  # no more than that many rounds need
 
 
 def padded_count(members: int, mesh: Mesh) -> int:

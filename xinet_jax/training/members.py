@@ -55,4 +55,4 @@ def seeds_of_members(members: list[Identity]) -> jax.Array:
 
 def select(tree: Tree, member: int) -> Tree:
     """Returns one member's part of a tree, on the host and without the member axis."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf[member]), tree)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[member], tree)

@@ -1,5 +1,6 @@
 """Predicts what a run needs of each device's memory, before anything is compiled."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -55,15 +56,24 @@ def available(device: jax.Device) -> int | None:
     """Returns the bytes that a device can give to this process now, all CPU devices together; None if unknown."""
     if device.platform == "cpu":
         try:
-            with open("/proc/meminfo") as lines:
-                found = dict(line.split(":", 1) for line in lines)
-            return int(found["MemAvailable"].split()[0]) * 1024
+            found = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+            return min([int(found["MemAvailable"].split()[0]) * 1024, *_container_limit()])
         except (OSError, KeyError, ValueError, IndexError):
             return None
     statistics = device.memory_stats() or {}
     if "bytes_limit" not in statistics:
         return None
     return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
+
+
+def _container_limit() -> list[int]:
+    """Returns what is left below the limit of this process's container, if there is one (cgroup, version 2)."""
+    try:
+        limit, used, rest = (Path(f"/sys/fs/cgroup/memory.{name}").read_text() for name in ("max", "current", "stat"))
+        files = dict(line.split() for line in rest.splitlines())["inactive_file"]  # given up when memory is short
+        return [] if limit.strip() == "max" else [int(limit) - int(used) + int(files)]
+    except (OSError, ValueError, KeyError):
+        return []
 
 
 def check_fits(needed: Memory, members: int, device: jax.Device, devices: int) -> None:

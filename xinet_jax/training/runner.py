@@ -29,7 +29,7 @@ from xinet_jax.telemetry.progress import ProgressDisplay, Status, whole
 from xinet_jax.telemetry.tables import left
 from xinet_jax.telemetry.trade_off import Point, save_figure, save_table
 from xinet_jax.training import members, memory
-from xinet_jax.training.devices import make_mesh, padded_count, place
+from xinet_jax.training.devices import claim_cores, make_mesh, padded_count, place
 from xinet_jax.training.members import Identity
 from xinet_jax.training.program import Member, Program, Tally, agent_key, make_program
 from xinet_jax.training.run_folder import (
@@ -98,6 +98,7 @@ def train(config: Config, progress: bool = True) -> Result:
       UserError: for a configuration that is not allowed, or a run folder that exists.
     """
     check(config)
+    claim_cores(config.devices, len(members.identities(config)))
     engine = default_engine() if config.engine == "auto" else config.engine
     config = dataclasses.replace(config, engine=engine)
     identities = members.identities(config)
@@ -120,8 +121,8 @@ def train(config: Config, progress: bool = True) -> Result:
     mesh = make_mesh(config.devices, len(identities))
     needed = _check_memory(config, task, agent, mesh, len(identities))
     folder = claim_run_folder(config)
-    # Without the folder and the leave to overwrite it, so that the file can be run again.
-    save_config(dataclasses.replace(config, out=None, overwrite=False), folder / CONFIG_FILE)
+    # Without the folder, the leave to overwrite it and this machine's devices, so that the file can be run again.
+    save_config(dataclasses.replace(config, out=None, overwrite=False, devices=None), folder / CONFIG_FILE)
     metrics = JsonLines(folder / METRICS_FILE)
     try:
         with ProgressDisplay(progress) as display, StopOnSignal() as stop:
@@ -346,7 +347,7 @@ class _Run:
         self.ledger.compile_seconds = max(newest, self.ledger.compile_seconds or 0.0)
         shape = self.agent.networks.shape
         multiple = config.pruning.width_multiple or (128 if jax.default_backend() == "tpu" else 8)
-        widths = compaction.padded_widths(shape, jax.tree.map(np.asarray, state.agent.alive), multiple)
+        widths = compaction.padded_widths(shape, jax.tree.map(self._of_members, state.agent.alive), multiple)
         flops_left = float(total(widths, {}, "flops") / total(shape, {}, "flops"))
         saving = self.ledger.saving_per_step(flops_left, 1.0 / rate, 1.0 / collect_rate if collect_rate else 0.0)
         self.ledger.note(segment.last - segment.first, saving)
@@ -396,8 +397,13 @@ class _Run:
         while position < segment.last and not self.stop.requested:
             chunk = pace.chunk(segment.last - position)
             before = time.monotonic()
-            state, tally = self._run_chunk(state, segment.phase, position, chunk)
-            tally = jax.tree.map(self._of_members, tally)  # waits for the device
+            try:
+                state, tally = self._run_chunk(state, segment.phase, position, chunk)
+                tally = jax.tree.map(self._of_members, tally)  # waits for the device
+            except jax.errors.JaxRuntimeError:
+                if self.stop.abandoned:  # the signal came while the program was in physics
+                    raise self.stop.abandoned from None
+                raise
             pace.took(chunk, time.monotonic() - before)
             sums = tally if sums is None else jax.tree.map(np.add, sums, tally)
             position += chunk
@@ -469,8 +475,9 @@ class _Run:
         if self.compaction:
             self._report_compaction(1.0 / self.paces["train"].rate if self.paces["train"].rate else None)
         folders = [self.folder / POLICY_FOLDER / identity.folder for identity in self.identities]
+        on_host = state._replace(agent=jax.tree.map(np.asarray, state.agent))
         for member, folder in enumerate(folders):
-            policy.save_policy(self._policy(state, member), folder)
+            policy.save_policy(self._policy(on_host, member), folder)
         if not self.stop.requested:
             self.display.note(f"policies saved; running them in Gymnasium's {self.config.task}")
         results = []

@@ -22,6 +22,7 @@ class StopOnSignal:
 
     def __init__(self) -> None:
         self.requested: signal.Signals | None = None
+        self.abandoned: Abandoned | None = None
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopOnSignal":
@@ -38,7 +39,8 @@ class StopOnSignal:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested is not None:
-            raise Abandoned(number)
+            self.abandoned = Abandoned(number)
+            raise self.abandoned
         self.requested = signal.Signals(number)
         # Not through Python's streams: the signal may have come in the midst of a write.
         os.write(2, f"\n{self.requested.name}: stopping soon; once more to stop now and save nothing\n".encode())
