@@ -98,6 +98,17 @@ def test_replay_holds_what_happened():
         assert tally.episode_length[member] == sum(map(len, returns))
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_no_step_copies_the_replay(count):
+    config = tiny_config(steps=4321, engine="native")
+    program, hyper = make(config)
+    state = program.init(hyper(count), jnp.arange(count))
+    compiled = program.train.lower(hyper(count), state, 20, 1, 0).compile().as_text()
+    whole = [line for line in compiled.splitlines() if " copy(" in line and f"[{count},1,4321" in line]
+    assert not whole, whole[0]
+    assert f"[{count},1,4321,17]" in compiled, "the buffer is recognised by its shape"
+
+
 def test_truncated_steps_go_on_in_replay():
     config = tiny_config(engine="native", steps=1200, random_steps=1100, prune_start=1150)
     program, hyper = make(config)

@@ -3,9 +3,12 @@
 from typing import NamedTuple
 
 import flashbax
+import jax
 import jax.numpy as jnp
-from flashbax.buffers.trajectory_buffer import TrajectoryBuffer
-from jaxtyping import Array, Float
+from flashbax.buffers.trajectory_buffer import TrajectoryBuffer, TrajectoryBufferState
+from jaxtyping import Array, Bool, Float
+
+from xinet_jax.arrays import Key
 
 
 class Transition(NamedTuple):
@@ -32,6 +35,26 @@ def make_replay(capacity: int, batch_size: int) -> TrajectoryBuffer:
       batch_size: transitions per sample. The capacity is raised to it if smaller.
     """
     return flashbax.make_item_buffer(max_length=max(capacity, batch_size), min_length=1, sample_batch_size=batch_size)
+
+
+def sample_after_add(
+    buffer: TrajectoryBuffer, state: TrajectoryBufferState, key: Key, always: Bool[Array, ""]
+) -> Transition:
+    """Samples a minibatch, `[batch, ...]`, in an iteration of a loop that has stored a transition before.
+
+    XLA would merge the write into the reads, which would then need the buffer as it was before, and so copy all of it
+    at every iteration. It does not look into a conditional.
+
+    Args:
+      buffer, state: the buffer, and what is in it.
+      key: random key.
+      always: true, but not known to be by the compiler; zeros are returned if not.
+    """
+
+    def draw() -> Transition:
+        return buffer.sample(state, key).experience
+
+    return jax.lax.cond(always, draw, lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(draw)))
 
 
 def empty_transition(observation_size: int, action_size: int) -> Transition:

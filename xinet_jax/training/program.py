@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from xinet_jax import agent as agents
 from xinet_jax.arrays import Key
-from xinet_jax.replay import Transition, empty_transition
+from xinet_jax.replay import Transition, empty_transition, sample_after_add
 from xinet_jax.state import Agent, AgentState, Hyper, Metrics
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.task import Task, TaskState
@@ -105,7 +105,7 @@ def make_program(agent: Agent, task: Task, replay: TrajectoryBuffer, eval_episod
             key, key_action, key_reset, key_sample, key_update = jax.random.split(member.key, 5)
             action = agents.act(agent, member.agent, member.task.observation, key_action)
             member, tally = _advance(task, replay, member._replace(key=key), action, key_reset, tally)
-            batch = replay.sample(member.replay, key_sample).experience
+            batch = sample_after_add(replay, member.replay, key_sample, i >= 0)
             state, metrics = agents.update(
                 agent, hyper, member.agent, batch, key_update, first_step + i + 1, first_update + i
             )
