@@ -19,7 +19,12 @@ Units = dict[str, Any]
 
 
 def ones(shape: Shape, networks: tuple[str, ...] = ("ofenet", "actor", "critic")) -> Units:
-    """Returns the units of some networks, each with the value one, as constants on the host."""
+    """Returns the units of some networks, each with the value one."""
+    return jax.tree.map(jnp.asarray, _constants(shape, networks))
+
+
+def _constants(shape: Shape, networks: tuple[str, ...] = ("ofenet", "actor", "critic")) -> Units:
+    """Returns ones as arrays on the host."""
 
     def layers(widths: tuple[int, ...], *leading: int) -> tuple[np.ndarray, ...]:
         return tuple(np.ones((*leading, width), np.float32) for width in widths)
@@ -33,8 +38,8 @@ def ones(shape: Shape, networks: tuple[str, ...] = ("ofenet", "actor", "critic")
 
 
 def complete(shape: Shape, units: Units) -> Units:
-    """Returns `units` with ones for the networks that carry no gates."""
-    return ones(shape) | units
+    """Returns `units` with ones, as numpy arrays, for the networks that carry no gates."""
+    return _constants(shape) | units
 
 
 def of_features(shape: Shape, units: Units) -> tuple[Array, Array, Array]:
