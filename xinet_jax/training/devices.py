@@ -33,7 +33,9 @@ def claim_cores(devices: int | None, members: int) -> None:
         jax.config.update("jax_num_cpu_devices", count)
     except RuntimeError:  # the devices are there already, and are what they are
         return
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_cpu_multi_thread_eigen" not in flags:  # what the user has set stays
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
 
 
 def available_cores() -> int:
