@@ -126,8 +126,8 @@ def train(config: Config, progress: bool = True) -> Result:
     metrics = JsonLines(folder / METRICS_FILE)
     try:
         with ProgressDisplay(progress) as display, StopOnSignal() as stop:
-            display.note(needed)
-            return _Run(config, task, agent, mesh, identities, widths, folder, metrics, display, stop).train()
+            run = _Run(config, task, agent, mesh, identities, widths, folder, metrics, display, stop)
+            return run.train(needed)
     finally:
         metrics.close()
 
@@ -287,13 +287,15 @@ class _Run:
         self.newest_return: float | None = None
         self.parameters_left = 1.0
 
-    def train(self) -> Result:
+    def train(self, needed: str) -> Result:
+        """Runs every phase. `needed` says what that takes of memory."""
         config, several = self.config, len(self.config.pruning.nu) > 1
         self.display.note(
             f"{config.agent} on {config.task}, {config.seeds} seed{'s' * (config.seeds > 1)}"
             + (f" for each of {len(config.pruning.nu)} values of nu" if several else "")
             + f", {config.engine} physics on {self._devices()}; writing to {self.folder}"
         )
+        self.display.note(needed)
         prune_stop = config.pruning.prune_stop
         settles = config.pruner == "theta" and prune_stop is not None
         if settles and prune_stop >= config.steps:
