@@ -36,7 +36,7 @@ def child(count: int, members: int) -> None:
     agent = agents.make_agent(config, task.observation_size, task.action_size)
     program = make_program(agent, task, make_replay(config.steps, config.sac.batch_size), 1, mesh)
     identities = of_run.identities(config)
-    hyper = place(of_run.hyper_of_members(agents.make_hyper(config, task.action_size), identities), mesh)
+    hyper = place(of_run.hyper_of_members(config, task.action_size, identities), mesh)
     state = program.init(hyper, place(of_run.seeds_of_members(identities), mesh))
     state, _ = program.collect(state, 300)
     state, _ = program.train(hyper, state, 300, 2, 0)

@@ -60,7 +60,7 @@ def main() -> None:
     program = make_program(agent, task, replay, 1, mesh)
     identities = of_run.identities(config)
     identities += identities[-1:] * (-count % mesh.size)
-    hyper = place(of_run.hyper_of_members(agents.make_hyper(config, task.action_size), identities), mesh)
+    hyper = place(of_run.hyper_of_members(config, task.action_size, identities), mesh)
     state = program.init(hyper, place(of_run.seeds_of_members(identities), mesh))
     state, _ = program.collect(state, config.random_steps)
     fixed = jax.tree.map(jnp.array, state)  # what the parts read: the whole works in place

@@ -33,7 +33,7 @@ def make_trainer(count):
     replay = make_replay(config.steps, config.sac.batch_size)
     program = make_program(agent, task, replay, 1, make_mesh(1, count))
     identities = of_run.identities(config)
-    hyper = of_run.hyper_of_members(agents.make_hyper(config, task.action_size), identities)
+    hyper = of_run.hyper_of_members(config, task.action_size, identities)
     state = program.init(hyper, of_run.seeds_of_members(identities))
     state, _ = program.collect(state, 300)
     memory = program.train.lower(hyper, state, 300, 1, 0).compile().memory_analysis()

@@ -369,16 +369,16 @@ def test_a_dead_units_weights_change_nothing(key):
 
 def test_a_rarely_left_out_unit_is_valued_without_bias(key):
     """The floor is for theta near 0 and 1, and must not bend what is drawn as rarely as was asked for."""
-    agent, _, state = make(key, prune_start=21, leave_out=0.02)
+    agent, hyper, state = make(key, prune_start=21, leave_out=0.02)
     loss = lambda units: {"ofenet": sum(jnp.square(1 - 0.98 * x).sum() for x in jax.tree.leaves(units))}  # noqa: E731
-    estimate = jax.jit(jax.vmap(lambda k: variational.loss_gradient(agent, state, loss, k, 30)))
+    estimate = jax.jit(jax.vmap(lambda k: variational.loss_gradient(agent, hyper, state, loss, k, 30)))
     found = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(estimate(jax.random.split(key, 10_000)))])
     assert found.mean() == pytest.approx(-1.0, abs=0.05)  # an open gate reads 1/0.98: the loss falls from 1 to 0
 
 
 def test_no_unit_is_left_out_of_networks_that_wait(key):
     settings = {"gated": ("ofenet", "critic"), "prune_start": 21, "prune_start_critic": 40, "leave_out": 0.5}
-    agent, _, state = make(key, estimator="disarm", **settings)
+    agent, hyper, state = make(key, estimator="disarm", **settings)
     for steps, complete in ((39, True), (40, False)):
         read = []
 
@@ -386,7 +386,7 @@ def test_no_unit_is_left_out_of_networks_that_wait(key):
             read.append(units)
             return {"ofenet": jnp.zeros(()), "critic": jnp.zeros(2), "actor": jnp.zeros(())}
 
-        variational.loss_gradient(agent, state, losses_at, key, steps)
+        variational.loss_gradient(agent, hyper, state, losses_at, key, steps)
         assert all((layer == 1).all() for layer in read[0]["critic"]) == complete
         assert any((layer == 0).any() for layer in read[0]["ofenet"]["state"])
 

@@ -30,7 +30,7 @@ def run(arguments, capsys):
         ("train --steps 0", "steps must be at least 1, not 0"),
         ("train --actor-hidden 0", "actor_hidden must be one or more widths"),
         ("train --prune-start 40000", "prune_start must be below steps"),
-        ("train --nu -5", "each 0 or more"),
+        ("train --nu -5", "0 or more"),
         ("train --agent small --widths-from nowhere", "nowhere does not exist"),
         ("train something", "something"),
         ("trian", "unknown command 'trian': did you mean 'train'?"),

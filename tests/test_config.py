@@ -3,9 +3,10 @@ import dataclasses
 import pytest
 
 from xinet_jax.agent import make_agent
-from xinet_jax.config import field_names, load_config, make_config, save_config, to_flat
+from xinet_jax.config import NETWORKS, SWEPT, field_names, load_config, make_config, save_config, to_flat
 from xinet_jax.errors import UserError
 from xinet_jax.pruners import PRUNERS, smallest_share
+from xinet_jax.state import Hyper
 from xinet_jax.tasks.registry import task_names
 
 
@@ -44,9 +45,18 @@ def test_agents_that_prune_have_gates():
     assert make_config(agent="ofenet").gated == make_config(agent="sac").gated == ()
 
 
-def test_one_nu_may_be_given_as_a_number():
+def test_one_value_of_a_hyper_parameter_may_be_given_as_a_number(tmp_path):
     assert make_config(nu=3).pruning.nu == (3,)
     assert make_config(nu=[3, 4.5]).pruning.nu == (3, 4.5)
+    save_config(make_config(tau=0.1, discount=(0.9, 0.99)), tmp_path / "config.yaml")
+    text = (tmp_path / "config.yaml").read_text()
+    assert "tau: 0.1\n" in text, "and is saved as one"
+    assert load_config(tmp_path / "config.yaml") == make_config(tau=0.1, discount=(0.9, 0.99))
+
+
+def test_every_hyper_parameter_of_a_member_may_have_several_values():
+    leaves = {name for name in Hyper._fields if name != "nu_scale"} | {f"nu_scale_{name}" for name in NETWORKS}
+    assert set(SWEPT) == leaves
 
 
 @pytest.mark.parametrize(
@@ -74,12 +84,17 @@ def test_one_nu_may_be_given_as_a_number():
         ({"blocks": -1}, "blocks must be at least 1"),
         ({"actor_hidden": (128, 0)}, "actor_hidden must be one or more widths, each at least 1, not 128 0"),
         ({"critic_hidden": ()}, "critic_hidden must be one or more widths, each at least 1, not empty"),
-        ({"nu": -1.0}, "nu must be one number or more, each 0 or more, not -1.0"),
+        ({"nu": -1.0}, "nu must be 0 or more, not -1.0"),
         ({"nu": float("nan")}, "nu must be a list, each item a number"),
         ({"nu": (1.0, 2.0, 1.0)}, "nu must be a list of different numbers"),
         ({"nu": (1.0, 2.0), "agent": "ofenet"}, "several values of nu are for agent xinet: agent ofenet has no price"),
+        ({"nu_scale_actor": (1, 2), "gated": ("critic",)}, "of nu_scale_actor make no difference: actor is not gated"),
+        ({"tau": (0.1, 1.5)}, "tau must be from 0 to 1, not 0.1 1.5"),
+        ({"learning_rate": (1e-3, 1e-3)}, "learning_rate must be a list of different numbers"),
+        ({"discount": ()}, "discount must be one number or more, not empty"),
+        ({"seeds": 40_000, "tau": (0.1, 0.2)}, "seeds must be at most 65536 for all combinations of values together"),
         ({"nu": ()}, "nu must be one number or more"),
-        ({"nu": float("inf")}, "nu must be one number or more, each 0 or more, not inf"),
+        ({"nu": float("inf")}, "nu must be 0 or more, not inf"),
         ({"prune_start": 40_000}, "prune_start must be below steps (40000)"),
         ({"random_steps": 40_000}, "random_steps must be at least 1 and below steps (40000)"),
         ({"prune_start_critic": 40_000, "gated": ("critic",)}, "prune_start_critic must be below steps (40000)"),
@@ -120,7 +135,7 @@ def test_bad_values_are_told_in_one_line(overrides, message):
         ("a: [", "cannot read configuration"),
         ("task: !!python/object/apply:os.system ['true']", "cannot read configuration"),
         ("stepz: 1", "did you mean 'steps'?"),
-        ("pruning: {nu: -3}", "each 0 or more"),
+        ("pruning: {nu: -3}", "nu must be 0 or more, not -3"),
         ("networks: 3", "unknown field 'networks'"),
         ("1: 2", "must be a mapping"),
         ("sac: {nu: 3}", "field nu belongs into section pruning, not into section sac"),

@@ -22,11 +22,10 @@ def test_prediction_holds_what_xla_counts_and_not_much_more(name):
     agent = agents.make_agent(config, task.observation_size, task.action_size)
     program = make_program(agent, task, make_replay(config.steps, config.sac.batch_size), 1, make_mesh(1, 1))
     identities = members.identities(config)
-    hyper = members.hyper_of_members(agents.make_hyper(config, task.action_size), identities)
+    hyper = members.hyper_of_members(config, task.action_size, identities)
     state = jax.eval_shape(program.init, hyper, members.seeds_of_members(identities))
     counted = program.train.lower(hyper, state, 300, 1, 0).compile().memory_analysis()
-    member = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), state)
-    needed = memory.predict(agent, member, config.sac.batch_size)
+    needed = memory.predict(agent, state, config.sac.batch_size)
     assert needed.replay + needed.agent == pytest.approx(counted.argument_size_in_bytes, rel=1e-3)
     assert counted.temp_size_in_bytes <= needed.working <= 2.5 * counted.temp_size_in_bytes
 

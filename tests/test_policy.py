@@ -23,7 +23,8 @@ def made():
     config = tiny_config()
     agent = agents.make_agent(config, 17, 6)
     state = agents.init(agent, agents.make_hyper(config, 6), jax.random.PRNGKey(0))
-    return policy.from_agent(agent, state, task="HalfCheetah-v5", name="xinet", seed=3, nu=400.0, environment_steps=10)
+    about = {"task": "HalfCheetah-v5", "name": "xinet", "seed": 3, "nu": 400.0, "settings": {"tau": 0.01}}
+    return policy.from_agent(agent, state, environment_steps=10, **about)
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ def make(config):
     agent = agents.make_agent(config, task.observation_size, task.action_size)
     replay = make_replay(config.steps, config.sac.batch_size)
     program = make_program(agent, task, replay, config.eval_episodes, make_mesh(1, 1))
-    hyper = agents.make_hyper(config, task.action_size)
-    return program, lambda count: members.hyper_of_members(hyper, members.identities(config)[:1] * count)
+    one = members.identities(config)[:1]
+    return program, lambda count: members.hyper_of_members(config, task.action_size, one * count)
 
 
 def run_ten_updates(program, hyper, seeds):

@@ -17,9 +17,11 @@ from helpers import tiny_config
 
 import xinet_jax
 import xinet_jax.policy
+from xinet_jax.cli import main
 from xinet_jax.errors import UserError
 from xinet_jax.telemetry.progress import Status, describe, short
-from xinet_jax.training import run_folder, runner
+from xinet_jax.training import phases, run_folder, runner
+from xinet_jax.training.results import trade_off
 from xinet_jax.training.savings import Ledger
 from xinet_jax.training.signals import Abandoned, StopOnSignal
 
@@ -131,7 +133,7 @@ def test_several_values_of_nu_end_in_a_trade_off_curve(tmp_path):
     assert [(own.nu, own.seed) for own in result.seeds] == [(0.0, 0), (0.0, 1), (20_000.0, 0), (20_000.0, 1)]
     assert [path.name for path in xinet_jax.policy.find_policies(folder)] == [own.folder.name for own in result.seeds]
     assert [own.structure.nu for own in result.seeds] == [0.0, 0.0, 20_000.0, 20_000.0]
-    points = runner.trade_off(result)
+    points = trade_off(result)
     assert [point.parameters_left for point in points[:2]] == [1.0, 1.0]
     assert max(point.parameters_left for point in points[2:]) < 0.9
     rows = (folder / "trade_off.csv").read_text().splitlines()
@@ -152,6 +154,32 @@ def test_several_values_of_nu_end_in_a_trade_off_curve(tmp_path):
     folder = run_folder.choose_run_folder(tiny_config(out=str(folder), overwrite=True))
     run_folder.make_run_folder(folder, overwrite=True)
     assert list(folder.iterdir()) == []
+
+
+def test_every_combination_of_hyper_parameters_is_a_member(tmp_path, capsys):
+    folder, several = tmp_path / "run", {"learning_rate": (1e-3, 3e-4), "target_entropy": (-6.0, -3.0)}
+    command = f"train --agent ofenet --seeds 2 --out {folder} --blocks 2 --block-units 5 --actor-hidden 7 6"
+    command += " --critic-hidden 8 7 --batch-size 16 --steps 60 --random-steps 20 --pretrain-updates 5 --log-every 20"
+    command += " --eval-episodes 1 --final-episodes 1 --learning-rate 1e-3 3e-4 --target-entropy -6 -3"
+    assert main(command.split()) == 0
+    combinations = itertools.product(*several.values())
+    names = [f"learning_rate_{rate:g}_target_entropy_{entropy:g}" for rate, entropy in combinations]
+    assert {path.name for path in (folder / "policy").iterdir()} == {f"{n}_seed_{s}" for n in names for s in (0, 1)}
+    assert "learning_rate" in capsys.readouterr().out, "the table says which is which"
+    assert (folder / "trade_off.csv").read_text().startswith("learning_rate,target_entropy,seed,parameters_left,return")
+    assert main(["evaluate", str(folder), "--episodes", "1"]) == 0
+    assert "target_entropy" in capsys.readouterr().out
+    # A member is what its own values and its seed would have made it alone.
+    settings = {"agent": "ofenet", "eval_episodes": 1, "final_episodes": 1, "steps": 60}
+    alone = tiny_config(**settings, learning_rate=3e-4, target_entropy=-6, out=str(tmp_path / "alone"))
+    xinet_jax.train(alone, progress=False)
+    last = records(tmp_path / "alone", "train")[-1]
+    same = next(row for row in records(folder, "train")[::-1] if row["member"] == f"{names[2]}_seed_0")
+    other = next(row for row in records(folder, "train")[::-1] if row["member"] == f"{names[3]}_seed_0")
+    assert (same["learning_rate"], same["target_entropy"]) == (3e-4, -6.0)
+    for name in ("auxiliary_loss", "critic_loss", "temperature", "entropy"):
+        assert same[name] == pytest.approx(last[name], rel=2e-2, abs=1e-3), name
+    assert other["temperature"] != pytest.approx(last["temperature"], rel=1e-4)
 
 
 def test_a_run_in_bfloat16_learns_something_else_and_saves_float32(result, tmp_path):
@@ -245,7 +273,7 @@ def test_progress_fits_a_terminal_of_80_columns():
 
 def test_segments_cover_every_step_once():
     config = tiny_config(steps=95, random_steps=25, log_every=20, eval_every=30)
-    segments = list(runner._segments(config))
+    segments = list(phases.segments(config))
     for phase, first, last in (("collect", 0, 25), ("pretrain", 0, 5), ("train", 25, 95)):
         own = [segment for segment in segments if segment.phase == phase]
         assert own[0].first == first
@@ -291,9 +319,9 @@ def test_a_signal_saves_what_was_learnt_and_says_so(number, tmp_path):
     assert 30 < policy.structure.environment_steps < 1_000_000
 
 
-def test_a_second_signal_abandons_and_handlers_are_put_back():
+def test_a_second_signal_abandons_and_handlers_are_put_back(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
-    with StopOnSignal() as stop:
+    with StopOnSignal(tmp_path / "stopping") as stop:
         signal.raise_signal(signal.SIGTERM)
         assert stop.requested == signal.SIGTERM
         with pytest.raises(Abandoned, match="SIGINT") as caught:

@@ -8,7 +8,8 @@ from xinet_jax.config import Config, load_config, make_config
 from xinet_jax.errors import UserError
 from xinet_jax.evaluation import evaluate
 from xinet_jax.policy import Policy, load_policy
-from xinet_jax.training.runner import MemberResult, Result, train
+from xinet_jax.training.results import MemberResult, Result
+from xinet_jax.training.runner import train
 
 __version__ = "0.1.0"
 

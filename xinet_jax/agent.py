@@ -45,18 +45,19 @@ def make_agent(config: Config, observation_size: int, action_size: int) -> Agent
 
 
 def make_hyper(config: Config, action_size: int) -> Hyper:
-    """Returns the configuration's hyper-parameters as scalars."""
+    """Returns the configuration's hyper-parameters as scalars: of several values the first."""
     sac, pruning = config.sac, config.pruning
     return Hyper(
-        discount=sac.discount,
-        tau=sac.tau,
-        learning_rate=sac.learning_rate,
-        weight_decay=sac.weight_decay,
-        target_entropy=-float(action_size) if sac.target_entropy is None else sac.target_entropy,
-        initial_temperature=sac.initial_temperature,
+        discount=sac.discount[0],
+        tau=sac.tau[0],
+        learning_rate=sac.learning_rate[0],
+        weight_decay=sac.weight_decay[0],
+        target_entropy=-float(action_size) if sac.target_entropy is None else sac.target_entropy[0],
+        initial_temperature=sac.initial_temperature[0],
         nu=pruning.nu[0],
-        nu_scale={name: getattr(pruning, f"nu_scale_{name}") for name in config.gated},
-        theta_learning_rate=pruning.theta_learning_rate,
+        nu_scale={name: getattr(pruning, f"nu_scale_{name}")[0] for name in config.gated},
+        theta_learning_rate=pruning.theta_learning_rate[0],
+        estimator_floor=pruning.estimator_floor[0],
     )
 
 

@@ -20,7 +20,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from xinet_jax.config import Config, check, field_names, preset_config, price_text
+from xinet_jax.config import Config, check, field_names, preset_config, value_text, varied
 from xinet_jax.errors import UserError, nearest
 from xinet_jax.evaluation import evaluate
 from xinet_jax.policy import find_policies, in_policy, load_policy, load_structure
@@ -28,7 +28,8 @@ from xinet_jax.telemetry.json_lines import finite
 from xinet_jax.telemetry.tables import evaluations_table, layers_table, left, returns_table
 from xinet_jax.telemetry.trade_off import trade_off_table
 from xinet_jax.training import runner
-from xinet_jax.training.run_folder import POLICY_FOLDER, TRADE_OFF_FIGURE
+from xinet_jax.training.results import trade_off
+from xinet_jax.training.run_folder import POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE
 from xinet_jax.training.signals import Abandoned
 
 _DESCRIPTION = "Train reinforcement-learning agents that prune themselves while they learn."
@@ -92,17 +93,21 @@ def _train(arguments: list[str]) -> int:
 
     _use_compilation_cache()
     result = runner.train(config)
+    status = 128 + signal.Signals[result.interrupted] if result.interrupted else 0
+    if jax.process_index() > 0:
+        return status  # the first process speaks for all
     console = _console()
     rows = [(seed.structure, seed.curve[-1][1] if seed.curve else np.nan, seed.returns) for seed in result.seeds]
     console.print(returns_table(rows))
-    if len(config.pruning.nu) > 1:
-        console.print(trade_off_table(runner.trade_off(result)))
-        figure = result.folder / TRADE_OFF_FIGURE
-        console.print(f"Trade-off curve: {escape(str(figure))}", highlight=False, soft_wrap=True)
+    names = varied(config)
+    if names:
+        console.print(trade_off_table(trade_off(result)))
+        file = result.folder / (TRADE_OFF_FIGURE if "nu" in names else TRADE_OFF_TABLE)
+        console.print(f"Trade-off curve: {escape(str(file))}", highlight=False, soft_wrap=True)
     else:
         console.print(layers_table([seed.structure for seed in result.seeds]))
     console.print(f"Policies: {escape(str(result.folder / POLICY_FOLDER))}", highlight=False, soft_wrap=True)
-    return 128 + signal.Signals[result.interrupted] if result.interrupted else 0
+    return status
 
 
 def _evaluate(arguments: list[str]) -> int:
@@ -121,6 +126,7 @@ def _evaluate(arguments: list[str]) -> int:
                 "policy": str(folder),
                 "task": policy.structure.task,
                 "nu": policy.structure.nu,
+                "settings": policy.structure.settings,
                 "seed": policy.structure.seed,
                 "parameters": policy.structure.parameters,
                 "mean": float(returns.mean()),
@@ -157,7 +163,8 @@ def _inspect(arguments: list[str]) -> int:
     console = _console()
     for folder, structure in structures:
         before = sum(layer.parameters_before for layer in structure.layers if in_policy(layer))
-        price = "" if structure.nu is None else f", nu {price_text(structure.nu)}"
+        price = "" if structure.nu is None else f", nu {value_text(structure.nu)}"
+        price += "".join(f", {name} {value_text(value)}" for name, value in structure.settings.items())
         console.print(
             f"{escape(str(folder))}: {structure.agent} on {structure.task}, seed {structure.seed}{price}, after "
             f"{structure.environment_steps:,} steps; {structure.parameters:,} parameters needed to act "

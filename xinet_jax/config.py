@@ -27,6 +27,9 @@ COMPACT = ("off", "end", "auto")
 PRESETS = ("quick", "paper")
 NETWORKS = ("ofenet", "actor", "critic")
 WEIGHTS_SEE = ("open", "mean", "sampled")
+# Hyper-parameters that may have several values: leaves of `xinet_jax.state.Hyper`, which differ from member to member.
+SWEPT = ("nu", "learning_rate", "discount", "tau", "target_entropy", "initial_temperature", "weight_decay")
+SWEPT += ("theta_learning_rate", "estimator_floor", "nu_scale_ofenet", "nu_scale_actor", "nu_scale_critic")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,23 +53,23 @@ class NetworkConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SacConfig:
-    """Soft Actor-Critic."""
+    """Soft Actor-Critic. What takes a list may have several values: see --nu."""
 
-    discount: float = 0.99
+    discount: tuple[float, ...] = (0.99,)
     """Discount factor gamma per environment step [0 to 1]."""
-    tau: float = 0.005
+    tau: tuple[float, ...] = (0.005,)
     """Share of the critics that moves into the target critics at each update [0 to 1]."""
-    learning_rate: float = 3e-4
+    learning_rate: tuple[float, ...] = (3e-4,)
     """Adam's step size for every network and the temperature [per update]."""
-    weight_decay: float = 0.0
+    weight_decay: tuple[float, ...] = (0.0,)
     """Decay of the networks' kernels lambda, as a share of the step size [per update]."""
     batch_size: int = 256
     """Transitions in a minibatch [transitions]."""
     replay_capacity: int = 1_000_000
     """Newest transitions kept per seed; never more than `steps` are allocated [transitions]."""
-    initial_temperature: float = 1.0
+    initial_temperature: tuple[float, ...] = (1.0,)
     """Entropy temperature alpha at the start; it is learnt [reward per nat]."""
-    target_entropy: float | None = None
+    target_entropy: tuple[float, ...] | None = None
     """Entropy that the temperature steers the policy towards; None: minus the action dimension [nats]."""
 
 
@@ -78,12 +81,12 @@ class PruningConfig:
     """Networks whose hidden units carry gates: any of ofenet, actor, critic [names]."""
     nu: tuple[float, ...] = (400.0,)
     """Price of all parameters together: the loss that removing everything may cost. Several: every seed is trained with
-    each, all in one program [nats]."""
-    nu_scale_ofenet: float = 1.0
+    each, all in one program; of several such lists, with every combination [nats]."""
+    nu_scale_ofenet: tuple[float, ...] = (1.0,)
     """Multiplier of nu for OFENet's gates [factor]."""
-    nu_scale_actor: float = 0.35
+    nu_scale_actor: tuple[float, ...] = (0.35,)
     """Multiplier of nu for the actor's gates [factor]."""
-    nu_scale_critic: float = 0.35
+    nu_scale_critic: tuple[float, ...] = (0.35,)
     """Multiplier of nu for the critics' gates [factor]."""
     cost: str = "parameters"
     """What the price counts: parameters, or flops of one inference of every network [name]."""
@@ -101,7 +104,7 @@ class PruningConfig:
     final_share: float = 0.25
     """Share of all parameters that agents magnitude and random prune down to, from prune_start over prune_ramp
     [0 to 1]."""
-    theta_learning_rate: float = 1e-3
+    theta_learning_rate: tuple[float, ...] = (1e-3,)
     """Step size of theta's projected gradient descent [per update]."""
     theta_every: int = 8
     """Updates from one step of theta to the next; the step size grows with it [updates]."""
@@ -109,7 +112,7 @@ class PruningConfig:
     """A unit whose theta falls to this value is pruned for good [0 to 1]."""
     estimator: str = "heun"
     """Gradient estimator for theta: heun, straight_through or disarm [name]."""
-    estimator_floor: float = 0.05
+    estimator_floor: tuple[float, ...] = (0.05,)
     """Smallest denominator of the estimators heun and disarm [probability]."""
     weights_see: str = "open"
     """Gates at which weights learn and networks act: open (1 until a unit is pruned), mean (theta itself) or sampled
@@ -151,10 +154,13 @@ class Config:
     """Matrix products of the networks: float32 (in full, also where accelerators would take shortcuts) or bfloat16
     (factors rounded, sums in float32; everything else stays float32) [name]."""
     seeds: int = 1
-    """Seeds trained side by side in one program [agents per value of nu]."""
+    """Seeds trained side by side in one program, with every value of nu and the like [seeds]."""
     devices: int | None = None
     """Devices that members are spread over; None: all accelerators or, on CPUs, a core for each member while there are
     cores [devices]."""
+    distributed: bool = False
+    """Join other processes that were given the same command, and share the members between them. Happens by itself
+    where a cluster's launcher has started several (docs: scaling)."""
     first_seed: int = 0
     """Seed of the first agent; the others count up from it [integer]."""
     steps: int = 40_000
@@ -260,7 +266,7 @@ def override(config: Config, overrides: dict[str, Any]) -> Config:
         if name not in homes:
             raise unknown_name("field", name, homes)
         value = tuple(value) if isinstance(value, list) else value
-        if name == "nu" and isinstance(value, (int, float)):
+        if name in SWEPT and isinstance(value, (int, float)) and not isinstance(value, bool):
             value = (value,)
         if homes[name] is None:
             top[name] = value
@@ -320,27 +326,13 @@ def check(config: Config) -> None:
         _require(
             flat[name] and all(w >= 1 for w in flat[name]), name, flat[name], "one or more widths, each at least 1"
         )
-    not_negative = "first_seed pretrain_updates random_steps nu_scale_ofenet nu_scale_actor nu_scale_critic"
-    not_negative += " prune_start prune_ramp theta_learning_rate learning_rate weight_decay"
-    for name in not_negative.split():
-        _require(flat[name] >= 0 and math.isfinite(flat[name]), name, flat[name], "0 or more")
-    nus = config.pruning.nu
-    _require(nus and all(0 <= nu < math.inf for nu in nus), "nu", nus, "one number or more, each 0 or more")
-    _require(len(set(map(price_text, nus))) == len(nus), "nu", nus, "a list of different numbers, to six digits")
-    if len(nus) > 1 and config.agent != "xinet":
-        raise UserError(f"several values of nu are for agent xinet: agent {config.agent} has no price")
-    _require(len(nus) * config.seeds <= 2**16, "seeds", config.seeds, f"at most {2**16} for all values of nu together")
+    for name in ("first_seed", "pretrain_updates", "random_steps", "prune_start", "prune_ramp"):
+        _require(flat[name] >= 0, name, flat[name], "0 or more")
+    _check_swept(config, flat)
     _require(config.first_seed + config.seeds <= 2**31, "first_seed", config.first_seed, "below 2**31, with all seeds")
-    for name in ("discount", "tau"):
-        _require(0 <= flat[name] <= 1, name, flat[name], "from 0 to 1")
-    temperature, target = config.sac.initial_temperature, config.sac.target_entropy
-    _require(0 < temperature < math.inf, "initial_temperature", temperature, "above 0 and finite")
-    _require(target is None or math.isfinite(target), "target_entropy", target, "finite")
     _require(0 < config.pruning.theta_min < 1, "theta_min", config.pruning.theta_min, "between 0 and 1")
     leave_out = config.pruning.leave_out
     _require(0 < leave_out <= 0.5, "leave_out", leave_out, "above 0 and at most 0.5")
-    floor = config.pruning.estimator_floor
-    _require(0 < floor <= 1, "estimator_floor", floor, "above 0 and at most 1")
     _require(
         1 <= config.random_steps < config.steps,
         "random_steps",
@@ -373,6 +365,42 @@ def check(config: Config) -> None:
     if config.agent != "small" and (widths_from is not None or config.networks.uniform_widths):
         name = "uniform_widths" if widths_from is None else "widths_from"
         raise UserError(f"{name} is for agent small, not for {config.agent}")
+
+
+_RANGES = {
+    "discount": (lambda v: 0 <= v <= 1, "from 0 to 1"),
+    "tau": (lambda v: 0 <= v <= 1, "from 0 to 1"),
+    "initial_temperature": (lambda v: 0 < v < math.inf, "above 0 and finite"),
+    "target_entropy": (math.isfinite, "finite"),
+    "estimator_floor": (lambda v: 0 < v <= 1, "above 0 and at most 1"),
+}
+_NOT_NEGATIVE = (lambda v: 0 <= v < math.inf, "0 or more")
+
+
+def _check_swept(config: Config, flat: dict[str, Any]) -> None:
+    for name in SWEPT:
+        values, (holds, allowed) = flat[name], _RANGES.get(name, _NOT_NEGATIVE)
+        if values is None:
+            continue
+        _require(len(values) > 0, name, values, "one number or more")
+        _require(all(map(holds, values)), name, values, allowed)
+        distinct = len(set(map(value_text, values))) == len(values)
+        _require(distinct, name, values, "a list of different numbers, to six digits")
+    for name in varied(config):
+        network = name.removeprefix("nu_scale_")
+        if config.pruner != "theta" and field_names()[name] == "pruning":
+            raise UserError(f"several values of {name} are for agent xinet: agent {config.agent} has no price")
+        if network in NETWORKS and network not in config.gated:
+            raise UserError(f"several values of {name} make no difference: {network} is not gated")
+    settings = math.prod(len(flat[name]) for name in varied(config))
+    allowed = f"at most {2**16} for all combinations of values together"
+    _require(settings * config.seeds <= 2**16, "seeds", config.seeds, allowed)
+
+
+def varied(config: Config) -> tuple[str, ...]:
+    """Returns the hyper-parameters that have several values."""
+    flat = to_flat(config)
+    return tuple(name for name in SWEPT if len(flat[name] or ()) > 1)
 
 
 def to_flat(config: Config) -> dict[str, Any]:
@@ -413,9 +441,9 @@ def load_config(path: Path | str) -> Config:
     return make_config(**flat)
 
 
-def price_text(nu: float) -> str:
-    """Returns a price as it is written in tables and in names of folders: to six digits."""
-    return f"{nu:.6g}"
+def value_text(value: float) -> str:
+    """Returns a hyper-parameter as it is written in tables and in names of folders: to six digits."""
+    return f"{value:.6g}"
 
 
 def _place(section: str | None) -> str:
@@ -424,8 +452,13 @@ def _place(section: str | None) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(_alone(key, item)) for key, item in value.items()}
     return list(value) if isinstance(value, tuple) else value
+
+
+def _alone(name: str, value: Any) -> Any:
+    """Returns the one value of a hyper-parameter that has only one."""
+    return value[0] if name in SWEPT and isinstance(value, tuple) and len(value) == 1 else value
 
 
 def _require(holds: Any, name: str, given: Any, allowed: str) -> None:

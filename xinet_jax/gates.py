@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from xinet_jax.arrays import Key
+from xinet_jax.arrays import Key, Scalar
 from xinet_jax.networks import Shape
 
 Units = dict[str, Any]
@@ -82,12 +82,12 @@ def sample_antithetic(u: Units, theta: Units) -> tuple[Units, Units]:
     return sample(u, theta), sample(jax.tree.map(lambda x: 1.0 - x, u), theta)
 
 
-def straight_through(xi: Float[Array, "..."], theta: Float[Array, "..."], floor: float) -> Float[Array, "..."]:
+def straight_through(xi: Float[Array, "..."], theta: Float[Array, "..."], floor: Scalar) -> Float[Array, "..."]:
     """Returns the weight 1: `dE[l]/dtheta` as `dl/dxi`, exact for losses linear in each gate."""
     return jnp.ones_like(theta)
 
 
-def heun(xi: Float[Array, "..."], theta: Float[Array, "..."], floor: float) -> Float[Array, "..."]:
+def heun(xi: Float[Array, "..."], theta: Float[Array, "..."], floor: Scalar) -> Float[Array, "..."]:
     """Returns the trapezoid rule's weight, half the inverse of the drawn value's probability, floored.
 
     In expectation `(l'(0) + l'(1)) / 2`, which is `l(1) - l(0)` for losses quadratic in each gate. The Bernoulli case
@@ -97,7 +97,7 @@ def heun(xi: Float[Array, "..."], theta: Float[Array, "..."], floor: float) -> F
     return 0.5 / jnp.maximum(probability, floor)
 
 
-def disarm(difference: dict[str, Array], xi: Units, opposite: Units, theta: Units, floor: float) -> Units:
+def disarm(difference: dict[str, Array], xi: Units, opposite: Units, theta: Units, floor: Scalar) -> Units:
     """Estimates `dE[l]/dtheta` from losses at two antithetic samples (DisARM, Dong et al. 2020, arXiv 2006.10680).
 
     Unbiased for any loss, but for the floor: a unit's two gates differ with probability `2 min(theta, 1 - theta)`, and
@@ -120,13 +120,13 @@ def disarm(difference: dict[str, Array], xi: Units, opposite: Units, theta: Unit
     return {name: per_network(name) for name in theta}
 
 
-Estimator = Callable[[Array, Array, float], Array]
+Estimator = Callable[[Array, Array, Scalar], Array]
 # Those that weigh the loss's gradient at one sample. "disarm" needs the losses at two, and no gradient.
 ESTIMATORS: dict[str, Estimator] = {"heun": heun, "straight_through": straight_through}
 ESTIMATOR_NAMES = (*ESTIMATORS, "disarm")
 
 
-def estimate(estimator: str, gate_gradient: Units, xi: Units, theta: Units, floor: float) -> Units:
+def estimate(estimator: str, gate_gradient: Units, xi: Units, theta: Units, floor: Scalar) -> Units:
     """Returns an estimate of `dE[l]/dtheta` from the loss's gradient with respect to the sampled gates.
 
     Args:

@@ -13,12 +13,13 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from xinet_jax import compaction, complexity, folding, gates
 from xinet_jax.complexity import LayerCount
+from xinet_jax.config import SWEPT
 from xinet_jax.errors import UserError, unknown_name
 from xinet_jax.networks import MLP, OFENet, Shape, policy_mode
+from xinet_jax.orbax_files import reader, save_arrays
 from xinet_jax.state import Agent, AgentState, gates_read
 from xinet_jax.tasks.registry import task_names
 
@@ -37,6 +38,7 @@ class Structure:
       task, agent: names.
       seed: the seed that trained it.
       nu: the price that it was trained with [nats]; None for agents without one.
+      settings: its other hyper-parameters, by name, of which its run had several values.
       environment_steps: how long it was trained.
       observation, action: lengths of observation and action.
       state_blocks: units left in each block of OFENet's state branch; empty without an extractor.
@@ -48,6 +50,7 @@ class Structure:
     agent: str
     seed: int
     nu: float | None
+    settings: dict[str, float]
     environment_steps: int
     observation: int
     action: int
@@ -93,14 +96,22 @@ def in_policy(layer: LayerCount) -> bool:
 
 
 def from_agent(
-    agent: Agent, state: AgentState, *, task: str, name: str, seed: int, nu: float | None, environment_steps: int
+    agent: Agent,
+    state: AgentState,
+    *,
+    task: str,
+    name: str,
+    seed: int,
+    nu: float | None,
+    settings: dict[str, float],
+    environment_steps: int,
 ) -> Policy:
     """Returns the policy of one agent, compacted unless its configuration says `compact: off`.
 
     Args:
       agent: the agent.
       state: one member's state, with no member axis.
-      task, name, seed, nu, environment_steps: what to write into the structure; `name` is the agent's.
+      task, name, seed, nu, settings, environment_steps: what to write into the structure; `name` is the agent's.
     """
     shape = agent.networks.shape
     kept = gates.complete(shape, {} if agent.pruning.compact == "off" else state.alive)
@@ -111,6 +122,7 @@ def from_agent(
         agent=name,
         seed=seed,
         nu=nu,
+        settings=settings,
         environment_steps=environment_steps,
         observation=shape.observation,
         action=shape.action,
@@ -136,8 +148,7 @@ def save_policy(policy: Policy, folder: Path) -> None:
     (folder / _STRUCTURE_FILE).write_text(json.dumps(content, indent=1) + "\n")
     # Orbax reads its target's path as a pattern while it writes: brackets in it would lose the arrays.
     with tempfile.TemporaryDirectory() as aside:
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(Path(aside) / _ARRAYS_FOLDER, policy.arrays)
+        save_arrays(Path(aside) / _ARRAYS_FOLDER, jax.tree.map(np.asarray, policy.arrays))
         shutil.copytree(Path(aside) / _ARRAYS_FOLDER, folder / _ARRAYS_FOLDER)
 
 
@@ -185,7 +196,7 @@ def load_policy(path: Path | str) -> Policy:
     expected = _expected_arrays(structure)
     arrays_folder = (folders[0] / _ARRAYS_FOLDER).resolve()
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with reader() as checkpointer:
             metadata = checkpointer.metadata(arrays_folder).item_metadata
             if metadata is None:
                 raise UserError(f"damaged policy {folders[0]}: its arrays are missing or unreadable")
@@ -215,8 +226,12 @@ def load_structure(folder: Path) -> Structure:
         raise UserError(f"{file} is no policy: it must be a JSON object with format '{_FORMAT}'")
     try:
         names = [field.name for field in dataclasses.fields(Structure)]
-        values = {name: content[name] for name in names if name != "nu"}
-        values["nu"] = content.get("nu")  # the first policies had none
+        values = {name: content[name] for name in names if name not in ("nu", "settings")}
+        values["nu"] = content.get("nu")  # the first policies had none, and no settings
+        values["settings"] = {
+            _setting(name): float(_checked(value, (int, float)))
+            for name, value in _checked(content.get("settings", {}), dict).items()
+        }
         for name in ("task", "agent"):
             values[name] = _checked(values[name], str)
         if values["task"] not in task_names():
@@ -234,6 +249,12 @@ def load_structure(folder: Path) -> Structure:
     except (KeyError, TypeError, ValueError) as error:
         reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(f"damaged policy {file}: {reason}") from None
+
+
+def _setting(name: str) -> str:
+    if name not in SWEPT:
+        raise unknown_name("setting", name, SWEPT)
+    return name
 
 
 def _layer(item: Any) -> LayerCount:

@@ -5,6 +5,7 @@ placed into arrays as wide as the widest; gates that never open close the rest.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -13,10 +14,10 @@ import numpy as np
 from xinet_jax import agent as agents
 from xinet_jax import compaction, complexity, gates
 from xinet_jax.arrays import Key
-from xinet_jax.config import Config, check, override
+from xinet_jax.config import Config, check, override, value_text
 from xinet_jax.errors import UserError
 from xinet_jax.networks import Shape, make_networks
-from xinet_jax.policy import Structure
+from xinet_jax.policy import Structure, find_policies, load_structure
 from xinet_jax.state import Agent, AgentState, Hyper
 
 Tree = Any
@@ -34,6 +35,37 @@ class Widths(NamedTuple):
 def widths_left(structure: Structure) -> Widths:
     """Returns the widths that a policy's agent ended with."""
     return _read(structure, "units")
+
+
+def find_structures(path: Path, seeds: Sequence[int], nu: Sequence[float]) -> list[Structure]:
+    """Returns the structure whose widths each seed takes: its own seed's, or the only one there is.
+
+    Args:
+      path: a run or policy folder.
+      seeds: the seeds.
+      nu: of a run with several prices, the one whose policies to take.
+
+    Raises:
+      UserError: if there is no policy for a seed, or more than one.
+    """
+    structures = [load_structure(folder) for folder in find_policies(path)]
+    prices = {"none" if structure.nu is None else value_text(structure.nu): structure.nu for structure in structures}
+    if len(prices) > 1:
+        chosen = value_text(nu[0])
+        if len(nu) != 1 or chosen not in prices:
+            raise UserError(
+                f"widths_from {path} was trained with several values of nu: choose one by nu ({' '.join(prices)})"
+            )
+        structures = [structure for structure in structures if structure.nu == prices[chosen]]
+    if len(structures) == 1:
+        return structures * len(seeds)
+    by_seed = {structure.seed: structure for structure in structures}
+    if len(by_seed) < len(structures):
+        raise UserError(f"widths_from {path} has several agents of a seed: give the policy folder of one")
+    for seed in seeds:
+        if seed not in by_seed:
+            raise UserError(f"widths_from {path} has no seed {seed}: it has {' '.join(map(str, by_seed))}")
+    return [by_seed[seed] for seed in seeds]
 
 
 def with_dense_sizes(config: Config, structure: Structure) -> Config:

@@ -42,6 +42,7 @@ class Hyper(NamedTuple):
     nu: Float[Array, "*members"] | float
     nu_scale: dict[str, Float[Array, "*members"] | float]
     theta_learning_rate: Float[Array, "*members"] | float
+    estimator_floor: Float[Array, "*members"] | float
 
 
 class AgentState(NamedTuple):

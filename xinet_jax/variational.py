@@ -36,7 +36,7 @@ def step(
     """
     rules = agent.pruning
     price = jax.grad(lambda theta: complexity.share(agent.dense, agent.networks.shape, theta, rules.cost))(state.theta)
-    gradient = loss_gradient(agent, state, losses_at, key, environment_steps)
+    gradient = loss_gradient(agent, hyper, state, losses_at, key, environment_steps)
     for name in agent.gated:
         age = environment_steps - rules.start(name)
         nu = hyper.nu * hyper.nu_scale[name] * rules.progress(age)
@@ -48,6 +48,7 @@ def step(
 
 def loss_gradient(
     agent: Agent,
+    hyper: Hyper,
     state: AgentState,
     losses_at: Callable[[Units], Tree],
     key: Key,
@@ -56,17 +57,17 @@ def loss_gradient(
     """Estimates what each gate is worth: the derivative of the expected losses by its probability, in nats.
 
     Args:
-      agent, state: the agent.
+      agent, hyper, state: the agent.
       losses_at: every network's loss at given gates, in nats.
       key: random key for the gates.
       environment_steps: steps taken so far; no unit is left out of networks whose pruning has not started.
     """
     rules = agent.pruning
-    probability, strength, floor = state.theta, state.theta, rules.estimator_floor
+    probability, strength, floor = state.theta, state.theta, hyper.estimator_floor
     if rules.weights_see == "sampled":
         strength = jax.tree.map(jnp.ones_like, state.theta)
     elif rules.weights_see == "open":
-        floor = min(floor, rules.leave_out)  # probabilities are what they were set to: none comes near 0
+        floor = jnp.minimum(floor, rules.leave_out)  # probabilities are what they were set to: none comes near 0
         kept = {n: jnp.where(environment_steps < rules.start(n), 1.0, 1.0 - rules.leave_out) for n in agent.gated}
         probability = {n: jax.tree.map(lambda m, n=n: jnp.full_like(m, kept[n]), state.alive[n]) for n in agent.gated}
         strength = jax.tree.map(jnp.divide, state.alive, probability)  # so that sums keep their mean

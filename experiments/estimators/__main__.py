@@ -47,7 +47,7 @@ def trained_agent(steps: int, **overrides):
     replay = make_replay(config.steps, config.sac.batch_size)
     program = make_program(agent, task, replay, config.eval_episodes, make_mesh(1, 1))
     identities = members.identities(config)
-    every = members.hyper_of_members(hyper, identities)
+    every = members.hyper_of_members(config, task.action_size, identities)
     state = program.init(every, members.seeds_of_members(identities))
     state, _ = program.collect(state, config.random_steps)
     state, _ = program.pretrain(every, state, config.pretrain_updates)

@@ -2,7 +2,6 @@
 
 import collections
 import hashlib
-import os
 from typing import NamedTuple
 
 import jax
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from mujoco.rollout import Rollout
 
+from xinet_jax.cores import available_cores
 from xinet_jax.tasks.host_call import host_call
 from xinet_jax.tasks.physics import Engine, Physics
 
@@ -52,7 +52,7 @@ class _Simulator:
         initial[:, 1:] = rows[:, :size]
         control = np.repeat(rows[:, None, size:].astype(np.float64), self.frame_skip, axis=1)
         # Each device calls for its own members, so devices share the cores.
-        threads = min(len(rows), max(1, _CORES // jax.local_device_count()))
+        threads = min(len(rows), max(1, available_cores() // jax.local_device_count()))
         workers = self._borrow(threads)
         states, _ = workers.rollout.rollout(self.model, workers.data, initial, control)
         self.idle[threads].append(workers)
@@ -77,6 +77,3 @@ def _fingerprint(model: mujoco.MjModel) -> str:
     content = np.empty(mujoco.mj_sizeModel(model), np.uint8)
     mujoco.mj_saveModel(model, None, content)
     return hashlib.sha256(content.tobytes()).hexdigest()[:16]
-
-
-_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,7 +6,7 @@ import numpy as np
 from rich.table import Table
 
 from xinet_jax.complexity import LayerCount
-from xinet_jax.config import price_text
+from xinet_jax.config import value_text
 from xinet_jax.policy import Structure, in_policy
 from xinet_jax.telemetry.progress import whole
 
@@ -18,10 +18,10 @@ def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None]]) ->
       rows: per member its structure, the newest return seen in training, and the returns in Gymnasium, if taken.
     """
     rows = list(rows)
-    several = _several_prices([structure for structure, _, _ in rows])
-    table = Table(title="Per nu and seed" if several else "Per seed", title_justify="left")
+    varied = _varied([structure for structure, _, _ in rows])
+    table = Table(title="Per " + " and ".join([*varied, "seed"]), title_justify="left")
     headings = ("seed", "return", "in Gymnasium", "parameters left", "OFENet", "FLOPs", "policy alone")
-    for heading in ("nu",) * several + headings:
+    for heading in (*varied, *headings):
         table.add_column(heading, justify="right")
     for structure, in_training, in_gymnasium in rows:
         gymnasium = "not taken"
@@ -30,7 +30,7 @@ def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None]]) ->
         layers = structure.layers
         ofenet = [layer for layer in layers if layer.network == "ofenet"]
         table.add_row(
-            *(_price(structure),) * several,
+            *(_value(structure, name) for name in varied),
             str(structure.seed),
             "not taken" if np.isnan(in_training) else whole(in_training),
             gymnasium,
@@ -45,14 +45,14 @@ def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None]]) ->
 def evaluations_table(rows: Iterable[tuple[Structure, Sequence[float]]]) -> Table:
     """Returns one line per policy: its returns in Gymnasium's environment."""
     rows = list(rows)
-    several = _several_prices([structure for structure, _ in rows])
+    varied = _varied([structure for structure, _ in rows])
     table = Table()
-    for heading in ("task", *("nu",) * several, "seed", "parameters", "return", "lowest", "highest"):
+    for heading in ("task", *varied, "seed", "parameters", "return", "lowest", "highest"):
         table.add_column(heading, justify="left" if heading == "task" else "right")
     for structure, returns in rows:
         table.add_row(
             structure.task,
-            *(_price(structure),) * several,
+            *(_value(structure, name) for name in varied),
             str(structure.seed),
             f"{structure.parameters:,}",
             f"{np.mean(returns):.1f} ± {np.std(returns):.1f}",
@@ -94,12 +94,15 @@ def left(layers: Iterable[LayerCount], field: str = "parameters") -> float:
     return sum(getattr(layer, field) for layer in layers) / before if before else 1.0
 
 
-def _several_prices(structures: Sequence[Structure]) -> bool:
-    return len({structure.nu for structure in structures}) > 1
+def _varied(structures: Sequence[Structure]) -> list[str]:
+    """Returns the hyper-parameters in which agents differ."""
+    prices = ["nu"] if len({structure.nu for structure in structures}) > 1 else []
+    return prices + list(dict.fromkeys(name for structure in structures for name in structure.settings))
 
 
-def _price(structure: Structure) -> str:
-    return "none" if structure.nu is None else price_text(structure.nu)
+def _value(structure: Structure, name: str) -> str:
+    value = structure.nu if name == "nu" else structure.settings.get(name)
+    return "none" if value is None else value_text(value)
 
 
 def _left(layers: Sequence[LayerCount]) -> str:

@@ -1,15 +1,18 @@
 """Spreads members over devices. Members never talk to each other, so every device runs the same program on its own."""
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from xinet_jax.cores import available_cores
 from xinet_jax.errors import UserError
 
 Tree = Any
+T = TypeVar("T")
 
 AXIS = "members"
 SPREAD = PartitionSpec(AXIS)  # the leading axis, one slice for each device
@@ -38,11 +41,6 @@ def claim_cores(devices: int | None, members: int) -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
 
 
-def available_cores() -> int:
-    """Returns the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def make_mesh(devices: int | None, members: int) -> Mesh:
     """Returns the devices that members are spread over, as a mesh of one axis.
 
@@ -63,9 +61,9 @@ def make_mesh(devices: int | None, members: int) -> Mesh:
     return Mesh(np.array(own[: -(-members // rounds)]), (AXIS,))  # no more than that many rounds need
 
 
-def padded_count(members: int, mesh: Mesh) -> int:
-    """Returns how many members the arrays hold, as many for each device. What goes beyond the real ones is padding."""
-    return -(-members // mesh.size) * mesh.size
+def padded(members: Sequence[T], mesh: Mesh) -> list[T]:
+    """Returns the members with the last one again and again, until there are as many for every device."""
+    return [*members, *[members[-1]] * (-len(members) % mesh.size)]
 
 
 def place(tree: Tree, mesh: Mesh) -> Tree:

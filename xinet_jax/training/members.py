@@ -1,12 +1,14 @@
-"""Members: the agents trained side by side, every seed with every value of nu. Their hyper-parameters are leaves."""
+"""Members: the agents trained side by side, every seed with every combination of the hyper-parameters' values."""
 
+import itertools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from xinet_jax.config import Config, price_text
+from xinet_jax import agent as agents
+from xinet_jax.config import Config, override, to_flat, value_text, varied
 from xinet_jax.state import Hyper
 
 Tree = Any
@@ -18,39 +20,45 @@ class Identity(NamedTuple):
     Attributes:
       seed: its seed.
       nu: its price [nats]; None for agents without one.
+      settings: its other hyper-parameters, by name, of which the run has several values.
       folder: the name of its policy folder.
       label: what it is called in messages.
     """
 
     seed: int
     nu: float | None
+    settings: dict[str, float]
     folder: str
     label: str
 
 
 def identities(config: Config) -> list[Identity]:
-    """Returns every member of a run, by nu, then by seed."""
-    seeds, nus = range(config.first_seed, config.first_seed + config.seeds), config.pruning.nu
-    if config.pruner != "theta":
-        return [Identity(seed, None, f"seed_{seed}", f"seed {seed}") for seed in seeds]
-    if len(nus) == 1:
-        return [Identity(seed, float(nus[0]), f"seed_{seed}", f"seed {seed}") for seed in seeds]
-    return [
-        Identity(seed, float(nu), f"nu_{price_text(nu)}_seed_{seed}", f"nu {price_text(nu)}, seed {seed}")
-        for nu in nus
-        for seed in seeds
-    ]
+    """Returns every member of a run, by its hyper-parameters, then by seed."""
+    names, flat, found = varied(config), to_flat(config), []
+    for combination in itertools.product(*(flat[name] for name in names)):
+        settings = dict(zip(names, map(float, combination), strict=True))
+        words = [(name, value_text(value)) for name, value in settings.items()]
+        nu = settings.pop("nu", float(config.pruning.nu[0])) if config.pruner == "theta" else None
+        for seed in range(config.first_seed, config.first_seed + config.seeds):
+            own = [*words, ("seed", str(seed))]
+            folder, label = "_".join("_".join(word) for word in own), ", ".join(" ".join(word) for word in own)
+            found.append(Identity(seed, nu, settings, folder, label))
+    return found
 
 
-def hyper_of_members(hyper: Hyper, members: list[Identity]) -> Hyper:
+def hyper_of_members(config: Config, action_size: int, members: Sequence[Identity]) -> Hyper:
     """Returns every member's hyper-parameters: leaves `[members]`."""
-    every = jax.tree.map(lambda value: jnp.full(len(members), value, jnp.float32), hyper)
-    return every._replace(nu=jnp.array([member.nu or 0.0 for member in members], jnp.float32))
+
+    def of_member(member: Identity) -> Hyper:
+        own = member.settings | ({} if member.nu is None else {"nu": member.nu})
+        return agents.make_hyper(override(config, own), action_size)
+
+    return jax.tree.map(lambda *values: np.array(values, np.float32), *map(of_member, members))
 
 
-def seeds_of_members(members: list[Identity]) -> jax.Array:
+def seeds_of_members(members: Sequence[Identity]) -> np.ndarray:
     """Returns every member's seed, `[members]`."""
-    return jnp.array([member.seed for member in members], jnp.int32)
+    return np.array([member.seed for member in members], np.int32)
 
 
 def select(tree: Tree, member: int) -> Tree:

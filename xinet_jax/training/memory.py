@@ -36,20 +36,23 @@ class Memory(NamedTuple):
         return self.replay + self.agent + self.working
 
 
-def predict(agent: Agent, member: Tree, batch_size: int) -> Memory:
+def predict(agent: Agent, everyone: Tree, batch_size: int) -> Memory:
     """Returns the bytes that one member needs while it trains.
 
     Args:
       agent: the agent.
-      member: the member's state (`xinet_jax.training.program.Member`), as arrays or as `jax.eval_shape` gives it,
-        without a member axis.
+      everyone: members' states (`xinet_jax.training.program.Member`), as arrays or as `jax.eval_shape` gives them;
+        leading axis: members.
       batch_size: transitions per update.
     """
     shape = agent.networks.shape
     units = shape.state_features + shape.action_features + sum(shape.actor_hidden) + 2 * sum(shape.critic_hidden)
     copies = _ACTIVATIONS_WITH_THETA if agent.pruner == "theta" else _ACTIVATIONS
-    working = _GRADIENTS * _bytes(member.agent.params) + copies * batch_size * units * _FLOAT
-    return Memory(_bytes(member.replay), _bytes(member.agent), working)
+    count = everyone.key.shape[0]
+    replay, state, parameters = (
+        _bytes(tree) // count for tree in (everyone.replay, everyone.agent, everyone.agent.params)
+    )
+    return Memory(replay, state, _GRADIENTS * parameters + copies * batch_size * units * _FLOAT)
 
 
 def available(device: jax.Device) -> int | None:

@@ -1,6 +1,7 @@
 """The folder that a run writes to: chosen, claimed, and cleared of an older run, but never of anything else."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from xinet_jax.errors import UserError
 
 CONFIG_FILE, METRICS_FILE, POLICY_FOLDER = "config.yaml", "metrics.jsonl", "policy"
 TRADE_OFF_TABLE, TRADE_OFF_FIGURE = "trade_off.csv", "trade_off.png"
-_FILES = (CONFIG_FILE, METRICS_FILE, TRADE_OFF_TABLE, TRADE_OFF_FIGURE)
+STOP_FILE = "stopping"  # while a run of several processes ends early
+_FILES = (CONFIG_FILE, METRICS_FILE, TRADE_OFF_TABLE, TRADE_OFF_FIGURE, STOP_FILE)
+_OTHER_METRICS = re.compile(r"metrics-\d+\.jsonl")
 
 
 def claim_run_folder(config: Config) -> Path:
@@ -49,7 +52,7 @@ def choose_run_folder(config: Config) -> Path:
         content = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
     except OSError as error:
         raise _cannot_write(folder, error) from None
-    strange = content - {*_FILES, POLICY_FOLDER}
+    strange = {name for name in content - {*_FILES, POLICY_FOLDER} if not _OTHER_METRICS.fullmatch(name)}
     if strange or (content and CONFIG_FILE not in content):
         what = f"it holds {sorted(strange)[0]}" if strange else f"it has no {CONFIG_FILE}"
         raise UserError(f"{folder} is not a run folder ({what}): it will not be overwritten")
@@ -64,12 +67,31 @@ def make_run_folder(folder: Path, overwrite: bool) -> None:
         folder.mkdir(parents=True, exist_ok=overwrite)
         for name in _FILES:
             (folder / name).unlink(missing_ok=True)
+        for path in _other_metrics(folder):
+            path.unlink()
         if (folder / POLICY_FOLDER).exists():
             shutil.rmtree(folder / POLICY_FOLDER)
     except FileExistsError:
         raise
     except OSError as error:
         raise _cannot_write(folder, error) from None
+
+
+def own_metrics_file(process: int) -> str:
+    """Returns the name of the file that a process writes its metrics to."""
+    return METRICS_FILE if process == 0 else f"metrics-{process}.jsonl"
+
+
+def merge_metrics(folder: Path) -> None:
+    """Moves the other processes' metrics to the end of the first one's."""
+    for path in _other_metrics(folder):
+        with (folder / METRICS_FILE).open("a") as file:
+            file.write(path.read_text())
+        path.unlink()
+
+
+def _other_metrics(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if _OTHER_METRICS.fullmatch(path.name))
 
 
 def _cannot_write(folder: Path, error: OSError) -> UserError:

@@ -3,85 +3,47 @@
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from flashbax.buffers.trajectory_buffer import TrajectoryBuffer
 from jax.sharding import Mesh
 
 from xinet_jax import agent as agents
-from xinet_jax import compaction, evaluation, policy, small
+from xinet_jax import compaction, evaluation, policy, processes, small
 from xinet_jax.complexity import LayerCount, count, total
-from xinet_jax.config import Config, check, override, price_text, save_config
+from xinet_jax.config import Config, check, override, save_config, to_flat, varied
 from xinet_jax.errors import UserError
 from xinet_jax.networks import Shape
-from xinet_jax.policy import Policy, Structure
+from xinet_jax.policy import Policy
 from xinet_jax.pruners import PRUNERS, smallest_share
 from xinet_jax.replay import make_replay
-from xinet_jax.state import Agent, AgentState
+from xinet_jax.state import Agent, AgentState, Hyper
 from xinet_jax.tasks.physics import default_engine
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.tasks.task import Task
 from xinet_jax.telemetry.json_lines import JsonLines
 from xinet_jax.telemetry.progress import ProgressDisplay, Status, whole
 from xinet_jax.telemetry.tables import left
-from xinet_jax.telemetry.trade_off import Point, save_figure, save_table
 from xinet_jax.training import members, memory
-from xinet_jax.training.devices import claim_cores, make_mesh, padded_count, place
+from xinet_jax.training.devices import claim_cores, make_mesh, padded, place
 from xinet_jax.training.members import Identity
+from xinet_jax.training.phases import PHASES, Pace, Segment, segments
 from xinet_jax.training.program import Member, Program, Tally, agent_key, make_program
+from xinet_jax.training.results import Result, read_members, save_trade_off
 from xinet_jax.training.run_folder import (
     CONFIG_FILE,
-    METRICS_FILE,
     POLICY_FOLDER,
-    TRADE_OFF_FIGURE,
-    TRADE_OFF_TABLE,
+    STOP_FILE,
     claim_run_folder,
+    merge_metrics,
+    own_metrics_file,
 )
 from xinet_jax.training.savings import Ledger
 from xinet_jax.training.signals import StopOnSignal
-
-_SECONDS_PER_CHUNK = 1.0  # between two looks at the clock and at signals
-
-
-class MemberResult(NamedTuple):
-    """What became of one member: one seed, with one value of nu.
-
-    Attributes:
-      seed: the seed.
-      nu: its price [nats]; None for agents without one.
-      folder: its policy folder.
-      structure: the saved policy's structure, with every layer's sizes before and after.
-      curve: `(environment steps, mean return)` of every evaluation during training.
-      returns: returns of the saved policy in Gymnasium's environment, `[episodes]`; None if the run was interrupted.
-    """
-
-    seed: int
-    nu: float | None
-    folder: Path
-    structure: Structure
-    curve: tuple[tuple[int, float], ...]
-    returns: np.ndarray | None
-
-
-class Result(NamedTuple):
-    """What became of a run.
-
-    Attributes:
-      folder: the run folder.
-      config: the configuration, as saved.
-      seeds: one result per seed, for each value of nu.
-      environment_steps: steps taken per seed.
-      interrupted: the name of the signal that ended it early, or None.
-    """
-
-    folder: Path
-    config: Config
-    seeds: tuple[MemberResult, ...]
-    environment_steps: int
-    interrupted: str | None
 
 
 def train(config: Config, progress: bool = True) -> Result:
@@ -98,17 +60,74 @@ def train(config: Config, progress: bool = True) -> Result:
       UserError: for a configuration that is not allowed, or a run folder that exists.
     """
     check(config)
-    claim_cores(config.devices, len(members.identities(config)))
+    everyone = members.identities(config)
+    processes.join(config.distributed)
+    claim_cores(config.devices, len(everyone))
+    mistake, folder, first = None, "", jax.process_index() == 0
+    try:
+        plan = _prepare(config, processes.own_share(everyone))
+    except UserError as error:
+        mistake = error
+    processes.agree("plan", mistake)
+    try:
+        folder = str(claim_run_folder(plan.config)) if first else ""
+    except UserError as error:
+        mistake = error
+    processes.agree("claim", mistake)
+    folder = Path(processes.gather_text("folder", folder)[0])
+    if first:
+        # Without the folder, the leave to overwrite it and this machine's devices, so that the file can be run again.
+        alone = dataclasses.replace(plan.config, out=None, overwrite=False, devices=None, distributed=False)
+        save_config(alone, folder / CONFIG_FILE)
+    metrics = JsonLines(folder / own_metrics_file(jax.process_index()))
+    try:
+        with ProgressDisplay(progress and first) as display, StopOnSignal(folder / STOP_FILE) as stop:
+            run = _Run(plan, folder, metrics, display, stop)
+            run.train()
+            metrics.close()
+            return _gather(run, everyone)
+    finally:
+        metrics.close()
+
+
+class _Plan(NamedTuple):
+    """A run, ready to start. Nothing is compiled and nothing written yet.
+
+    Attributes:
+      config: the configuration, with nothing left open.
+      identities: this process's members.
+      task, agent: what they learn, and what they are.
+      widths: of agent small, each member's.
+      mesh: the devices that they are spread over.
+      replay, program: what they train with.
+      hyper, seeds: leaves `[members]`, padding included.
+      needed: the memory that it takes, in words.
+    """
+
+    config: Config
+    identities: Sequence[Identity]
+    task: Task
+    agent: Agent
+    widths: list[small.Widths]
+    mesh: Mesh
+    replay: TrajectoryBuffer
+    program: Program
+    hyper: Hyper
+    seeds: np.ndarray
+    needed: str
+
+
+def _prepare(config: Config, identities: Sequence[Identity]) -> _Plan:
+    """Returns what a run starts from. Raises UserError for what does not fit together, or into memory."""
     engine = default_engine() if config.engine == "auto" else config.engine
     config = dataclasses.replace(config, engine=engine)
-    identities = members.identities(config)
     widths: list[small.Widths] = []
     if config.agent == "small":
         path = Path(config.networks.widths_from).resolve()  # so that the saved configuration runs from anywhere
         if config.overwrite and path.is_relative_to(config.run_folder.resolve()):
             raise UserError(f"widths_from {path} lies in the run folder that --overwrite would clear")
         config = override(config, {"widths_from": str(path)})
-        structures = _structures(path, identities, config.pruning.nu)
+        structures = small.find_structures(path, [identity.seed for identity in identities], config.pruning.nu)
         config = small.with_dense_sizes(config, structures[0])
         widths = list(map(small.widths_left, structures))
     task = load_task(config.task, engine)
@@ -118,31 +137,17 @@ def train(config: Config, progress: bool = True) -> Result:
     if widths and config.networks.uniform_widths:
         widths = [small.uniform_widths(agent.dense, own) for own in widths]
     agent = small.make_agent(agent, widths) if widths else agent
+
     mesh = make_mesh(config.devices, len(identities))
-    needed = _check_memory(config, task, agent, mesh, len(identities))
-    folder = claim_run_folder(config)
-    # Without the folder, the leave to overwrite it and this machine's devices, so that the file can be run again.
-    save_config(dataclasses.replace(config, out=None, overwrite=False, devices=None), folder / CONFIG_FILE)
-    metrics = JsonLines(folder / METRICS_FILE)
-    try:
-        with ProgressDisplay(progress) as display, StopOnSignal() as stop:
-            run = _Run(config, task, agent, mesh, identities, widths, folder, metrics, display, stop)
-            return run.train(needed)
-    finally:
-        metrics.close()
-
-
-def _check_memory(config: Config, task: Task, agent: Agent, mesh: Mesh, count: int) -> str:
-    """Returns what the run will need of the devices' memory, in words. Raises UserError for what cannot fit."""
     replay = make_replay(min(config.sac.replay_capacity, config.steps), config.sac.batch_size)
     program = make_program(agent, task, replay, config.eval_episodes, mesh)
-    count = padded_count(count, mesh)
-    hyper = jax.tree.map(lambda value: np.full(count, value, np.float32), agents.make_hyper(config, task.action_size))
-    everyone = jax.eval_shape(program.init, hyper, np.zeros(count, np.int32))
-    member = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), everyone)
-    needed = memory.predict(agent, member, config.sac.batch_size)
-    memory.check_fits(needed, count, mesh.devices.flat[0], mesh.size)
-    return memory.describe(needed, count)
+    everyone = padded(identities, mesh)
+    hyper = members.hyper_of_members(config, task.action_size, everyone)
+    seeds = members.seeds_of_members(everyone)
+    needed = memory.predict(agent, jax.eval_shape(program.init, hyper, seeds), config.sac.batch_size)
+    memory.check_fits(needed, len(everyone), mesh.devices.flat[0], mesh.size)
+    said = memory.describe(needed, len(everyone))
+    return _Plan(config, identities, task, agent, widths, mesh, replay, program, hyper, seeds, said)
 
 
 def _check_final_share(config: Config, agent: Agent) -> None:
@@ -152,81 +157,24 @@ def _check_final_share(config: Config, agent: Agent) -> None:
         raise UserError(f"final_share must be {enough:g} or more where only {gated} may lose units, not {given:g}")
 
 
-def _structures(path: Path, identities: Sequence[Identity], nu: Sequence[float]) -> list[Structure]:
-    """Returns the structure whose widths each member takes: its own seed's, or the only one there is.
-
-    Of a run with several prices, those that were trained with `nu`.
-    """
-    structures = [policy.load_structure(folder) for folder in policy.find_policies(path)]
-    prices = {"none" if structure.nu is None else price_text(structure.nu): structure.nu for structure in structures}
-    if len(prices) > 1:
-        chosen = price_text(nu[0])
-        if len(nu) != 1 or chosen not in prices:
-            raise UserError(
-                f"widths_from {path} was trained with several values of nu: choose one by nu ({' '.join(prices)})"
-            )
-        structures = [structure for structure in structures if structure.nu == prices[chosen]]
-    if len(structures) == 1:
-        return structures * len(identities)
-    by_seed = {structure.seed: structure for structure in structures}
-    for identity in identities:
-        if identity.seed not in by_seed:
-            raise UserError(f"widths_from {path} has no seed {identity.seed}: it has {' '.join(map(str, by_seed))}")
-    return [by_seed[identity.seed] for identity in identities]
-
-
-class _Segment(NamedTuple):
-    """A stretch of one phase, `first` to `last`, after which metrics are written and perhaps an evaluation is due."""
-
-    phase: str
-    first: int
-    last: int
-    evaluate: bool
-
-
-def _segments(config: Config) -> Iterator[_Segment]:
-    def cut(phase: str, first: int, last: int, evaluated: bool) -> Iterator[_Segment]:
-        while first < last:
-            every = [config.log_every, config.eval_every] if evaluated else [config.log_every]
-            end = min(last, *((first // n + 1) * n for n in every))
-            if evaluated and config.pruner == "theta" and first < (config.pruning.prune_stop or 0) < end:
-                end = config.pruning.prune_stop
-            yield _Segment(phase, first, end, evaluated and (end % config.eval_every == 0 or end == last))
-            first = end
-
-    yield from cut("collect", 0, config.random_steps, False)
-    if config.agent != "sac":
-        yield from cut("pretrain", 0, config.pretrain_updates, False)
-    yield from cut("train", config.random_steps, config.steps, True)
-
-
-_PHASES = {"collect": "random steps", "pretrain": "OFENet alone", "train": "training"}
-
-
-class _Pace:
-    """Measures a phase's rate, and chooses how many iterations a chunk has so that it lasts `_SECONDS_PER_CHUNK`."""
-
-    def __init__(self) -> None:
-        self.compiled = False
-        self.compile_seconds: float | None = None
-        self.rate: float | None = None  # iterations per second, over the running segment or the one before
-        self._iterations, self._seconds = 0, 0.0
-
-    def start_segment(self) -> None:
-        self._iterations, self._seconds = 0, 0.0
-
-    def chunk(self, most: int) -> int:
-        if not self.compiled:
-            return 1
-        return min(most, max(1, round((self.rate or 10.0) * _SECONDS_PER_CHUNK)))
-
-    def took(self, iterations: int, seconds: float) -> None:
-        if self.compiled:
-            self._iterations, self._seconds = self._iterations + iterations, self._seconds + seconds
-            self.rate = self._iterations / max(self._seconds, 1e-9)
-        else:
-            self.compile_seconds = seconds  # a phase's first chunk compiles it: its time says nothing about the rate
-        self.compiled = True
+def _gather(run: "_Run", everyone: Sequence[Identity]) -> Result:
+    """Waits for the other processes, puts what all have written together, and returns what became of the run."""
+    first = jax.process_index() == 0
+    processes.wait_for_all()
+    interrupted = run.stop.requested.name if run.stop.requested else None
+    processes.wait_for_all()
+    if first:
+        merge_metrics(run.folder)
+        (run.folder / STOP_FILE).unlink(missing_ok=True)
+    processes.wait_for_all()
+    found = read_members(run.folder, everyone)
+    processes.leave()
+    result = Result(run.folder, run.config, found, run.steps, interrupted)
+    if first:
+        save_trade_off(result)
+        if len(found) < len(everyone):
+            run.display.note(f"a process is gone, and with it {len(everyone) - len(found)} of {len(everyone)} members")
+    return result
 
 
 class _Compaction(NamedTuple):
@@ -251,51 +199,35 @@ class _Run:
     """One run's host side. What is learnt is in `state`, on the device, and is handed from call to call."""
 
     def __init__(
-        self,
-        config: Config,
-        task: Task,
-        agent: Agent,
-        mesh: Mesh,
-        identities: list[Identity],
-        widths: list[small.Widths],
-        folder: Path,
-        metrics: JsonLines,
-        display: ProgressDisplay,
-        stop: StopOnSignal,
+        self, plan: _Plan, folder: Path, metrics: JsonLines, display: ProgressDisplay, stop: StopOnSignal
     ) -> None:
-        self.agent, self.mesh = agent, mesh
-        self.config, self.folder, self.metrics, self.display, self.stop = config, folder, metrics, display, stop
-        self.task, self.identities, self.widths = task, identities, widths
-        self.replay = make_replay(min(config.sac.replay_capacity, config.steps), config.sac.batch_size)
-        self.program = self._make_program()
-        self.scalars = agents.make_hyper(config, task.action_size)
-        # The last member again and again, until there are as many on every device.
-        extra = padded_count(len(identities), self.mesh) - len(identities)
-        self.padding = [len(identities) - 1] * extra
-        everyone = [*identities, *(identities[m] for m in self.padding)]
-        self.hyper = place(members.hyper_of_members(self.scalars, everyone), self.mesh)
-        self.seeds = place(members.seeds_of_members(everyone), self.mesh)
+        self.config, self.folder, self.metrics, self.display, self.stop = plan.config, folder, metrics, display, stop
+        self.plan, self.mesh, self.identities = plan, plan.mesh, plan.identities
+        self.agent, self.program = plan.agent, plan.program
+        self.hyper, self.seeds = place(plan.hyper, plan.mesh), place(plan.seeds, plan.mesh)
         self.steps = 0
         self.started = time.monotonic()
-        self.paces = {phase: _Pace() for phase in _PHASES}
+        self.paces = {phase: Pace() for phase in PHASES}
         self.ledger = Ledger()
         self.compaction: _Compaction | None = None  # the newest, until it is known how it turned out
         self.evaluation_seconds: list[float] = []  # of the present program: the first call compiles
         self.evaluation_compile_seconds = 0.0
-        self.curves: list[list[tuple[int, float]]] = [[] for _ in identities]
+        self.curves: list[list[tuple[int, float]]] = [[] for _ in plan.identities]
         self.diverged: set[int] = set()
         self.newest_return: float | None = None
         self.parameters_left = 1.0
 
-    def train(self, needed: str) -> Result:
-        """Runs every phase. `needed` says what that takes of memory."""
-        config, several = self.config, len(self.config.pruning.nu) > 1
+    def train(self) -> None:
+        """Runs every phase, and saves and evaluates every policy."""
+        config, names = self.config, varied(self.config)
+        several = " × ".join(f"{len(to_flat(config)[name])} values of {name}" for name in names)
+        shared = f", shared by {jax.process_count()} processes" if jax.process_count() > 1 else ""
         self.display.note(
             f"{config.agent} on {config.task}, {config.seeds} seed{'s' * (config.seeds > 1)}"
-            + (f" for each of {len(config.pruning.nu)} values of nu" if several else "")
-            + f", {config.engine} physics on {self._devices()}; writing to {self.folder}"
+            + (f" for each of {several}" if several else "")
+            + f"{shared}, {config.engine} physics on {self._devices()}; writing to {self.folder}"
         )
-        self.display.note(needed)
+        self.display.note(self.plan.needed)
         prune_stop = config.pruning.prune_stop
         settles = config.pruner == "theta" and prune_stop is not None
         if settles and prune_stop >= config.steps:
@@ -304,9 +236,9 @@ class _Run:
                 f"prune_stop {prune_stop:,} is not before the last step: gates stay where theta leaves them"
             )
         state = self.program.init(self.hyper, self.seeds)
-        if self.widths:
+        if self.plan.widths:
             state = state._replace(agent=self._small_agents())
-        for segment in _segments(config):
+        for segment in segments(config):
             state = self._run_segment(state, segment)
             if self.stop.requested:
                 break
@@ -316,16 +248,17 @@ class _Run:
                 state = self._compact_if_it_pays(state, segment)
             if segment.evaluate:
                 self._evaluate(state)
-        return self._finish(state)
+        self._finish(state)
 
     def _small_agents(self) -> AgentState:
-        keys = (agent_key(identity.seed) for identity in self.identities)
-        states = [small.init(self.agent, self.scalars, own, key) for own, key in zip(self.widths, keys, strict=True)]
-        states += [states[member] for member in self.padding]
-        return place(jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *states), self.mesh)
+        states = []
+        for member, own in enumerate(self.plan.widths):
+            hyper = members.select(self.plan.hyper, member)
+            states.append(small.init(self.agent, hyper, own, agent_key(self.identities[member].seed)))
+        return place(jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *padded(states, self.mesh)), self.mesh)
 
     def _make_program(self) -> Program:
-        return make_program(self.agent, self.task, self.replay, self.config.eval_episodes, self.mesh)
+        return make_program(self.agent, self.plan.task, self.plan.replay, self.config.eval_episodes, self.mesh)
 
     def _devices(self) -> str:
         kind = self.mesh.devices.flat[0].platform
@@ -337,7 +270,7 @@ class _Run:
         self.agent = self.agent._replace(pruner="none")
         return state._replace(agent=place(settled, self.mesh))
 
-    def _compact_if_it_pays(self, state: Member, segment: _Segment) -> Member:
+    def _compact_if_it_pays(self, state: Member, segment: Segment) -> Member:
         """Takes pruned units out of the arrays, and compiles for the new sizes, where that saves time."""
         config, rate, collect_rate = self.config, self.paces["train"].rate, self.paces["collect"].rate
         if config.pruning.compact != "auto" or not self.agent.gated or not rate:
@@ -365,7 +298,7 @@ class _Run:
         before, rate = time.monotonic(), self.paces["train"].rate
         self.agent, compacted = compaction.compact(self.agent, state.agent, widths)
         self.program = self._make_program()
-        self.paces["train"] = _Pace()
+        self.paces["train"] = Pace()
         self.evaluation_seconds = []
         self.ledger.lost_seconds = 0.0
         dense = float(total(self.agent.dense, {}, "flops"))
@@ -391,7 +324,7 @@ class _Run:
             + (f" → {after:.0f} updates/s" if after else " updates/s before")
         )
 
-    def _run_segment(self, state: Member, segment: _Segment) -> Member:
+    def _run_segment(self, state: Member, segment: Segment) -> Member:
         """Runs a segment chunk by chunk, so that progress shows and signals are heard."""
         pace, sums, position = self.paces[segment.phase], None, segment.first
         pace.start_segment()
@@ -472,7 +405,7 @@ class _Run:
             f"parameters left {self.parameters_left:.0%}" + (f"; {rate:.0f} updates/s" if rate else "")
         )
 
-    def _finish(self, state: Member) -> Result:
+    def _finish(self, state: Member) -> None:
         """Saves every policy, and gives what was saved its episodes in Gymnasium, unless the run is interrupted."""
         if self.compaction:
             self._report_compaction(1.0 / self.paces["train"].rate if self.paces["train"].rate else None)
@@ -480,35 +413,26 @@ class _Run:
         on_host = state._replace(agent=jax.tree.map(np.asarray, state.agent))
         for member, folder in enumerate(folders):
             policy.save_policy(self._policy(on_host, member), folder)
-        if not self.stop.requested:
-            self.display.note(f"policies saved; running them in Gymnasium's {self.config.task}")
-        results = []
-        for member, (identity, folder) in enumerate(zip(self.identities, folders, strict=True)):
-            saved, returns = policy.load_policy(folder), None
-            if not self.stop.requested:
-                returns = evaluation.evaluate(saved, self.config.final_episodes)
-                every = [float(value) for value in returns]
-                record = {"kind": "gymnasium"} | self._stamp(identity)
-                self.metrics.write(record | {"return": float(returns.mean()), "returns": every})
-            curve = tuple(self.curves[member])
-            results.append(MemberResult(identity.seed, identity.nu, folder, saved.structure, curve, returns))
-        interrupted = self.stop.requested.name if self.stop.requested else None
-        if interrupted:
+        if self.stop.requested:
             where = self.folder / POLICY_FOLDER
-            self.display.note(f"{interrupted} at step {self.steps:,}: what was learnt so far is saved in {where}")
-        result = Result(self.folder, self.config, tuple(results), self.steps, interrupted)
-        if len(self.config.pruning.nu) > 1:
-            points = trade_off(result)
-            save_table(points, self.folder / TRADE_OFF_TABLE)
-            save_figure(points, self.config.task, self.folder / TRADE_OFF_FIGURE)
-        return result
+            self.display.note(
+                f"{self.stop.requested.name} at step {self.steps:,}: what was learnt so far is saved in {where}"
+            )
+            return
+        self.display.note(f"policies saved; running them in Gymnasium's {self.config.task}")
+        for identity, folder in zip(self.identities, folders, strict=True):
+            returns = evaluation.evaluate(policy.load_policy(folder), self.config.final_episodes)
+            every = [float(value) for value in returns]
+            record = {"kind": "gymnasium"} | self._stamp(identity)
+            self.metrics.write(record | {"return": float(returns.mean()), "returns": every})
 
     def _of_members(self, leaf: jax.Array) -> np.ndarray:
         """Returns an array on the host, without what pads it."""
         return np.asarray(leaf)[: len(self.identities)]
 
     def _stamp(self, identity: Identity) -> dict[str, Any]:
-        which = {"seed": identity.seed} | ({} if identity.nu is None else {"nu": identity.nu})
+        which: dict[str, Any] = {"member": identity.folder, "seed": identity.seed}
+        which |= ({} if identity.nu is None else {"nu": identity.nu}) | identity.settings
         return which | {"environment_steps": self.steps, "seconds": round(time.monotonic() - self.started, 3)}
 
     def _layers(self, state: Member, member: int) -> tuple[LayerCount, ...]:
@@ -523,17 +447,18 @@ class _Run:
             name=self.config.agent,
             seed=self.identities[member].seed,
             nu=self.identities[member].nu,
+            settings=self.identities[member].settings,
             environment_steps=self.steps,
         )
 
-    def _show(self, segment: _Segment, position: int) -> None:
+    def _show(self, segment: Segment, position: int) -> None:
         rate, config = self.paces[segment.phase].rate, self.config
         totals = {"collect": config.steps, "pretrain": config.pretrain_updates, "train": config.steps}
         left_to_train = config.steps - max(self.steps, config.random_steps)
         train_rate = self.paces["train"].rate
         self.display.show(
             Status(
-                phase=_PHASES[segment.phase] if self.paces[segment.phase].compiled else "compiling",
+                phase=PHASES[segment.phase] if self.paces[segment.phase].compiled else "compiling",
                 done=position,
                 total=totals[segment.phase],
                 episode_return=self.newest_return,
@@ -542,16 +467,3 @@ class _Run:
                 seconds_left=left_to_train / train_rate if train_rate else None,
             )
         )
-
-
-def trade_off(result: Result) -> list[Point]:
-    """Returns a run's points on the trade-off curve: each member's price, parameters left, and return.
-
-    The return is the saved policy's in Gymnasium, or the newest evaluation's where that was not taken.
-    """
-    points = []
-    for own in result.seeds:
-        newest = own.curve[-1][1] if own.curve else np.nan
-        value = newest if own.returns is None else float(np.mean(own.returns))
-        points.append(Point(own.nu, own.seed, left(own.structure.layers), value))
-    return points

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from pathlib import Path
 from types import FrameType, TracebackType
 
 
@@ -15,13 +16,14 @@ class Abandoned(KeyboardInterrupt):
 
 
 class StopOnSignal:
-    """While active, the first SIGINT or SIGTERM sets `requested`; a second one raises `Abandoned`.
+    """While active, the first SIGINT or SIGTERM is `requested`; a second one raises `Abandoned`.
 
-    Outside the main thread, where Python allows no handlers, it does nothing.
+    A file tells the other processes of a run, and tells of a signal that came to one of them. Outside the main thread,
+    where Python allows no handlers, signals are left alone.
     """
 
-    def __init__(self) -> None:
-        self.requested: signal.Signals | None = None
+    def __init__(self, file: Path) -> None:
+        self._file, self._own = file, None
         self.abandoned: Abandoned | None = None
         self._previous: dict[int, object] = {}
 
@@ -37,10 +39,20 @@ class StopOnSignal:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    @property
+    def requested(self) -> signal.Signals | None:
+        """The signal that ends the run, if one came to any of its processes."""
+        if self._own:
+            self._file.write_text(self._own.name)  # not by the handler, which may come in the midst of anything
+        elif self._file.exists():
+            name = self._file.read_text()
+            return signal.Signals[name] if name in signal.Signals.__members__ else signal.SIGTERM
+        return self._own
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested is not None:
+        if self._own is not None:
             self.abandoned = Abandoned(number)
             raise self.abandoned
-        self.requested = signal.Signals(number)
+        self._own = signal.Signals(number)
         # Not through Python's streams: the signal may have come in the midst of a write.
-        os.write(2, f"\n{self.requested.name}: stopping soon; once more to stop now and save nothing\n".encode())
+        os.write(2, f"\n{self._own.name}: stopping soon; once more to stop now and save nothing\n".encode())

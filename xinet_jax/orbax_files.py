@@ -1,0 +1,59 @@
+"""Trees of numpy arrays as Orbax files, which every process of a run writes and reads by itself."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint._src.serialization import ocdbt_utils, tensorstore_utils
+
+Tree = Any
+
+
+class _OwnNumpyHandler(ocp.type_handlers.NumpyHandler):
+    """Writes numpy arrays whichever process it is in; Orbax's own leaves it to the first process of all."""
+
+    async def _background_serialize(self, values: Sequence, infos: Sequence, args: Sequence | None = None) -> None:
+        async def write(value: np.ndarray, info: Any, arg: Any) -> None:
+            await info.await_path_creation()
+            ocdbt = info.is_ocdbt_checkpoint
+            process = ocdbt_utils.get_process_index_for_subdir(use_ocdbt=ocdbt, override_ocdbt_process_id=None)
+            shapes = {"global_shape": value.shape, "local_shape": value.shape, "dtype": value.dtype}
+            spec = tensorstore_utils.build_array_write_spec(
+                info=info, arg=arg, **shapes, use_ocdbt=ocdbt, process_index=process
+            )
+            await self._open_and_write(value, spec.json, info.ts_context)
+
+        await asyncio.gather(*map(write, values, infos, args or [ocp.SaveArgs()] * len(values)))
+
+
+def save_arrays(path: Path, tree: Tree) -> None:
+    """Writes a tree of numpy arrays to a new folder."""
+    options = _alone()
+    if jax.process_count() == 1:
+        handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=options)
+    else:
+        logging.getLogger("absl").setLevel(logging.ERROR)  # it warns that there is no handler for JAX's own arrays
+        own = ocp.type_handlers.create_type_handler_registry((np.ndarray, _OwnNumpyHandler()))
+        handler = ocp.PyTreeCheckpointHandler(type_handler_registry=own, multiprocessing_options=options)
+    with ocp.Checkpointer(handler, multiprocessing_options=options) as checkpointer:
+        checkpointer.save(path, args=ocp.args.PyTreeSave(tree))
+
+
+def reader() -> ocp.StandardCheckpointer:
+    """Returns what reads such a folder: its `metadata`, and `restore`."""
+    return ocp.StandardCheckpointer(multiprocessing_options=_alone())
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Returns Orbax's options for a process that waits for no other."""
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    index = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process_{index}"
+    )

@@ -1,0 +1,104 @@
+"""What became of a run, read from its folder."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xinet_jax import policy
+from xinet_jax.config import Config, varied
+from xinet_jax.policy import Structure
+from xinet_jax.telemetry.tables import left
+from xinet_jax.telemetry.trade_off import Point, save_figure, save_table
+from xinet_jax.training.members import Identity
+from xinet_jax.training.run_folder import METRICS_FILE, POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE
+
+
+class MemberResult(NamedTuple):
+    """What became of one member: one seed, with one combination of hyper-parameters.
+
+    Attributes:
+      seed: the seed.
+      nu: its price [nats]; None for agents without one.
+      settings: its other hyper-parameters, by name, of which the run has several values.
+      folder: its policy folder.
+      structure: the saved policy's structure, with every layer's sizes before and after.
+      curve: `(environment steps, mean return)` of every evaluation during training.
+      returns: returns of the saved policy in Gymnasium's environment, `[episodes]`; None if the run was interrupted.
+    """
+
+    seed: int
+    nu: float | None
+    settings: dict[str, float]
+    folder: Path
+    structure: Structure
+    curve: tuple[tuple[int, float], ...]
+    returns: np.ndarray | None
+
+
+class Result(NamedTuple):
+    """What became of a run.
+
+    Attributes:
+      folder: the run folder.
+      config: the configuration, as saved.
+      seeds: one result per seed, for each combination of hyper-parameters.
+      environment_steps: steps taken per seed.
+      interrupted: the name of the signal that ended it early, or None.
+    """
+
+    folder: Path
+    config: Config
+    seeds: tuple[MemberResult, ...]
+    environment_steps: int
+    interrupted: str | None
+
+
+def read_members(folder: Path, identities: Sequence[Identity]) -> tuple[MemberResult, ...]:
+    """Returns what a run folder says of those members whose policies it holds."""
+    curves: dict[str, list[tuple[int, float]]] = {identity.folder: [] for identity in identities}
+    returns: dict[str, np.ndarray] = {}
+    for line in (folder / METRICS_FILE).read_text().splitlines():
+        record = json.loads(line)
+        if record["kind"] == "evaluation":
+            curves[record["member"]].append((record["environment_steps"], _number(record["return"])))
+        elif record["kind"] == "gymnasium":
+            returns[record["member"]] = np.array([_number(value) for value in record["returns"]])
+    found = []
+    for identity in identities:
+        own = folder / POLICY_FOLDER / identity.folder
+        if own.exists():
+            curve = tuple(curves[identity.folder])
+            which = identity.seed, identity.nu, identity.settings
+            found.append(MemberResult(*which, own, policy.load_structure(own), curve, returns.get(identity.folder)))
+    return tuple(found)
+
+
+def trade_off(result: Result) -> list[Point]:
+    """Returns each member's hyper-parameters, parameters left, and return.
+
+    The return is the saved policy's in Gymnasium, or the newest evaluation's where that was not taken.
+    """
+    points = []
+    for own in result.seeds:
+        newest = own.curve[-1][1] if own.curve else np.nan
+        value = newest if own.returns is None else float(np.mean(own.returns))
+        several = {name: own.nu if name == "nu" else own.settings[name] for name in varied(result.config)}
+        points.append(Point(several, own.seed, left(own.structure.layers), value))
+    return points
+
+
+def save_trade_off(result: Result) -> None:
+    """Writes the trade-off curve of a run with several values of a hyper-parameter; the figure if nu is one."""
+    names = varied(result.config)
+    if names and result.seeds:
+        points = trade_off(result)
+        save_table(points, result.folder / TRADE_OFF_TABLE)
+        if "nu" in names:
+            save_figure(points, result.config.task, result.folder / TRADE_OFF_FIGURE)
+
+
+def _number(value: Any) -> float:
+    return np.nan if value is None else float(value)  # null stands for what is not finite
