@@ -20,7 +20,7 @@ def test_the_estimators_script_measures_what_it_says():
     # At one half heun's weight is 1 on both sides: the straight-through estimate.
     assert by_name["heun"]["bias_rms"] == pytest.approx(by_name["straight_through"]["bias_rms"])
     assert by_name["disarm"]["standard_deviation_rms"] > by_name["heun"]["standard_deviation_rms"]
-    assert PruningConfig().estimator_floor == estimators.FLOOR
+    assert PruningConfig().estimator_floor == (estimators.FLOOR,)
 
 
 def test_the_defaults_series_runs_a_candidate(tmp_path, monkeypatch):

@@ -64,7 +64,7 @@ def test_features_in_parts_are_features(key):
     branch = DenseNet(WIDTHS)
     variables = branch.init(key, parts)
     first, second, last = branch.apply(variables, parts)
-    assert first is parts[0] or np.array_equal(first, parts[0])
+    np.testing.assert_array_equal(first, parts[0])
     np.testing.assert_allclose(
         jnp.concatenate([first, second, last], axis=-1), branch.apply(variables, whole), atol=1e-5
     )

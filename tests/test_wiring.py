@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xinet_jax import gates, wiring
+from xinet_jax import folding, gates, wiring
 from xinet_jax.networks import Shape, make_networks
 
 DENSE = Shape(5, 2, 5, (3, 4), (2, 3), (7, 6), (8,))
@@ -45,6 +45,10 @@ def test_ends_are_the_units_that_the_networks_read(key):
     """Closing one unit changes the outputs only by the kernels' rows that carry its value."""
     made = make_networks(DENSE)
     params = made.ofenet.init(key, jnp.zeros(5), jnp.zeros(2))
+    heads = {
+        "actor": made.actor.init(key, jnp.zeros(DENSE.state_features))["params"],
+        "critic": made.critic.init(key, jnp.zeros(DENSE.action_features))["params"],
+    }
     observation, action = jax.random.normal(key, (20, 5)), jax.random.normal(key, (20, 2))
     for branch in ("state", "action"):
         for block, width in enumerate(getattr(DENSE, f"{branch}_blocks")):
@@ -52,11 +56,7 @@ def test_ends_are_the_units_that_the_networks_read(key):
             layers = list(units["ofenet"][branch])
             layers[block] = layers[block].at[width - 1].set(0.0)
             units["ofenet"][branch] = tuple(layers)
-            every = wiring.ends(DENSE, units)["ofenet"]
-            cut = lambda ends, own: (  # noqa: E731
-                own if ends.inputs is None else own | {"kernel": own["kernel"] * ends.inputs[:, None]}
-            )
-            without = jax.tree.map(cut, every, params["params"], is_leaf=wiring.is_ends)
+            without = folding.fold(DENSE, {"ofenet": params["params"]} | heads, units)["ofenet"]
             closed = made.ofenet.apply(params, observation, action, units["ofenet"])
             folded = made.ofenet.apply(params | {"params": without}, observation, action)
             np.testing.assert_allclose(closed, folded, atol=1e-5)

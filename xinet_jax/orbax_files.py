@@ -33,23 +33,25 @@ class _OwnNumpyHandler(ocp.type_handlers.NumpyHandler):
 
 def save_arrays(path: Path, tree: Tree) -> None:
     """Writes a tree of numpy arrays to a new folder."""
-    options = _alone()
-    if jax.process_count() == 1:
-        handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=options)
-    else:
-        logging.getLogger("absl").setLevel(logging.ERROR)  # it warns that there is no handler for JAX's own arrays
-        own = ocp.type_handlers.create_type_handler_registry((np.ndarray, _OwnNumpyHandler()))
-        handler = ocp.PyTreeCheckpointHandler(type_handler_registry=own, multiprocessing_options=options)
-    with ocp.Checkpointer(handler, multiprocessing_options=options) as checkpointer:
+    with ocp.Checkpointer(handler(), multiprocessing_options=alone()) as checkpointer:
         checkpointer.save(path, args=ocp.args.PyTreeSave(tree))
 
 
 def reader() -> ocp.StandardCheckpointer:
     """Returns what reads such a folder: its `metadata`, and `restore`."""
-    return ocp.StandardCheckpointer(multiprocessing_options=_alone())
+    return ocp.StandardCheckpointer(multiprocessing_options=alone())
 
 
-def _alone() -> ocp.options.MultiprocessingOptions:
+def handler() -> ocp.PyTreeCheckpointHandler:
+    """Returns Orbax's handler of trees of numpy arrays, for this process alone."""
+    if jax.process_count() == 1:
+        return ocp.PyTreeCheckpointHandler()
+    logging.getLogger("absl").setLevel(logging.ERROR)  # it warns that there is no handler for JAX's own arrays
+    own = ocp.type_handlers.create_type_handler_registry((np.ndarray, _OwnNumpyHandler()))
+    return ocp.PyTreeCheckpointHandler(type_handler_registry=own, multiprocessing_options=alone())
+
+
+def alone() -> ocp.options.MultiprocessingOptions:
     """Returns Orbax's options for a process that waits for no other."""
     if jax.process_count() == 1:
         return ocp.options.MultiprocessingOptions()

@@ -1,0 +1,204 @@
+"""Checkpoints: all that a run needs to go on, written by Orbax beside the training.
+
+A checkpoint holds every array of every member (of the replay only the part that is filled) and a description: where the
+run stands, the sizes that the networks have by then, and every array's shape, type and checksum. Whoever reads it makes
+the agent from the description first, and takes the arrays only if they are what it says.
+"""
+
+import logging
+import math
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from xinet_jax.errors import UserError
+from xinet_jax.orbax_files import alone, handler
+
+Tree = Any
+
+FORMAT = "xinet_jax checkpoint 1"
+_STEP = re.compile(r"\d+")
+
+
+class Checkpoints:
+    """The checkpoints of one process of a run. Writing goes on in the background; mistakes are told, never raised.
+
+    Args:
+      folder: where they are kept.
+      keep: how many of the newest to keep; the one with the best return is kept beside them.
+      tell: prints one line.
+    """
+
+    def __init__(self, folder: Path, keep: int, tell: Callable[[str], None]):
+        self._folder, self._keep, self._tell = folder.absolute(), keep, tell
+        self._manager: ocp.CheckpointManager | None = None
+        self._failed = False
+
+    def save(self, step: int, state: Tree, about: dict[str, Any], episode_return: float | None) -> bool:
+        """Starts to write a checkpoint, once the one before is written.
+
+        Args:
+          step: environment steps; one of that number is replaced.
+          state: all members' arrays, on the host. They must not change any more.
+          about: what else to write down, as JSON.
+          episode_return: what the best is chosen by; None if nothing was evaluated yet.
+
+        Returns:
+          whether writing has begun.
+        """
+        arrays = flatten(state)
+        about = about | {"format": FORMAT, "arrays": describe(arrays)}
+        metrics = None if episode_return is None or not math.isfinite(episode_return) else {"return": episode_return}
+        try:
+            if not self.wait():
+                return False
+            manager = self._open()
+            if step in manager.all_steps():
+                manager.delete(step)
+            items = ocp.args.Composite(state=ocp.args.PyTreeSave(arrays), about=ocp.args.JsonSave(about))
+            manager.save(step, args=items, metrics=metrics)
+        except Exception as error:  # Orbax raises many kinds when a disk is full or gone
+            self._fail(error)
+            return False
+        return True
+
+    def wait(self) -> bool:
+        """Waits until all is written. Returns False if it could not be."""
+        if self._manager is None:
+            return True
+        try:
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+        except Exception as error:
+            self._fail(error)
+            return True  # the next one may do better
+        if self._failed:
+            self._failed = False
+            self._tell("checkpoints are written again")
+        return True
+
+    def close(self) -> None:
+        """Waits until all is written, and lets go of the folder."""
+        self.wait()
+        if self._manager is not None:
+            self._manager.close()
+            self._manager = None
+
+    def _open(self) -> ocp.CheckpointManager:
+        if self._manager is None:
+            newest = checkpoint_managers.LatestN(self._keep)
+            best = checkpoint_managers.BestN(
+                get_metric_fn=lambda metrics: metrics["return"], n=1, keep_checkpoints_without_metrics=False
+            )
+            options = ocp.CheckpointManagerOptions(
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy([newest, best]),
+                cleanup_tmp_directories=True,
+                multiprocessing_options=alone(),
+            )
+            handlers = {"state": handler(), "about": ocp.JsonCheckpointHandler(multiprocessing_options=alone())}
+            self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
+        return self._manager
+
+    def _fail(self, error: Exception) -> None:
+        """Tells of a failure once, and starts anew at the next checkpoint."""
+        if not self._failed:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            self._tell(f"cannot write checkpoints to {self._folder}: {reason[:200]}; training goes on")
+        self._failed, manager, self._manager = True, self._manager, None
+        try:
+            if manager is not None:
+                manager.close()
+        except Exception:
+            logging.getLogger(__name__).debug("closing after a failure", exc_info=True)
+
+
+def candidates(folder: Path) -> list[Path]:
+    """Returns the complete checkpoints in a folder, newest first."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if _STEP.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name), reverse=True)
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint's description. Raises UserError if it is damaged."""
+    try:
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler(multiprocessing_options=alone())) as checkpointer:
+            about = checkpointer.restore(path / "about")
+    except Exception as error:
+        raise damaged(path, error) from None
+    if not isinstance(about, dict) or about.get("format") != FORMAT or not isinstance(about.get("arrays"), dict):
+        raise damaged(path, f"its description is not of format '{FORMAT}'")
+    return about
+
+
+def read_state(path: Path, about: dict[str, Any], expected: Tree) -> Tree:
+    """Reads a checkpoint's arrays into the structure of `expected`.
+
+    Args:
+      path: the checkpoint.
+      about: its description.
+      expected: the tree that is wanted, with shapes and types.
+
+    Raises:
+      UserError: if the arrays are not those, or not what was written.
+    """
+    wanted = flatten(expected)
+    declared = {name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)} for name, leaf in wanted.items()}
+    said = about["arrays"]
+    if {name: {k: own.get(k) for k in ("shape", "dtype")} for name, own in said.items()} != declared:
+        raise damaged(path, "its arrays are not those of this configuration")
+    try:
+        with ocp.Checkpointer(handler(), multiprocessing_options=alone()) as checkpointer:
+            stored = checkpointer.metadata(path / "state").item_metadata.tree
+            found = {
+                name: {"shape": list(leaf.shape), "dtype": str(np.dtype(leaf.dtype))} for name, leaf in stored.items()
+            }
+            if found != declared:
+                raise damaged(path, "its arrays are not of the sizes that its description says")
+            as_numpy = dict.fromkeys(wanted, ocp.RestoreArgs(restore_type=np.ndarray))
+            arrays = checkpointer.restore(path / "state", args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+    except UserError:
+        raise
+    except Exception as error:
+        raise damaged(path, error) from None
+    sums = describe(arrays)
+    for name in wanted:
+        if sums[name] != said[name]:
+            raise damaged(path, f"array {name} is not what was written")
+    return jax.tree.unflatten(jax.tree.structure(expected), [np.asarray(arrays[name]) for name in wanted])
+
+
+def damaged(path: Path, why: Exception | str) -> UserError:
+    """Returns the error for a checkpoint that cannot be used."""
+    reason = (str(why).splitlines() or [type(why).__name__])[0]
+    return UserError(f"damaged checkpoint {path}: {reason[:200]}")
+
+
+def flatten(tree: Tree) -> dict[str, Any]:
+    """Returns a tree's leaves by their place, a dot between the names."""
+    return {".".join(_names(place)): leaf for place, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+
+def describe(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """Returns every array's shape, type and checksum (CRC-32)."""
+
+    def one(array: np.ndarray) -> dict[str, Any]:
+        content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        return {"shape": list(array.shape), "dtype": str(array.dtype), "crc32": zlib.crc32(content)}
+
+    with ThreadPoolExecutor() as pool:  # crc32 lets other threads run
+        return dict(zip(arrays, pool.map(one, arrays.values()), strict=True))
+
+
+def _names(place: tuple) -> Iterator[str]:
+    for key in place:
+        yield str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
