@@ -1,8 +1,8 @@
 """A model of the time of an update from its FLOPs and bytes, checked against measured updates, then applied elsewhere.
 
-The model has no fitted number: time = FLOPs / (rate of a 256 x 256 x 256 product) + bytes of state / (bandwidth of one
-elementwise pass over that state), both measured in the same run. FLOPs are XLA's own count; the bytes are what Adam and
-the target critics read and write.
+The model has no fitted number: time = FLOPs / (rate of a 256 x 256 x 256 product) + bytes / (bandwidth of elementwise
+passes over arrays of the agent's size), both measured in the same run. FLOPs and bytes are XLA's own counts for one
+compiled update; the bytes are what all its operations read and write.
 
     taskset -c 0 python benchmarks/scaling.py [--json]
 """
@@ -22,8 +22,6 @@ from xinet_jax.networks import make_networks
 from xinet_jax.replay import Transition
 
 OBSERVATION, ACTION, BATCH, UPDATES, REPEATS, SIDE, PRODUCTS = 17, 6, 256, 20, 9, 256, 200
-# Adam: gradient written and read, parameter and two moments read and written; of the critics also the target.
-PASSES, TARGET_PASSES = 8, 2
 
 
 def scaled(dense, fraction):
@@ -33,7 +31,7 @@ def scaled(dense, fraction):
 
 
 def make_case(preset, name, fraction):
-    """Returns a compiled loop of updates, its state, and one update's FLOPs and bytes of state."""
+    """Returns a compiled loop of updates, its state, and one update's FLOPs and bytes."""
     config = make_config(preset=preset, agent=name)
     agent, hyper = agents.make_agent(config, OBSERVATION, ACTION), agents.make_hyper(config, ACTION)
     agent = agent._replace(networks=make_networks(scaled(agent.dense, fraction)))
@@ -48,9 +46,8 @@ def make_case(preset, name, fraction):
         return jax.lax.fori_loop(0, UPDATES, lambda i, own: update(own, i), state)
 
     state = agents.init(agent, hyper, key)
-    flops = jax.jit(lambda s: update(s, 1)).lower(state).compile().cost_analysis()["flops"]
-    size = lambda tree: 4 * sum(leaf.size for leaf in jax.tree.leaves(tree))  # noqa: E731
-    moved = PASSES * size(state.params) + TARGET_PASSES * size(state.target_critic)
+    counted = jax.jit(lambda s: update(s, 1)).lower(state).compile().cost_analysis()
+    flops, moved = counted["flops"], counted["bytes accessed"]
     left = float(total(agent.networks.shape, {}, "flops") / total(agent.dense, {}, "flops"))
     return jax.jit(loop, donate_argnums=0), state, flops, moved, left
 
