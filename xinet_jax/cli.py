@@ -20,7 +20,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from xinet_jax.config import Config, check, field_names, preset_config, value_text, varied
+from xinet_jax.config import Config, check, field_names, load_config, preset_config, value_text, varied
 from xinet_jax.errors import UserError, nearest
 from xinet_jax.evaluation import evaluate
 from xinet_jax.policy import find_policies, in_policy, load_policy, load_structure
@@ -29,7 +29,7 @@ from xinet_jax.telemetry.tables import evaluations_table, layers_table, left, re
 from xinet_jax.telemetry.trade_off import trade_off_table
 from xinet_jax.training import runner
 from xinet_jax.training.results import trade_off
-from xinet_jax.training.run_folder import POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE
+from xinet_jax.training.run_folder import CONFIG_FILE, POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE
 from xinet_jax.training.signals import Abandoned
 
 _DESCRIPTION = "Train reinforcement-learning agents that prune themselves while they learn."
@@ -87,7 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(arguments: list[str]) -> int:
     chosen, _ = _preset_parser().parse_known_args(arguments)
-    defaults = preset_config(chosen.task, chosen.preset, chosen.agent)
+    if chosen.resume is not None:
+        defaults = dataclasses.replace(load_config(Path(chosen.resume) / CONFIG_FILE), resume=chosen.resume)
+    else:
+        defaults = preset_config(chosen.task, chosen.preset, chosen.agent)
     config = _parse(Config, arguments, "xinet train", defaults)
     check(config)
 
@@ -194,11 +197,12 @@ def _usage() -> str:
 
 
 def _preset_parser() -> argparse.ArgumentParser:
-    """Returns a parser for the three fields on which all other defaults depend."""
+    """Returns a parser for the fields on which all other defaults depend."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for field in dataclasses.fields(Config):
         if field.name in ("task", "preset", "agent"):
             parser.add_argument(f"--{field.name}", default=field.default, nargs="?", const=field.default)
+    parser.add_argument("--resume", nargs="?")
     return parser
 
 

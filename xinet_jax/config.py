@@ -181,6 +181,13 @@ class Config:
     """Run folder, which must be new; None: runs/TASK-AGENT-PRESET, with a number behind it until it is new [path]."""
     overwrite: bool = False
     """Replace the run in the run folder, if there is one."""
+    resume: str | None = None
+    """Run folder whose run goes on from its newest checkpoint, with its own configuration; steps, evaluation, logging
+    and checkpoints may be changed [path]."""
+    checkpoint_every: int = 5_000
+    """Steps from one checkpoint to the next [environment steps]."""
+    checkpoint_keep: int = 2
+    """Newest checkpoints kept, beside the one with the best return [checkpoints]."""
     networks: NetworkConfig = NetworkConfig()
     sac: SacConfig = SacConfig()
     pruning: PruningConfig = PruningConfig()
@@ -204,12 +211,17 @@ class Config:
 
 _SECTIONS = {"networks": NetworkConfig, "sac": SacConfig, "pruning": PruningConfig}
 
+# What may differ between a run and its resumption: nothing that was learnt depends on it.
+CHANGEABLE = ("steps", "log_every", "eval_every", "eval_episodes", "final_episodes", "checkpoint_every")
+CHANGEABLE += ("checkpoint_keep", "devices", "distributed", "resume")
+
 # Ota et al. 2020, but for the pruning schedule, which is ours.
 _PAPER = {
     "steps": 1_000_000,
     "random_steps": 10_000,
     "pretrain_updates": 10_000,
     "eval_every": 10_000,
+    "checkpoint_every": 50_000,
     "eval_episodes": 10,
     "actor_hidden": (256, 256),
     "critic_hidden": (256, 256),
@@ -315,10 +327,10 @@ def check(config: Config) -> None:
                 _require(abs(item) < (2**31 if isinstance(item, int) else 3e38), name, item, "a smaller number")
     for name, most in (("blocks", 1000), ("block_units", 2**20), ("batch_size", 2**24), ("seeds", 2**16)):
         _require(flat[name] <= most, name, flat[name], f"at most {most}")
-    for name in ("out", "widths_from"):
+    for name in ("out", "widths_from", "resume"):
         _require(flat[name] is None or flat[name].strip(), name, repr(flat[name]), "a path")
     at_least_one = "seeds steps eval_every eval_episodes final_episodes log_every blocks block_units batch_size"
-    at_least_one += " replay_capacity theta_every"
+    at_least_one += " replay_capacity theta_every checkpoint_every checkpoint_keep"
     _require(config.devices is None or config.devices >= 1, "devices", config.devices, "at least 1")
     for name in at_least_one.split():
         _require(flat[name] >= 1, name, flat[name], "at least 1")
@@ -409,6 +421,23 @@ def to_flat(config: Config) -> dict[str, Any]:
     for name in _SECTIONS:
         flat |= dataclasses.asdict(getattr(config, name))
     return flat
+
+
+def check_resumed(config: Config, saved: Config) -> None:
+    """Checks a configuration against that of the run which it resumes.
+
+    Raises:
+      UserError: names a field that may not be changed, and those that may.
+    """
+    if config.out is not None or config.overwrite:
+        raise UserError("a run is resumed in its own folder: resume goes without out and overwrite")
+    ours, theirs = to_flat(config), to_flat(saved)
+    for name, value in ours.items():
+        if name not in CHANGEABLE and value != theirs[name]:
+            raise UserError(
+                f"{name} is {_describe_value(theirs[name])} in the run and cannot be changed to "
+                f"{_describe_value(value)} when it is resumed: only {', '.join(CHANGEABLE[:-1])} can"
+            )
 
 
 def save_config(config: Config, path: Path) -> None:

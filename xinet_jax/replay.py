@@ -5,8 +5,9 @@ from typing import NamedTuple
 import flashbax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flashbax.buffers.trajectory_buffer import TrajectoryBuffer, TrajectoryBufferState
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from xinet_jax.arrays import Key
 
@@ -61,3 +62,29 @@ def empty_transition(observation_size: int, action_size: int) -> Transition:
     """Returns a transition of zeros, the pattern that a buffer is made from."""
     observation, scalar = jnp.zeros(observation_size), jnp.zeros(())
     return Transition(observation, jnp.zeros(action_size), scalar, observation, scalar)
+
+
+def replay_filled(state: TrajectoryBufferState) -> Int[Array, " members"]:
+    """Returns how many transitions every member's replay holds. Leading axis of all arrays: members."""
+    return jnp.where(state.is_full, state.experience.reward.shape[2], state.current_index)
+
+
+def refill(state: TrajectoryBufferState, capacity: int, now: int) -> TrajectoryBufferState:
+    """Returns a replay of `now` transitions with what was left of one of `capacity`, on the host.
+
+    Args:
+      state: the transitions that were filled, `[members, 1, filled, ...]`, and where the next one goes.
+      capacity: how many there was room for.
+      now: how many there is room for; more only if the older replay was never written round.
+    """
+
+    def widen(leaf: np.ndarray) -> np.ndarray:
+        whole = np.zeros((*leaf.shape[:2], now, *leaf.shape[3:]), leaf.dtype)
+        whole[:, :, : leaf.shape[2]] = leaf
+        return whole
+
+    experience = jax.tree.map(widen, state.experience)
+    if now == capacity:
+        return state.replace(experience=experience)
+    index = np.where(state.is_full, capacity, state.current_index).astype(state.current_index.dtype)
+    return state.replace(experience=experience, current_index=index, is_full=np.zeros_like(state.is_full))

@@ -2,23 +2,56 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
 class JsonLines:
-    """Appends one JSON object per line, each written at once. Numbers that are not finite become null."""
+    """Appends one JSON object per line, each written at once. Numbers that are not finite become null.
 
-    def __init__(self, path: Path):
-        self._file = path.open("a", buffering=1)
+    What cannot be written, on a full disk, waits until it can.
+
+    Args:
+      path: the file.
+      keep: length up to which an older file is kept; None: all of it but a last line that is not complete [bytes].
+      tell: prints one line.
+    """
+
+    def __init__(self, path: Path, keep: int | None = None, tell: Callable[[str], None] = print):
+        self._path, self._tell, self._waiting = path, tell, b""
+        content = path.read_bytes()[:keep] if path.exists() else b""
+        self._size = content.rfind(b"\n") + 1
+        self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+        self._file.truncate(self._size)
+
+    @property
+    def size(self) -> int:
+        """Length of the file, with what waits to be written [bytes]."""
+        return self._size + len(self._waiting)
 
     def write(self, record: dict[str, Any]) -> None:
         """Writes one record."""
-        self._file.write(json.dumps(finite(record)) + "\n")
+        troubled = bool(self._waiting)
+        self._waiting += json.dumps(finite(record)).encode() + b"\n"
+        try:
+            self._file.seek(self._size)
+            written = self._file.write(self._waiting)
+            if written < len(self._waiting):
+                raise OSError(28, "No space left on device")
+            self._size, self._waiting = self._size + written, b""
+        except OSError as error:
+            if not troubled:
+                self._tell(f"cannot write metrics to {self._path}: {error.strerror}; they wait until it can be done")
+            return
+        if troubled:
+            self._tell("metrics are written again")
 
     def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+        """Closes the file, without half a line at its end."""
+        if not self._file.closed:
+            self._file.truncate(self._size)
+            self._file.close()
 
 
 def finite(value: Any) -> Any:

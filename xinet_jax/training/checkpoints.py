@@ -5,6 +5,7 @@ run stands, the sizes that the networks have by then, and every array's shape, t
 the agent from the description first, and takes the arrays only if they are what it says.
 """
 
+import contextlib
 import logging
 import math
 import re
@@ -17,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
 from xinet_jax.errors import UserError
@@ -63,7 +65,8 @@ class Checkpoints:
             manager = self._open()
             if step in manager.all_steps():
                 manager.delete(step)
-            items = ocp.args.Composite(state=ocp.args.PyTreeSave(arrays), about=ocp.args.JsonSave(about))
+            stored = {name: array for name, array in arrays.items() if array.size}  # Orbax refuses empty ones
+            items = ocp.args.Composite(state=ocp.args.PyTreeSave(stored), about=ocp.args.JsonSave(about))
             manager.save(step, args=items, metrics=metrics)
         except Exception as error:  # Orbax raises many kinds when a disk is full or gone
             self._fail(error)
@@ -124,15 +127,14 @@ def candidates(folder: Path) -> list[Path]:
     """Returns the complete checkpoints in a folder, newest first."""
     if not folder.is_dir():
         return []
-    found = [path for path in folder.iterdir() if _STEP.fullmatch(path.name) and path.is_dir()]
+    found = [path for path in folder.absolute().iterdir() if _STEP.fullmatch(path.name) and path.is_dir()]
     return sorted(found, key=lambda path: int(path.name), reverse=True)
 
 
 def read_about(path: Path) -> dict[str, Any]:
     """Reads a checkpoint's description. Raises UserError if it is damaged."""
     try:
-        with ocp.Checkpointer(ocp.JsonCheckpointHandler(multiprocessing_options=alone())) as checkpointer:
-            about = checkpointer.restore(path / "about")
+        about = ocp.JsonCheckpointHandler(multiprocessing_options=alone()).restore(epath.Path(path / "about"))
     except Exception as error:
         raise damaged(path, error) from None
     if not isinstance(about, dict) or about.get("format") != FORMAT or not isinstance(about.get("arrays"), dict):
@@ -157,24 +159,28 @@ def read_state(path: Path, about: dict[str, Any], expected: Tree) -> Tree:
     if {name: {k: own.get(k) for k in ("shape", "dtype")} for name, own in said.items()} != declared:
         raise damaged(path, "its arrays are not those of this configuration")
     try:
-        with ocp.Checkpointer(handler(), multiprocessing_options=alone()) as checkpointer:
-            stored = checkpointer.metadata(path / "state").item_metadata.tree
+        with contextlib.closing(handler()) as stored_by:
+            stored = stored_by.metadata(epath.Path(path / "state")).tree
             found = {
                 name: {"shape": list(leaf.shape), "dtype": str(np.dtype(leaf.dtype))} for name, leaf in stored.items()
             }
-            if found != declared:
+            empty = {
+                name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in wanted.items() if math.prod(leaf.shape) == 0
+            }
+            if found != {name: own for name, own in declared.items() if name not in empty}:
                 raise damaged(path, "its arrays are not of the sizes that its description says")
-            as_numpy = dict.fromkeys(wanted, ocp.RestoreArgs(restore_type=np.ndarray))
-            arrays = checkpointer.restore(path / "state", args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+            as_numpy = dict.fromkeys(found, ocp.RestoreArgs(restore_type=np.ndarray))
+            arrays = stored_by.restore(epath.Path(path / "state"), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
     except UserError:
         raise
     except Exception as error:
         raise damaged(path, error) from None
+    arrays = {name: np.asarray(array) for name, array in (arrays | empty).items()}
     sums = describe(arrays)
     for name in wanted:
         if sums[name] != said[name]:
             raise damaged(path, f"array {name} is not what was written")
-    return jax.tree.unflatten(jax.tree.structure(expected), [np.asarray(arrays[name]) for name in wanted])
+    return jax.tree.unflatten(jax.tree.structure(expected), [arrays[name] for name in wanted])
 
 
 def damaged(path: Path, why: Exception | str) -> UserError:

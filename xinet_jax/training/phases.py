@@ -24,7 +24,8 @@ def segments(config: Config) -> Iterator[Segment]:
 
     def cut(phase: str, first: int, last: int, evaluated: bool) -> Iterator[Segment]:
         while first < last:
-            every = [config.log_every, config.eval_every] if evaluated else [config.log_every]
+            every = [config.log_every]
+            every += [config.eval_every, config.checkpoint_every] if evaluated else []
             end = min(last, *((first // n + 1) * n for n in every))
             if evaluated and config.pruner == "theta" and first < (config.pruning.prune_stop or 0) < end:
                 end = config.pruning.prune_stop
@@ -35,6 +36,16 @@ def segments(config: Config) -> Iterator[Segment]:
     if config.agent != "sac":
         yield from cut("pretrain", 0, config.pretrain_updates, False)
     yield from cut("train", config.random_steps, config.steps, True)
+
+
+def remaining(config: Config, phase: str, position: int) -> Iterator[Segment]:
+    """Yields what is left of a run that has come to a position of a phase."""
+    order = list(PHASES)
+    for segment in segments(config):
+        if order.index(segment.phase) > order.index(phase):
+            yield segment
+        elif segment.phase == phase and segment.last > position:
+            yield segment._replace(first=max(segment.first, position))
 
 
 class Pace:

@@ -13,7 +13,7 @@ from xinet_jax.policy import Structure
 from xinet_jax.telemetry.tables import left
 from xinet_jax.telemetry.trade_off import Point, save_figure, save_table
 from xinet_jax.training.members import Identity
-from xinet_jax.training.run_folder import METRICS_FILE, POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE
+from xinet_jax.training.run_folder import POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE, metrics_files
 
 
 class MemberResult(NamedTuple):
@@ -60,8 +60,8 @@ def read_members(folder: Path, identities: Sequence[Identity]) -> tuple[MemberRe
     """Returns what a run folder says of those members whose policies it holds."""
     curves: dict[str, list[tuple[int, float]]] = {identity.folder: [] for identity in identities}
     returns: dict[str, np.ndarray] = {}
-    for line in (folder / METRICS_FILE).read_text().splitlines():
-        record = json.loads(line)
+    lines = [line for file in metrics_files(folder) for line in file.read_text().splitlines()]
+    for record in map(json.loads, lines):
         if record["kind"] == "evaluation":
             curves[record["member"]].append((record["environment_steps"], _number(record["return"])))
         elif record["kind"] == "gymnasium":

@@ -1,9 +1,11 @@
 """The folder that a run writes to: chosen, claimed, and cleared of an older run, but never of anything else."""
 
+import fcntl
 import os
 import re
 import shutil
 from pathlib import Path
+from typing import IO
 
 from xinet_jax.config import Config, load_config
 from xinet_jax.errors import UserError
@@ -11,6 +13,8 @@ from xinet_jax.errors import UserError
 CONFIG_FILE, METRICS_FILE, POLICY_FOLDER = "config.yaml", "metrics.jsonl", "policy"
 TRADE_OFF_TABLE, TRADE_OFF_FIGURE = "trade_off.csv", "trade_off.png"
 STOP_FILE = "stopping"  # while a run of several processes ends early
+LOCK_FILE = "lock"  # held by the process that writes to the folder
+CHECKPOINT_FOLDER = "checkpoints"
 _FILES = (CONFIG_FILE, METRICS_FILE, TRADE_OFF_TABLE, TRADE_OFF_FIGURE, STOP_FILE)
 _OTHER_METRICS = re.compile(r"metrics-\d+\.jsonl")
 
@@ -52,7 +56,8 @@ def choose_run_folder(config: Config) -> Path:
         content = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
     except OSError as error:
         raise _cannot_write(folder, error) from None
-    strange = {name for name in content - {*_FILES, POLICY_FOLDER} if not _OTHER_METRICS.fullmatch(name)}
+    known = {*_FILES, POLICY_FOLDER, CHECKPOINT_FOLDER, LOCK_FILE}
+    strange = {name for name in content - known if not _OTHER_METRICS.fullmatch(name)}
     if strange or (content and CONFIG_FILE not in content):
         what = f"it holds {sorted(strange)[0]}" if strange else f"it has no {CONFIG_FILE}"
         raise UserError(f"{folder} is not a run folder ({what}): it will not be overwritten")
@@ -65,16 +70,41 @@ def make_run_folder(folder: Path, overwrite: bool) -> None:
     """Makes the folder; of a run that is overwritten, removes what that run wrote and nothing else."""
     try:
         folder.mkdir(parents=True, exist_ok=overwrite)
+        lock(folder).close()  # what another process writes to is not to be cleared
         for name in _FILES:
             (folder / name).unlink(missing_ok=True)
         for path in _other_metrics(folder):
             path.unlink()
-        if (folder / POLICY_FOLDER).exists():
-            shutil.rmtree(folder / POLICY_FOLDER)
+        for name in (POLICY_FOLDER, CHECKPOINT_FOLDER):
+            if (folder / name).exists():
+                shutil.rmtree(folder / name)
     except FileExistsError:
         raise
     except OSError as error:
         raise _cannot_write(folder, error) from None
+
+
+def lock(folder: Path) -> IO[bytes]:
+    """Holds a run folder until the file that is returned is closed, or the process ends, however it does.
+
+    Raises:
+      UserError: if another process holds it.
+    """
+    try:
+        file = (folder / LOCK_FILE).open("ab")
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise UserError(f"run folder {folder} is in use: another process trains in it") from None
+    return file
+
+
+def own_checkpoints(folder: Path, process: int, count: int) -> Path:
+    """Returns where a process keeps its checkpoints."""
+    return folder / CHECKPOINT_FOLDER / ("all" if count == 1 else f"process_{process}_of_{count}")
 
 
 def own_metrics_file(process: int) -> str:
@@ -82,12 +112,9 @@ def own_metrics_file(process: int) -> str:
     return METRICS_FILE if process == 0 else f"metrics-{process}.jsonl"
 
 
-def merge_metrics(folder: Path) -> None:
-    """Moves the other processes' metrics to the end of the first one's."""
-    for path in _other_metrics(folder):
-        with (folder / METRICS_FILE).open("a") as file:
-            file.write(path.read_text())
-        path.unlink()
+def metrics_files(folder: Path) -> list[Path]:
+    """Returns the files of metrics, one for each process of the run."""
+    return [folder / METRICS_FILE, *_other_metrics(folder)]
 
 
 def _other_metrics(folder: Path) -> list[Path]:

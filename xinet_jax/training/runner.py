@@ -1,7 +1,7 @@
 """The host loop: the one place that knows time, files and signals. It calls the compiled phases chunk by chunk."""
 
 import dataclasses
-import math
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,37 +9,35 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from flashbax.buffers.trajectory_buffer import TrajectoryBuffer
-from jax.sharding import Mesh
 
 from xinet_jax import agent as agents
 from xinet_jax import compaction, evaluation, policy, processes, small
 from xinet_jax.complexity import LayerCount, count, total
-from xinet_jax.config import Config, check, override, save_config, to_flat, varied
+from xinet_jax.config import Config, check, check_resumed, load_config, save_config, to_flat, varied
 from xinet_jax.errors import UserError
 from xinet_jax.networks import Shape
 from xinet_jax.policy import Policy
-from xinet_jax.pruners import PRUNERS, smallest_share
-from xinet_jax.replay import make_replay
-from xinet_jax.state import Agent, AgentState, Hyper
-from xinet_jax.tasks.physics import default_engine
-from xinet_jax.tasks.registry import load_task
-from xinet_jax.tasks.task import Task
+from xinet_jax.replay import replay_filled
+from xinet_jax.state import AgentState
 from xinet_jax.telemetry.json_lines import JsonLines
 from xinet_jax.telemetry.progress import ProgressDisplay, Status, whole
 from xinet_jax.telemetry.tables import left
-from xinet_jax.training import members, memory
-from xinet_jax.training.devices import claim_cores, make_mesh, padded, place
+from xinet_jax.training import members
+from xinet_jax.training.checkpoints import Checkpoints
+from xinet_jax.training.devices import claim_cores, padded, place
 from xinet_jax.training.members import Identity
-from xinet_jax.training.phases import PHASES, Pace, Segment, segments
+from xinet_jax.training.phases import PHASES, Pace, Segment, remaining
+from xinet_jax.training.plan import Plan, prepare
 from xinet_jax.training.program import Member, Program, Tally, agent_key, make_program
 from xinet_jax.training.results import Result, read_members, save_trade_off
+from xinet_jax.training.resume import Start, find_start
 from xinet_jax.training.run_folder import (
     CONFIG_FILE,
     POLICY_FOLDER,
     STOP_FILE,
     claim_run_folder,
-    merge_metrics,
+    lock,
+    own_checkpoints,
     own_metrics_file,
 )
 from xinet_jax.training.savings import Ledger
@@ -63,98 +61,46 @@ def train(config: Config, progress: bool = True) -> Result:
     everyone = members.identities(config)
     processes.join(config.distributed)
     claim_cores(config.devices, len(everyone))
-    mistake, folder, first = None, "", jax.process_index() == 0
+    mistake, first, index = None, jax.process_index() == 0, jax.process_index()
+    held, folder, start, plan = None, Path(config.resume or ""), None, None
+    display = ProgressDisplay(progress and first)
     try:
-        plan = _prepare(config, processes.own_share(everyone))
+        if config.resume is not None:
+            check_resumed(config, load_config(folder / CONFIG_FILE))
+            held = lock(folder) if first else None
+            start = find_start(config, processes.own_share(everyone), folder, display.note)
+        plan = start.plan if start else prepare(config, processes.own_share(everyone))
     except UserError as error:
         mistake = error
     processes.agree("plan", mistake)
     try:
-        folder = str(claim_run_folder(plan.config)) if first else ""
+        if first and config.resume is None:
+            folder = claim_run_folder(plan.config)
+            held = lock(folder)
     except UserError as error:
         mistake = error
     processes.agree("claim", mistake)
-    folder = Path(processes.gather_text("folder", folder)[0])
+    folder = Path(processes.gather_text("folder", str(folder))[0])
     if first:
-        # Without the folder, the leave to overwrite it and this machine's devices, so that the file can be run again.
-        alone = dataclasses.replace(plan.config, out=None, overwrite=False, devices=None, distributed=False)
-        save_config(alone, folder / CONFIG_FILE)
-    metrics = JsonLines(folder / own_metrics_file(jax.process_index()))
+        (folder / STOP_FILE).unlink(missing_ok=True)
+        # Without what concerns this start of the run alone, so that the file can be run again.
+        own = {"out": None, "overwrite": False, "resume": None, "devices": None, "distributed": False}
+        save_config(dataclasses.replace(plan.config, **own), folder / CONFIG_FILE)
+    keep = start.about["metrics_bytes"] if start else 0
+    metrics = JsonLines(folder / own_metrics_file(index), keep, display.note)
+    kept = own_checkpoints(folder, index, jax.process_count())
+    checkpoints = Checkpoints(kept, config.checkpoint_keep, display.note)
     try:
-        with ProgressDisplay(progress and first) as display, StopOnSignal(folder / STOP_FILE) as stop:
-            run = _Run(plan, folder, metrics, display, stop)
-            run.train()
+        with display, StopOnSignal(folder / STOP_FILE) as stop:
+            run = _Run(plan, folder, metrics, checkpoints, display, stop)
+            run.train(start)
+            checkpoints.close()
             metrics.close()
             return _gather(run, everyone)
     finally:
         metrics.close()
-
-
-class _Plan(NamedTuple):
-    """A run, ready to start. Nothing is compiled and nothing written yet.
-
-    Attributes:
-      config: the configuration, with nothing left open.
-      identities: this process's members.
-      task, agent: what they learn, and what they are.
-      widths: of agent small, each member's.
-      mesh: the devices that they are spread over.
-      replay, program: what they train with.
-      hyper, seeds: leaves `[members]`, padding included.
-      needed: the memory that it takes, in words.
-    """
-
-    config: Config
-    identities: Sequence[Identity]
-    task: Task
-    agent: Agent
-    widths: list[small.Widths]
-    mesh: Mesh
-    replay: TrajectoryBuffer
-    program: Program
-    hyper: Hyper
-    seeds: np.ndarray
-    needed: str
-
-
-def _prepare(config: Config, identities: Sequence[Identity]) -> _Plan:
-    """Returns what a run starts from. Raises UserError for what does not fit together, or into memory."""
-    engine = default_engine() if config.engine == "auto" else config.engine
-    config = dataclasses.replace(config, engine=engine)
-    widths: list[small.Widths] = []
-    if config.agent == "small":
-        path = Path(config.networks.widths_from).resolve()  # so that the saved configuration runs from anywhere
-        if config.overwrite and path.is_relative_to(config.run_folder.resolve()):
-            raise UserError(f"widths_from {path} lies in the run folder that --overwrite would clear")
-        config = override(config, {"widths_from": str(path)})
-        structures = small.find_structures(path, [identity.seed for identity in identities], config.pruning.nu)
-        config = small.with_dense_sizes(config, structures[0])
-        widths = list(map(small.widths_left, structures))
-    task = load_task(config.task, engine)
-    agent = agents.make_agent(config, task.observation_size, task.action_size)
-    if config.pruner in PRUNERS:
-        _check_final_share(config, agent)
-    if widths and config.networks.uniform_widths:
-        widths = [small.uniform_widths(agent.dense, own) for own in widths]
-    agent = small.make_agent(agent, widths) if widths else agent
-
-    mesh = make_mesh(config.devices, len(identities))
-    replay = make_replay(min(config.sac.replay_capacity, config.steps), config.sac.batch_size)
-    program = make_program(agent, task, replay, config.eval_episodes, mesh)
-    everyone = padded(identities, mesh)
-    hyper = members.hyper_of_members(config, task.action_size, everyone)
-    seeds = members.seeds_of_members(everyone)
-    needed = memory.predict(agent, jax.eval_shape(program.init, hyper, seeds), config.sac.batch_size)
-    memory.check_fits(needed, len(everyone), mesh.devices.flat[0], mesh.size)
-    said = memory.describe(needed, len(everyone))
-    return _Plan(config, identities, task, agent, widths, mesh, replay, program, hyper, seeds, said)
-
-
-def _check_final_share(config: Config, agent: Agent) -> None:
-    least, given = smallest_share(agent.dense, agent.gated), config.pruning.final_share
-    if given < least:
-        gated, enough = ", ".join(agent.gated), math.ceil(1000 * least) / 1000
-        raise UserError(f"final_share must be {enough:g} or more where only {gated} may lose units, not {given:g}")
+        if held:
+            held.close()
 
 
 def _gather(run: "_Run", everyone: Sequence[Identity]) -> Result:
@@ -164,7 +110,6 @@ def _gather(run: "_Run", everyone: Sequence[Identity]) -> Result:
     interrupted = run.stop.requested.name if run.stop.requested else None
     processes.wait_for_all()
     if first:
-        merge_metrics(run.folder)
         (run.folder / STOP_FILE).unlink(missing_ok=True)
     processes.wait_for_all()
     found = read_members(run.folder, everyone)
@@ -199,8 +144,16 @@ class _Run:
     """One run's host side. What is learnt is in `state`, on the device, and is handed from call to call."""
 
     def __init__(
-        self, plan: _Plan, folder: Path, metrics: JsonLines, display: ProgressDisplay, stop: StopOnSignal
+        self,
+        plan: Plan,
+        folder: Path,
+        metrics: JsonLines,
+        checkpoints: Checkpoints,
+        display: ProgressDisplay,
+        stop: StopOnSignal,
     ) -> None:
+        self.checkpoints = checkpoints
+        self.place: tuple[str, int] = ("collect", 0)  # phase, and position in it
         self.config, self.folder, self.metrics, self.display, self.stop = plan.config, folder, metrics, display, stop
         self.plan, self.mesh, self.identities = plan, plan.mesh, plan.identities
         self.agent, self.program = plan.agent, plan.program
@@ -217,8 +170,8 @@ class _Run:
         self.newest_return: float | None = None
         self.parameters_left = 1.0
 
-    def train(self) -> None:
-        """Runs every phase, and saves and evaluates every policy."""
+    def train(self, start: Start | None) -> None:
+        """Runs every phase, or what is left of them, and saves and evaluates every policy."""
         config, names = self.config, varied(self.config)
         several = " × ".join(f"{len(to_flat(config)[name])} values of {name}" for name in names)
         shared = f", shared by {jax.process_count()} processes" if jax.process_count() > 1 else ""
@@ -235,10 +188,10 @@ class _Run:
             self.display.note(
                 f"prune_stop {prune_stop:,} is not before the last step: gates stay where theta leaves them"
             )
-        state = self.program.init(self.hyper, self.seeds)
-        if self.plan.widths:
-            state = state._replace(agent=self._small_agents())
-        for segment in segments(config):
+        state = self._go_on_from(start) if start else self._begin()
+        for segment in remaining(config, *self.place):
+            if settles and segment.phase == "train" and self.steps >= prune_stop and self.agent.pruner == "theta":
+                state = self._settle_gates(state)  # the signal came between the two
             state = self._run_segment(state, segment)
             if self.stop.requested:
                 break
@@ -248,7 +201,63 @@ class _Run:
                 state = self._compact_if_it_pays(state, segment)
             if segment.evaluate:
                 self._evaluate(state)
+            if segment.phase == "train" and (self.steps % config.checkpoint_every == 0 or self.steps == config.steps):
+                self._save_checkpoint(state)
+        if self.stop.requested:
+            self._save_checkpoint(state)
         self._finish(state)
+
+    def _begin(self) -> Member:
+        state = self.program.init(self.hyper, self.seeds)
+        return state._replace(agent=self._small_agents()) if self.plan.widths else state
+
+    def _go_on_from(self, start: Start) -> Member:
+        about = start.about
+        self.place, self.steps = (about["phase"], about["position"]), about["environment_steps"]
+        self.started -= about["seconds"]
+        self.ledger.take(about["ledger"])
+        self.newest_return = about["newest_return"]
+        self.display.note(f"going on from step {self.steps:,}")
+        rows = np.array(padded(range(len(self.identities)), self.mesh))
+        return place(jax.tree.map(lambda leaf: leaf[rows], start.state), self.mesh)
+
+    def _save_checkpoint(self, state: Member) -> None:
+        before = time.monotonic()
+        filled = int(max(self._of_members(replay_filled(state.replay))))
+        # Copies: the arrays on the device are donated to the next chunk.
+        host = jax.tree.map(lambda leaf: np.array(self._of_members(leaf)), state._replace(replay=None))
+        replay = state.replay.replace(
+            experience=jax.tree.map(lambda leaf: leaf[:, :, :filled], state.replay.experience)
+        )
+        host = host._replace(replay=jax.tree.map(lambda leaf: np.array(self._of_members(leaf)), replay))
+        phase, position = self.place
+        about = {
+            "phase": phase,
+            "position": position,
+            "environment_steps": self.steps,
+            "seconds": time.monotonic() - self.started,
+            "members": [identity.folder for identity in self.identities],
+            "widths": self.agent.networks.shape._asdict(),
+            "settled": self.agent.pruner == "none" and self.config.pruner != "none",
+            "capacity": state.replay.experience.reward.shape[2],
+            "filled": filled,
+            "metrics_bytes": self.metrics.size,
+            "ledger": self.ledger.as_json(),
+            "newest_return": self.newest_return if self.newest_return and np.isfinite(self.newest_return) else None,
+        }
+        newest = [own[-1][1] for own in self.curves if own]
+        begun = self.checkpoints.save(self.steps, host, about, float(np.mean(newest)) if newest else None)
+        if begun:
+            size = sum(leaf.nbytes for leaf in jax.tree.leaves(host))
+            seconds = time.monotonic() - before
+            self.metrics.write(
+                {
+                    "kind": "checkpoint",
+                    "environment_steps": self.steps,
+                    "bytes": size,
+                    "seconds_held_up": round(seconds, 3),
+                }
+            )
 
     def _small_agents(self) -> AgentState:
         states = []
@@ -342,6 +351,7 @@ class _Run:
             pace.took(chunk, time.monotonic() - before)
             sums = tally if sums is None else jax.tree.map(np.add, sums, tally)
             position += chunk
+            self.place = (segment.phase, position)
             if segment.phase != "pretrain":
                 self.steps = position
             self._show(segment, position)
@@ -412,11 +422,13 @@ class _Run:
         folders = [self.folder / POLICY_FOLDER / identity.folder for identity in self.identities]
         on_host = state._replace(agent=jax.tree.map(np.asarray, state.agent))
         for member, folder in enumerate(folders):
+            if folder.exists():  # from before the run was resumed
+                shutil.rmtree(folder)
             policy.save_policy(self._policy(on_host, member), folder)
         if self.stop.requested:
-            where = self.folder / POLICY_FOLDER
             self.display.note(
-                f"{self.stop.requested.name} at step {self.steps:,}: what was learnt so far is saved in {where}"
+                f"{self.stop.requested.name} at step {self.steps:,}: what was learnt so far is saved in {self.folder}; "
+                f"to go on: xinet train --resume {self.folder}"
             )
             return
         self.display.note(f"policies saved; running them in Gymnasium's {self.config.task}")

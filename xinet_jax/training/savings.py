@@ -49,3 +49,13 @@ class Ledger:
         """
         if predicted > 0.0:
             self.realised = min(max(self.realised * (before - after) / predicted, 0.1), 2.0)
+
+    def as_json(self) -> dict[str, float | None]:
+        """Returns what it has learnt."""
+        names = ("compile_seconds", "lost_seconds", "realised")
+        return {name: getattr(self, name) for name in names}
+
+    def take(self, learnt: dict[str, float | None]) -> None:
+        """Takes over what `as_json` returned."""
+        for name, value in self.as_json().items():
+            setattr(self, name, learnt.get(name, value))

@@ -1,0 +1,106 @@
+"""What a run starts from, or goes on from: everything that is made of its configuration before anything is compiled."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from flashbax.buffers.trajectory_buffer import TrajectoryBuffer
+from jax.sharding import Mesh
+
+from xinet_jax import agent as agents
+from xinet_jax import small
+from xinet_jax.config import Config, override
+from xinet_jax.errors import UserError
+from xinet_jax.networks import Shape, make_networks
+from xinet_jax.pruners import PRUNERS, smallest_share
+from xinet_jax.replay import make_replay
+from xinet_jax.state import Agent, Hyper
+from xinet_jax.tasks.physics import default_engine
+from xinet_jax.tasks.registry import load_task
+from xinet_jax.tasks.task import Task
+from xinet_jax.training import members, memory
+from xinet_jax.training.devices import make_mesh, padded
+from xinet_jax.training.members import Identity
+from xinet_jax.training.program import Program, make_program
+
+
+class Plan(NamedTuple):
+    """A run, ready to start. Nothing is compiled and nothing written yet.
+
+    Attributes:
+      config: the configuration, with nothing left open.
+      identities: this process's members.
+      task, agent: what they learn, and what they are.
+      widths: of agent small, each member's.
+      mesh: the devices that they are spread over.
+      replay, program: what they train with.
+      hyper, seeds: leaves `[members]`, padding included.
+      needed: the memory that it takes, in words.
+    """
+
+    config: Config
+    identities: Sequence[Identity]
+    task: Task
+    agent: Agent
+    widths: list[small.Widths]
+    mesh: Mesh
+    replay: TrajectoryBuffer
+    program: Program
+    hyper: Hyper
+    seeds: np.ndarray
+    needed: str
+
+
+def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None = None, settled: bool = False) -> Plan:
+    """Returns what a run starts from, or goes on from. Raises UserError for what does not fit together, or into memory.
+
+    Args:
+      config: the configuration.
+      identities: this process's members.
+      shape: the sizes that the networks have come to; None at the start.
+      settled: whether pruning has ended.
+    """
+    engine = default_engine() if config.engine == "auto" else config.engine
+    config = dataclasses.replace(config, engine=engine)
+    widths: list[small.Widths] = []
+    if config.agent == "small" and shape is None:
+        path = Path(config.networks.widths_from).resolve()  # so that the saved configuration runs from anywhere
+        if config.overwrite and path.is_relative_to(config.run_folder.resolve()):
+            raise UserError(f"widths_from {path} lies in the run folder that --overwrite would clear")
+        config = override(config, {"widths_from": str(path)})
+        structures = small.find_structures(path, [identity.seed for identity in identities], config.pruning.nu)
+        config = small.with_dense_sizes(config, structures[0])
+        widths = list(map(small.widths_left, structures))
+    task = load_task(config.task, engine)
+    agent = agents.make_agent(config, task.observation_size, task.action_size)
+    if config.pruner in PRUNERS:
+        _check_final_share(config, agent)
+    if widths and config.networks.uniform_widths:
+        widths = [small.uniform_widths(agent.dense, own) for own in widths]
+    agent = small.make_agent(agent, widths) if widths else agent
+    if shape is not None:
+        agent = agent._replace(networks=make_networks(shape, config.precision))
+    if settled:
+        agent = agent._replace(pruner="none")
+
+    mesh = make_mesh(config.devices, len(identities))
+    replay = make_replay(min(config.sac.replay_capacity, config.steps), config.sac.batch_size)
+    program = make_program(agent, task, replay, config.eval_episodes, mesh)
+    everyone = padded(identities, mesh)
+    hyper = members.hyper_of_members(config, task.action_size, everyone)
+    seeds = members.seeds_of_members(everyone)
+    needed = memory.predict(agent, jax.eval_shape(program.init, hyper, seeds), config.sac.batch_size)
+    memory.check_fits(needed, len(everyone), mesh.devices.flat[0], mesh.size)
+    said = memory.describe(needed, len(everyone))
+    return Plan(config, identities, task, agent, widths, mesh, replay, program, hyper, seeds, said)
+
+
+def _check_final_share(config: Config, agent: Agent) -> None:
+    least, given = smallest_share(agent.dense, agent.gated), config.pruning.final_share
+    if given < least:
+        gated, enough = ", ".join(agent.gated), math.ceil(1000 * least) / 1000
+        raise UserError(f"final_share must be {enough:g} or more where only {gated} may lose units, not {given:g}")
