@@ -19,6 +19,7 @@ import xinet_jax
 from xinet_jax import processes as of_run
 from xinet_jax.errors import UserError
 from xinet_jax.training import devices
+from xinet_jax.training.results import read_records
 
 SIZES = "--blocks 2 --block-units 5 --actor-hidden 7 6 --critic-hidden 8 7 --batch-size 16 --steps 60 --random-steps 20"
 SIZES += " --pretrain-updates 5 --eval-every 30 --log-every 20 --eval-episodes 1 --final-episodes 1 --prune-stop 45"
@@ -94,7 +95,7 @@ def test_members_with_widths_of_their_own_are_the_same_on_one_device_and_on_two(
     assert_alike(folders, found)
 
 
-def start_processes(folder, *options, count=2):
+def start_processes(folder, *options, count=2, sizes=True):
     """Starts processes that share a run's members."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -107,7 +108,8 @@ def start_processes(folder, *options, count=2):
             "JAX_PROCESS_ID": str(index),
         }
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen(command(folder, *options), env=ENVIRONMENT | own, **pipes))
+        line = command(folder, *options) if sizes else [sys.executable, "-c", SCRIPT, "train", *options]
+        started.append(subprocess.Popen(line, env=ENVIRONMENT | own, **pipes))
     return started
 
 
@@ -133,14 +135,23 @@ def test_members_are_the_same_in_two_processes(runs, tmp_path):
     folder = tmp_path / "run"
     said = wait_for(processes := start_processes(folder, "--seeds", "3"))
     assert [process.returncode for process in processes] == [0, 0], said
-    assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "metrics.jsonl", "policy"]
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    written = ["checkpoints", "config.yaml", "lock", "metrics-1.jsonl", "metrics.jsonl", "policy"]
+    assert sorted(path.name for path in folder.iterdir()) == written
+    rows = read_records(folder)
     order = lambda row: (row["environment_steps"], row["seed"])  # noqa: E731
     members = sorted((row for row in rows if row["kind"] == "train"), key=order)
     assert_alike([runs[1][0], folder], [runs[1][2], members])
     assert "shared by 2 processes" in said[0][1]
     assert "all " in said[0][0], "the first process prints the tables of all members"
     assert said[1][0] == "", "the others leave that to it"
+    # Each process has checkpoints of its own, and goes on from them.
+    kept = [sorted((folder / "checkpoints" / f"process_{k}_of_2").iterdir()) for k in (0, 1)]
+    assert [path.name for path in kept[0]] == [path.name for path in kept[1]] == ["60"]
+    said = wait_for(processes := start_processes(None, "--resume", str(folder), "--steps", "80", sizes=False))
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "going on from step 60" in said[0][1]
+    later = [row for row in read_records(folder) if row["kind"] == "train" and row["environment_steps"] == 80]
+    assert {row["member"] for row in later} == {f"seed_{seed}" for seed in range(3)}
 
 
 LONG = ("--seeds", "2", "--steps", "1000000", "--log-every", "50", "--eval-every", "1000000", "--compact", "off")

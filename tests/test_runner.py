@@ -41,7 +41,8 @@ def result(tmp_path_factory):
 
 
 def test_a_run_leaves_configuration_metrics_and_policies(result):
-    assert sorted(path.name for path in result.folder.iterdir()) == ["config.yaml", "metrics.jsonl", "policy"]
+    written = ["checkpoints", "config.yaml", "lock", "metrics.jsonl", "policy"]
+    assert sorted(path.name for path in result.folder.iterdir()) == written
     saved = xinet_jax.load_config(result.folder / "config.yaml")
     assert saved == dataclasses.replace(result.config, out=None, devices=None)
     assert result.config.engine == "native"
@@ -153,7 +154,7 @@ def test_several_values_of_nu_end_in_a_trade_off_curve(tmp_path):
         assert [row.units for row in ours.structure.layers] == [row.units for row in theirs.structure.layers]
     folder = run_folder.choose_run_folder(tiny_config(out=str(folder), overwrite=True))
     run_folder.make_run_folder(folder, overwrite=True)
-    assert list(folder.iterdir()) == []
+    assert [path.name for path in folder.iterdir()] == ["lock"]
 
 
 def test_every_combination_of_hyper_parameters_is_a_member(tmp_path, capsys):

@@ -28,6 +28,7 @@ from xinet_jax.telemetry.json_lines import finite
 from xinet_jax.telemetry.tables import evaluations_table, layers_table, left, returns_table
 from xinet_jax.telemetry.trade_off import trade_off_table
 from xinet_jax.training import runner
+from xinet_jax.training.members import identities
 from xinet_jax.training.results import trade_off
 from xinet_jax.training.run_folder import CONFIG_FILE, POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE
 from xinet_jax.training.signals import Abandoned
@@ -96,7 +97,8 @@ def _train(arguments: list[str]) -> int:
 
     _use_compilation_cache()
     result = runner.train(config)
-    status = 128 + signal.Signals[result.interrupted] if result.interrupted else 0
+    lost = len(result.seeds) < len(identities(result.config))
+    status = 128 + signal.Signals[result.interrupted] if result.interrupted else int(lost)
     if jax.process_index() > 0:
         return status  # the first process speaks for all
     console = _console()

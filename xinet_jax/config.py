@@ -444,7 +444,9 @@ def save_config(config: Config, path: Path) -> None:
     """Writes the configuration as YAML, section by section."""
     nested = dataclasses.asdict(config)
     plain = {key: _plain(value) for key, value in nested.items()}
-    path.write_text(yaml.safe_dump(plain, sort_keys=False))
+    aside = path.with_name(f"{path.name}.new")
+    aside.write_text(yaml.safe_dump(plain, sort_keys=False))
+    aside.replace(path)  # at once: a run that is killed here still has its configuration
 
 
 def load_config(path: Path | str) -> Config:

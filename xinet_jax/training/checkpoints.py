@@ -6,9 +6,12 @@ the agent from the description first, and takes the arrays only if they are what
 """
 
 import contextlib
+import json
 import logging
 import math
 import re
+import tempfile
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -48,7 +51,7 @@ class Checkpoints:
         """Starts to write a checkpoint, once the one before is written.
 
         Args:
-          step: environment steps; one of that number is replaced.
+          step: environment steps; if there is one of that number already, it stays.
           state: all members' arrays, on the host. They must not change any more.
           about: what else to write down, as JSON.
           episode_return: what the best is chosen by; None if nothing was evaluated yet.
@@ -58,35 +61,35 @@ class Checkpoints:
         """
         arrays = flatten(state)
         about = about | {"format": FORMAT, "arrays": describe(arrays)}
+        about["crc32"] = _checksum(about)
         metrics = None if episode_return is None or not math.isfinite(episode_return) else {"return": episode_return}
         try:
-            if not self.wait():
-                return False
+            self.wait()
             manager = self._open()
-            if step in manager.all_steps():
-                manager.delete(step)
+            if step in manager.all_steps():  # it is as good, but for updates of OFENet alone
+                return False
             stored = {name: array for name, array in arrays.items() if array.size}  # Orbax refuses empty ones
             items = ocp.args.Composite(state=ocp.args.PyTreeSave(stored), about=ocp.args.JsonSave(about))
-            manager.save(step, args=items, metrics=metrics)
+            if not manager.save(step, args=items, metrics=metrics):
+                raise OSError(f"Orbax would not write step {step}")
         except Exception as error:  # Orbax raises many kinds when a disk is full or gone
             self._fail(error)
             return False
         return True
 
-    def wait(self) -> bool:
-        """Waits until all is written. Returns False if it could not be."""
+    def wait(self) -> None:
+        """Waits until all is written, and tells if it could not be."""
         if self._manager is None:
-            return True
+            return
         try:
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
         except Exception as error:
             self._fail(error)
-            return True  # the next one may do better
+            return
         if self._failed:
             self._failed = False
             self._tell("checkpoints are written again")
-        return True
 
     def close(self) -> None:
         """Waits until all is written, and lets go of the folder."""
@@ -104,11 +107,21 @@ class Checkpoints:
             options = ocp.CheckpointManagerOptions(
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy([newest, best]),
                 cleanup_tmp_directories=True,
+                create=False,  # Orbax cannot do it for one process of several
                 multiprocessing_options=alone(),
             )
             handlers = {"state": handler(), "about": ocp.JsonCheckpointHandler(multiprocessing_options=alone())}
-            self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._manager = ocp.CheckpointManager(self._plain(), options=options, item_handlers=handlers)
         return self._manager
+
+    def _plain(self) -> Path:
+        """Returns a path to the folder without the characters that Orbax takes for a pattern when it writes."""
+        if not set(str(self._folder)) & set("[]*?"):
+            return self._folder
+        link = Path(tempfile.mkdtemp(prefix="xinet_jax_")) / "checkpoints"
+        link.symlink_to(self._folder)
+        return link
 
     def _fail(self, error: Exception) -> None:
         """Tells of a failure once, and starts anew at the next checkpoint."""
@@ -132,14 +145,21 @@ def candidates(folder: Path) -> list[Path]:
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint's description. Raises UserError if it is damaged."""
+    """Reads a checkpoint's description. Raises DamagedCheckpoint if it is damaged."""
     try:
         about = ocp.JsonCheckpointHandler(multiprocessing_options=alone()).restore(epath.Path(path / "about"))
     except Exception as error:
         raise damaged(path, error) from None
     if not isinstance(about, dict) or about.get("format") != FORMAT or not isinstance(about.get("arrays"), dict):
         raise damaged(path, f"its description is not of format '{FORMAT}'")
+    if about.get("crc32") != _checksum(about):
+        raise damaged(path, "its description is not what was written")
     return about
+
+
+def set_aside(path: Path) -> None:
+    """Renames a checkpoint that cannot be used, so that newer ones can be written."""
+    path.rename(path.with_name(f"damaged_{path.name}_{time.time_ns()}"))
 
 
 def read_state(path: Path, about: dict[str, Any], expected: Tree) -> Tree:
@@ -151,7 +171,7 @@ def read_state(path: Path, about: dict[str, Any], expected: Tree) -> Tree:
       expected: the tree that is wanted, with shapes and types.
 
     Raises:
-      UserError: if the arrays are not those, or not what was written.
+      DamagedCheckpoint: if the arrays are not those, or not what was written.
     """
     wanted = flatten(expected)
     declared = {name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)} for name, leaf in wanted.items()}
@@ -183,10 +203,14 @@ def read_state(path: Path, about: dict[str, Any], expected: Tree) -> Tree:
     return jax.tree.unflatten(jax.tree.structure(expected), [arrays[name] for name in wanted])
 
 
-def damaged(path: Path, why: Exception | str) -> UserError:
+class DamagedCheckpoint(UserError):
+    """A checkpoint cannot be used, but another may."""
+
+
+def damaged(path: Path, why: Exception | str) -> DamagedCheckpoint:
     """Returns the error for a checkpoint that cannot be used."""
     reason = (str(why).splitlines() or [type(why).__name__])[0]
-    return UserError(f"damaged checkpoint {path}: {reason[:200]}")
+    return DamagedCheckpoint(f"damaged checkpoint {path}: {reason[:200]}")
 
 
 def flatten(tree: Tree) -> dict[str, Any]:
@@ -203,6 +227,11 @@ def describe(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
 
     with ThreadPoolExecutor() as pool:  # crc32 lets other threads run
         return dict(zip(arrays, pool.map(one, arrays.values()), strict=True))
+
+
+def _checksum(about: dict[str, Any]) -> int:
+    content = {name: value for name, value in about.items() if name != "crc32"}
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
 def _names(place: tuple) -> Iterator[str]:

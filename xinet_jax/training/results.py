@@ -60,8 +60,7 @@ def read_members(folder: Path, identities: Sequence[Identity]) -> tuple[MemberRe
     """Returns what a run folder says of those members whose policies it holds."""
     curves: dict[str, list[tuple[int, float]]] = {identity.folder: [] for identity in identities}
     returns: dict[str, np.ndarray] = {}
-    lines = [line for file in metrics_files(folder) for line in file.read_text().splitlines()]
-    for record in map(json.loads, lines):
+    for record in read_records(folder):
         if record["kind"] == "evaluation":
             curves[record["member"]].append((record["environment_steps"], _number(record["return"])))
         elif record["kind"] == "gymnasium":
@@ -74,6 +73,18 @@ def read_members(folder: Path, identities: Sequence[Identity]) -> tuple[MemberRe
             which = identity.seed, identity.nu, identity.settings
             found.append(MemberResult(*which, own, policy.load_structure(own), curve, returns.get(identity.folder)))
     return tuple(found)
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """Returns the metrics of all processes, without lines that are not complete."""
+    found = []
+    for file in metrics_files(folder):
+        for line in file.read_text().splitlines() if file.exists() else ():
+            try:
+                found.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue  # of a process that was killed while it wrote
+    return found
 
 
 def trade_off(result: Result) -> list[Point]:

@@ -11,12 +11,20 @@ from xinet_jax.config import Config
 from xinet_jax.errors import UserError
 from xinet_jax.networks import Shape
 from xinet_jax.replay import refill
-from xinet_jax.training.checkpoints import candidates, damaged, read_about, read_state
+from xinet_jax.training.checkpoints import (
+    DamagedCheckpoint,
+    candidates,
+    damaged,
+    read_about,
+    read_state,
+    set_aside,
+)
 from xinet_jax.training.members import Identity
 from xinet_jax.training.phases import PHASES
 from xinet_jax.training.plan import Plan, prepare
 from xinet_jax.training.program import Member
-from xinet_jax.training.run_folder import CHECKPOINT_FOLDER, POLICY_FOLDER, own_checkpoints
+from xinet_jax.training.results import read_records
+from xinet_jax.training.run_folder import CHECKPOINT_FOLDER, own_checkpoints
 
 
 class Start(NamedTuple):
@@ -32,21 +40,19 @@ def find_start(
 ) -> Start | None:
     """Returns the newest checkpoint that can be used; None to begin anew where the run has come to none yet."""
     kept = own_checkpoints(folder, jax.process_index(), jax.process_count())
-    if not kept.exists() and (folder / CHECKPOINT_FOLDER).exists():
-        found = sorted(path.name for path in (folder / CHECKPOINT_FOLDER).iterdir())
-        raise UserError(
-            f"{folder} was trained by another number of processes ({', '.join(found)}): resume it by as many"
-        )
+    others = folder / CHECKPOINT_FOLDER
+    strange = [path.name for path in others.iterdir() if not _of_as_many(path.name)] if others.exists() else []
+    if strange:
+        raise UserError(f"{folder} was trained by another number of processes ({strange[0]}): start as many again")
     complete = candidates(kept)
     for path in complete:
         try:
             start = _read_start(config, identities, path)
-        except UserError as error:
+        except DamagedCheckpoint as error:
             tell(f"{error}; going on from the one before it")
             continue
-        done = start.about["environment_steps"]
-        if done > config.steps or (done == config.steps and _is_complete(folder, identities)):
-            raise UserError(f"{folder} is trained to {done} steps already: choose more than that by steps")
+        for newer in complete[: complete.index(path)]:
+            set_aside(newer)
         return start
     if complete:
         raise UserError(f"none of the {len(complete)} checkpoints in {kept} can be used")
@@ -54,9 +60,19 @@ def find_start(
     return None
 
 
-def _is_complete(folder: Path, identities: Sequence[Identity]) -> bool:
-    """Returns whether every policy is saved, which is what a run does last."""
-    return all((folder / POLICY_FOLDER / identity.folder).exists() for identity in identities)
+def is_complete(config: Config, identities: Sequence[Identity], folder: Path) -> bool:
+    """Returns whether these members were trained and evaluated to the end, the last thing that a run does."""
+    done = {
+        record["member"]
+        for record in read_records(folder)
+        if record["kind"] == "gymnasium" and record["environment_steps"] >= config.steps
+    }
+    return all(identity.folder in done for identity in identities)
+
+
+def _of_as_many(name: str) -> bool:
+    count = jax.process_count()
+    return name == "all" if count == 1 else name.endswith(f"_of_{count}")
 
 
 def _read_start(config: Config, identities: Sequence[Identity], path: Path) -> Start:
@@ -67,12 +83,15 @@ def _read_start(config: Config, identities: Sequence[Identity], path: Path) -> S
         valid = about["members"] == [identity.folder for identity in identities] and about["phase"] in PHASES
         numbers = [about[name] for name in ("position", "environment_steps", "metrics_bytes", "seconds")]
         valid &= all(isinstance(own, (int, float)) and own >= 0 for own in numbers) and 0 <= filled <= capacity
-        valid &= isinstance(about["ledger"], dict)
+        valid &= isinstance(about["ledger"], dict) and isinstance(about["settled"], bool)
+        valid &= about["newest_return"] is None or isinstance(about["newest_return"], float)
     except (KeyError, TypeError, ValueError, AttributeError):
         valid = False
     if not valid:
         raise damaged(path, "its description does not fit the run")
-    plan = prepare(config, identities, shape, bool(about["settled"]))
+    if about["environment_steps"] > config.steps:
+        raise UserError(f"the run is trained to {about['environment_steps']} steps already: choose more by steps")
+    plan = prepare(config, identities, shape, about["settled"])
     dense = plan.agent.dense
     if not all(np.shape(a) == np.shape(b) and np.all(np.less_equal(a, b)) for a, b in zip(shape, dense, strict=True)):
         raise damaged(path, "its networks are larger than those of the run")

@@ -15,7 +15,7 @@ TRADE_OFF_TABLE, TRADE_OFF_FIGURE = "trade_off.csv", "trade_off.png"
 STOP_FILE = "stopping"  # while a run of several processes ends early
 LOCK_FILE = "lock"  # held by the process that writes to the folder
 CHECKPOINT_FOLDER = "checkpoints"
-_FILES = (CONFIG_FILE, METRICS_FILE, TRADE_OFF_TABLE, TRADE_OFF_FIGURE, STOP_FILE)
+_FILES = (CONFIG_FILE, METRICS_FILE, TRADE_OFF_TABLE, TRADE_OFF_FIGURE, STOP_FILE, f"{CONFIG_FILE}.new")
 _OTHER_METRICS = re.compile(r"metrics-\d+\.jsonl")
 
 
@@ -73,8 +73,7 @@ def make_run_folder(folder: Path, overwrite: bool) -> None:
         lock(folder).close()  # what another process writes to is not to be cleared
         for name in _FILES:
             (folder / name).unlink(missing_ok=True)
-        for path in _other_metrics(folder):
-            path.unlink()
+        remove_other_metrics(folder)
         for name in (POLICY_FOLDER, CHECKPOINT_FOLDER):
             if (folder / name).exists():
                 shutil.rmtree(folder / name)
@@ -115,6 +114,12 @@ def own_metrics_file(process: int) -> str:
 def metrics_files(folder: Path) -> list[Path]:
     """Returns the files of metrics, one for each process of the run."""
     return [folder / METRICS_FILE, *_other_metrics(folder)]
+
+
+def remove_other_metrics(folder: Path) -> None:
+    """Removes the metrics of processes other than the first."""
+    for path in _other_metrics(folder):
+        path.unlink()
 
 
 def _other_metrics(folder: Path) -> list[Path]:

@@ -30,7 +30,7 @@ from xinet_jax.training.phases import PHASES, Pace, Segment, remaining
 from xinet_jax.training.plan import Plan, prepare
 from xinet_jax.training.program import Member, Program, Tally, agent_key, make_program
 from xinet_jax.training.results import Result, read_members, save_trade_off
-from xinet_jax.training.resume import Start, find_start
+from xinet_jax.training.resume import Start, find_start, is_complete
 from xinet_jax.training.run_folder import (
     CONFIG_FILE,
     POLICY_FOLDER,
@@ -39,6 +39,7 @@ from xinet_jax.training.run_folder import (
     lock,
     own_checkpoints,
     own_metrics_file,
+    remove_other_metrics,
 )
 from xinet_jax.training.savings import Ledger
 from xinet_jax.training.signals import StopOnSignal
@@ -69,6 +70,10 @@ def train(config: Config, progress: bool = True) -> Result:
             check_resumed(config, load_config(folder / CONFIG_FILE))
             held = lock(folder) if first else None
             start = find_start(config, processes.own_share(everyone), folder, display.note)
+            if start is None and first:
+                remove_other_metrics(folder)
+            if start and start.about["environment_steps"] == config.steps and is_complete(config, everyone, folder):
+                raise UserError(f"the run is trained to {config.steps} steps already: choose more by steps")
         plan = start.plan if start else prepare(config, processes.own_share(everyone))
     except UserError as error:
         mistake = error
@@ -77,12 +82,13 @@ def train(config: Config, progress: bool = True) -> Result:
         if first and config.resume is None:
             folder = claim_run_folder(plan.config)
             held = lock(folder)
+        if first:
+            (folder / STOP_FILE).unlink(missing_ok=True)
     except UserError as error:
         mistake = error
     processes.agree("claim", mistake)
     folder = Path(processes.gather_text("folder", str(folder))[0])
     if first:
-        (folder / STOP_FILE).unlink(missing_ok=True)
         # Without what concerns this start of the run alone, so that the file can be run again.
         own = {"out": None, "overwrite": False, "resume": None, "devices": None, "distributed": False}
         save_config(dataclasses.replace(plan.config, **own), folder / CONFIG_FILE)
@@ -154,12 +160,14 @@ class _Run:
     ) -> None:
         self.checkpoints = checkpoints
         self.place: tuple[str, int] = ("collect", 0)  # phase, and position in it
+        self.saved_at: tuple[str, int] | None = None
+        self.held_up = 0.0  # by checkpoints [seconds]
         self.config, self.folder, self.metrics, self.display, self.stop = plan.config, folder, metrics, display, stop
         self.plan, self.mesh, self.identities = plan, plan.mesh, plan.identities
         self.agent, self.program = plan.agent, plan.program
         self.hyper, self.seeds = place(plan.hyper, plan.mesh), place(plan.seeds, plan.mesh)
         self.steps = 0
-        self.started = time.monotonic()
+        self.started = self.began = time.monotonic()  # the first moves back when a run is resumed
         self.paces = {phase: Pace() for phase in PHASES}
         self.ledger = Ledger()
         self.compaction: _Compaction | None = None  # the newest, until it is known how it turned out
@@ -188,13 +196,14 @@ class _Run:
             self.display.note(
                 f"prune_stop {prune_stop:,} is not before the last step: gates stay where theta leaves them"
             )
+        if config.resume is not None:  # what was saved is saved again at the end
+            for identity in self.identities:
+                shutil.rmtree(self.folder / POLICY_FOLDER / identity.folder, ignore_errors=True)
         state = self._go_on_from(start) if start else self._begin()
         for segment in remaining(config, *self.place):
-            if settles and segment.phase == "train" and self.steps >= prune_stop and self.agent.pruner == "theta":
-                state = self._settle_gates(state)  # the signal came between the two
             state = self._run_segment(state, segment)
-            if self.stop.requested:
-                break
+            if self.place[1] < segment.last:
+                break  # stopped by a signal; what is due at the segment's end is due when the run is resumed
             if segment.phase == "train":
                 if settles and self.steps == prune_stop:
                     state = self._settle_gates(state)
@@ -203,6 +212,8 @@ class _Run:
                 self._evaluate(state)
             if segment.phase == "train" and (self.steps % config.checkpoint_every == 0 or self.steps == config.steps):
                 self._save_checkpoint(state)
+            if self.stop.requested:
+                break
         if self.stop.requested:
             self._save_checkpoint(state)
         self._finish(state)
@@ -222,14 +233,18 @@ class _Run:
         return place(jax.tree.map(lambda leaf: leaf[rows], start.state), self.mesh)
 
     def _save_checkpoint(self, state: Member) -> None:
-        before = time.monotonic()
+        if self.saved_at == self.place:
+            return
+        before, self.saved_at = time.monotonic(), self.place
+        self.checkpoints.wait()
         filled = int(max(self._of_members(replay_filled(state.replay))))
         # Copies: the arrays on the device are donated to the next chunk.
-        host = jax.tree.map(lambda leaf: np.array(self._of_members(leaf)), state._replace(replay=None))
-        replay = state.replay.replace(
-            experience=jax.tree.map(lambda leaf: leaf[:, :, :filled], state.replay.experience)
-        )
-        host = host._replace(replay=jax.tree.map(lambda leaf: np.array(self._of_members(leaf)), replay))
+        copy = lambda leaf: np.array(self._of_members(leaf))  # noqa: E731
+        rows = jax.tree.map(lambda leaf: self._of_members(leaf)[:, :, :filled].copy(), state.replay.experience)
+        replay = jax.tree.map(copy, state.replay.replace(experience=())).replace(experience=rows)
+        host = jax.tree.map(copy, state._replace(replay=()))._replace(replay=replay)
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(host))
+        self.metrics.write({"kind": "checkpoint", "environment_steps": self.steps, "bytes": size})
         phase, position = self.place
         about = {
             "phase": phase,
@@ -243,21 +258,11 @@ class _Run:
             "filled": filled,
             "metrics_bytes": self.metrics.size,
             "ledger": self.ledger.as_json(),
-            "newest_return": self.newest_return if self.newest_return and np.isfinite(self.newest_return) else None,
+            "newest_return": self.newest_return if np.isfinite(self.newest_return or 0.0) else None,
         }
         newest = [own[-1][1] for own in self.curves if own]
-        begun = self.checkpoints.save(self.steps, host, about, float(np.mean(newest)) if newest else None)
-        if begun:
-            size = sum(leaf.nbytes for leaf in jax.tree.leaves(host))
-            seconds = time.monotonic() - before
-            self.metrics.write(
-                {
-                    "kind": "checkpoint",
-                    "environment_steps": self.steps,
-                    "bytes": size,
-                    "seconds_held_up": round(seconds, 3),
-                }
-            )
+        self.checkpoints.save(self.steps, host, about, float(np.mean(newest)) if newest else None)
+        self.held_up += time.monotonic() - before
 
     def _small_agents(self) -> AgentState:
         states = []
@@ -422,8 +427,6 @@ class _Run:
         folders = [self.folder / POLICY_FOLDER / identity.folder for identity in self.identities]
         on_host = state._replace(agent=jax.tree.map(np.asarray, state.agent))
         for member, folder in enumerate(folders):
-            if folder.exists():  # from before the run was resumed
-                shutil.rmtree(folder)
             policy.save_policy(self._policy(on_host, member), folder)
         if self.stop.requested:
             self.display.note(
@@ -431,6 +434,8 @@ class _Run:
                 f"to go on: xinet train --resume {self.folder}"
             )
             return
+        share = self.held_up / max(time.monotonic() - self.began, 1e-9)
+        self.display.note(f"checkpoints held training up for {self.held_up:.1f} s ({share:.1%})")
         self.display.note(f"policies saved; running them in Gymnasium's {self.config.task}")
         for identity, folder in zip(self.identities, folders, strict=True):
             returns = evaluation.evaluate(policy.load_policy(folder), self.config.final_episodes)

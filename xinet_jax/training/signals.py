@@ -1,5 +1,6 @@
 """Ends a run in good order when it is interrupted."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -23,7 +24,7 @@ class StopOnSignal:
     """
 
     def __init__(self, file: Path) -> None:
-        self._file, self._own = file, None
+        self._file, self._own, self._told = file, None, False
         self.abandoned: Abandoned | None = None
         self._previous: dict[int, object] = {}
 
@@ -43,7 +44,12 @@ class StopOnSignal:
     def requested(self) -> signal.Signals | None:
         """The signal that ends the run, if one came to any of its processes."""
         if self._own:
-            self._file.write_text(self._own.name)  # not by the handler, which may come in the midst of anything
+            if not self._told:  # not by the handler, which may come in the midst of anything
+                self._told = True
+                with contextlib.suppress(OSError):
+                    aside = self._file.with_name(f"{self._file.name}.new")
+                    aside.write_text(self._own.name)
+                    aside.replace(self._file)
         elif self._file.exists():
             name = self._file.read_text()
             return signal.Signals[name] if name in signal.Signals.__members__ else signal.SIGTERM
