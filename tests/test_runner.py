@@ -176,11 +176,12 @@ def test_every_combination_of_hyper_parameters_is_a_member(tmp_path, capsys):
     xinet_jax.train(alone, progress=False)
     last = records(tmp_path / "alone", "train")[-1]
     same = next(row for row in records(folder, "train")[::-1] if row["member"] == f"{names[2]}_seed_0")
-    other = next(row for row in records(folder, "train")[::-1] if row["member"] == f"{names[3]}_seed_0")
+    faster = next(row for row in records(folder, "train")[::-1] if row["member"] == f"{names[0]}_seed_0")
     assert (same["learning_rate"], same["target_entropy"]) == (3e-4, -6.0)
     for name in ("auxiliary_loss", "critic_loss", "temperature", "entropy"):
-        assert same[name] == pytest.approx(last[name], rel=2e-2, abs=1e-3), name
-    assert other["temperature"] != pytest.approx(last["temperature"], rel=1e-4)
+        assert same[name] == pytest.approx(last[name], rel=5e-2, abs=5e-3), name
+    assert same["temperature"] == pytest.approx(last["temperature"], rel=1e-3)
+    assert faster["temperature"] != pytest.approx(last["temperature"], rel=1e-2)
 
 
 def test_a_run_in_bfloat16_learns_something_else_and_saves_float32(result, tmp_path):
@@ -228,7 +229,7 @@ def test_overwriting_a_run_removes_what_it_wrote(result, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "run")
     folder = run_folder.choose_run_folder(tiny_config(out=str(tmp_path / "link"), overwrite=True))
     run_folder.make_run_folder(folder, overwrite=True)
-    assert list((tmp_path / "run").iterdir()) == []
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["lock"]
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "file/run", "nul\0"])
