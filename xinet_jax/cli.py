@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import io
 import json
+import logging
 import os
 import re
 import signal
@@ -63,6 +64,7 @@ class InspectArguments:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 2 for a mistake of the user, 128 + n after signal n."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's: what matters of it is told in one line of ours
     commands = {"train": _train, "evaluate": _evaluate, "inspect": _inspect}
     try:
         if not arguments or arguments[0] in ("-h", "--help"):

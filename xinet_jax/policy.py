@@ -19,6 +19,7 @@ from xinet_jax.complexity import LayerCount
 from xinet_jax.config import SWEPT
 from xinet_jax.errors import UserError, unknown_name
 from xinet_jax.networks import MLP, OFENet, Shape, policy_mode
+from xinet_jax.orbax_files import reader, save_arrays
 from xinet_jax.state import Agent, AgentState, gates_read
 from xinet_jax.tasks.registry import task_names
 
@@ -141,8 +142,6 @@ def from_agent(
 
 def save_policy(policy: Policy, folder: Path) -> None:
     """Writes a policy to a new folder."""
-    from xinet_jax.orbax_files import save_arrays  # Orbax takes half a second to import, before the first update
-
     folder.mkdir(parents=True)
     content = {"format": _FORMAT} | dataclasses.asdict(policy.structure)
     content["layers"] = [layer._asdict() for layer in policy.structure.layers]
@@ -189,8 +188,6 @@ def load_policy(path: Path | str) -> Policy:
     Raises:
       UserError: if there is no policy or more than one, or if it is damaged.
     """
-    from xinet_jax.orbax_files import reader
-
     folders = find_policies(path)
     if len(folders) > 1:
         names = ", ".join(folder.name for folder in folders)
