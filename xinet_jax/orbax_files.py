@@ -1,7 +1,6 @@
 """Trees of numpy arrays as Orbax files, which every process of a run writes and reads by itself."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,6 @@ def handler() -> ocp.PyTreeCheckpointHandler:
     """Returns Orbax's handler of trees of numpy arrays, for this process alone."""
     if jax.process_count() == 1:
         return ocp.PyTreeCheckpointHandler()
-    logging.getLogger("absl").setLevel(logging.ERROR)  # it warns that there is no handler for JAX's own arrays
     own = ocp.type_handlers.create_type_handler_registry((np.ndarray, _OwnNumpyHandler()))
     return ocp.PyTreeCheckpointHandler(type_handler_registry=own, multiprocessing_options=alone())
 

@@ -4,6 +4,7 @@ Members never talk to each other, so JAX's distributed runtime only says who is 
 and lets everyone wait for the last at the end. Every device array is a process's own.
 """
 
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import TypeVar
@@ -69,7 +70,7 @@ def gather_text(name: str, text: str) -> list[str]:
     count = jax.process_count()
     if count == 1:
         return [text]
-    # Through the coordinator and not by a collective of devices: on CPUs Gloo's sometimes fail at the start.
+    # Through the coordinator and not by a collective of devices: hosts may have different numbers of them.
     client = distributed.global_state.client
     client.key_value_set(f"xinet_jax/{name}/{jax.process_index()}", text or " ")
     try:
@@ -98,16 +99,12 @@ def agree(name: str, error: UserError | None) -> None:
             raise UserError(f"process {index}: {words}")
 
 
-def wait_for_all() -> bool:
-    """Waits until every process has come to this point, or is gone. Returns whether all are there."""
+def wait_for_all() -> None:
+    """Waits until every process has come to this point, or is gone."""
     if jax.process_count() == 1:
-        return True
-    try:
-        with multihost_utils.live_devices(jax.devices()) as there:
-            found = {device.process_index for device in there}
-    except multihost_utils.ProcessFailureError:
-        return False
-    return len(found) == jax.process_count()
+        return
+    with contextlib.suppress(multihost_utils.ProcessFailureError), multihost_utils.live_devices(jax.devices()):
+        pass  # it waits on the way out
 
 
 def leave() -> None:

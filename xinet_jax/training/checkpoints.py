@@ -47,7 +47,7 @@ class Checkpoints:
         self._manager: ocp.CheckpointManager | None = None
         self._failed = False
 
-    def save(self, step: int, state: Tree, about: dict[str, Any], episode_return: float | None) -> bool:
+    def save(self, step: int, state: Tree, about: dict[str, Any], episode_return: float | None) -> None:
         """Starts to write a checkpoint, once the one before is written.
 
         Args:
@@ -55,9 +55,6 @@ class Checkpoints:
           state: all members' arrays, on the host. They must not change any more.
           about: what else to write down, as JSON.
           episode_return: what the best is chosen by; None if nothing was evaluated yet.
-
-        Returns:
-          whether writing has begun.
         """
         arrays = flatten(state)
         about = about | {"format": FORMAT, "arrays": describe(arrays)}
@@ -67,15 +64,13 @@ class Checkpoints:
             self.wait()
             manager = self._open()
             if step in manager.all_steps():  # it is as good, but for updates of OFENet alone
-                return False
+                return
             stored = {name: array for name, array in arrays.items() if array.size}  # Orbax refuses empty ones
             items = ocp.args.Composite(state=ocp.args.PyTreeSave(stored), about=ocp.args.JsonSave(about))
             if not manager.save(step, args=items, metrics=metrics):
                 raise OSError(f"Orbax would not write step {step}")
         except Exception as error:  # Orbax raises many kinds when a disk is full or gone
             self._fail(error)
-            return False
-        return True
 
     def wait(self) -> None:
         """Waits until all is written, and tells if it could not be."""
@@ -174,16 +169,14 @@ def read_state(path: Path, about: dict[str, Any], expected: Tree) -> Tree:
       DamagedCheckpoint: if the arrays are not those, or not what was written.
     """
     wanted = flatten(expected)
-    declared = {name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)} for name, leaf in wanted.items()}
+    declared = {name: _kind(leaf) for name, leaf in wanted.items()}
     said = about["arrays"]
     if {name: {k: own.get(k) for k in ("shape", "dtype")} for name, own in said.items()} != declared:
         raise damaged(path, "its arrays are not those of this configuration")
     try:
         with contextlib.closing(handler()) as stored_by:
             stored = stored_by.metadata(epath.Path(path / "state")).tree
-            found = {
-                name: {"shape": list(leaf.shape), "dtype": str(np.dtype(leaf.dtype))} for name, leaf in stored.items()
-            }
+            found = {name: _kind(leaf) for name, leaf in stored.items()}
             empty = {
                 name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in wanted.items() if math.prod(leaf.shape) == 0
             }
@@ -223,10 +216,14 @@ def describe(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
 
     def one(array: np.ndarray) -> dict[str, Any]:
         content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        return {"shape": list(array.shape), "dtype": str(array.dtype), "crc32": zlib.crc32(content)}
+        return _kind(array) | {"crc32": zlib.crc32(content)}
 
     with ThreadPoolExecutor() as pool:  # crc32 lets other threads run
         return dict(zip(arrays, pool.map(one, arrays.values()), strict=True))
+
+
+def _kind(leaf: Any) -> dict[str, Any]:
+    return {"shape": list(leaf.shape), "dtype": str(np.dtype(leaf.dtype))}
 
 
 def _checksum(about: dict[str, Any]) -> int:

@@ -110,14 +110,13 @@ def train(config: Config, progress: bool = True) -> Result:
 
 
 def _gather(run: "_Run", everyone: Sequence[Identity]) -> Result:
-    """Waits for the other processes, puts what all have written together, and returns what became of the run."""
+    """Waits for the other processes, and returns what became of the run in all of them."""
     first = jax.process_index() == 0
     processes.wait_for_all()
     interrupted = run.stop.requested.name if run.stop.requested else None
-    processes.wait_for_all()
+    processes.wait_for_all()  # before the file goes that the others learn it from
     if first:
         (run.folder / STOP_FILE).unlink(missing_ok=True)
-    processes.wait_for_all()
     found = read_members(run.folder, everyone)
     processes.leave()
     result = Result(run.folder, run.config, found, run.steps, interrupted)
@@ -236,7 +235,6 @@ class _Run:
         if self.saved_at == self.place:
             return
         before, self.saved_at = time.monotonic(), self.place
-        self.checkpoints.wait()
         filled = int(max(self._of_members(replay_filled(state.replay))))
         # Copies: the arrays on the device are donated to the next chunk.
         copy = lambda leaf: np.array(self._of_members(leaf))  # noqa: E731
