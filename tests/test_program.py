@@ -17,8 +17,8 @@ from xinet_jax.training.devices import make_mesh
 from xinet_jax.training.program import _EVALUATION, make_program
 
 
-def make(config):
-    task = load_task(config.task, config.engine)
+def make(config, task=None):
+    task = task or load_task(config.task, config.engine)
     agent = agents.make_agent(config, task.observation_size, task.action_size)
     replay = make_replay(config.steps, config.sac.batch_size)
     program = make_program(agent, task, replay, config.eval_episodes, make_mesh(1, 1))
@@ -107,6 +107,94 @@ def test_no_step_copies_the_replay(count):
     whole = [line for line in compiled.splitlines() if " copy(" in line and f"[{count},1,4321" in line]
     assert not whole, whole[0]
     assert f"[{count},1,4321,17]" in compiled, "the buffer is recognised by its shape"
+
+
+def test_a_diverged_member_stays_as_it_was_and_the_others_do_not_notice():
+    """A NaN as the reward of one member's newest transition: it is drawn sooner or later."""
+    config = tiny_config(engine="native", prune_start=21, prune_ramp=0, nu=20.0, steps=200)
+    program, hyper = make(config)
+
+    def run(poison):
+        state = program.init(hyper(3), jnp.arange(3))
+        state, _ = program.collect(state, 100)
+        state, _ = program.train(hyper(3), state, 100, 5, 0)
+        if poison:
+            reward = state.replay.experience.reward.at[1, 0, 50].set(jnp.nan)
+            state = state._replace(
+                replay=state.replay.replace(experience=state.replay.experience._replace(reward=reward))
+            )
+        history = []
+        for step in range(105, 145):
+            history.append(jax.tree.map(np.array, state.agent))
+            state, tally = program.train(hyper(3), state, step, 1, step - 100)
+        return history, *jax.tree.map(np.asarray, (state, tally))
+
+    (history, state, tally), (healthy, whole, _) = run(True), run(False)
+    diverged = [bool(agent.diverged[1]) for agent in history]
+    assert not diverged[0]
+    assert diverged[-1]
+    first = diverged.index(True)
+    assert first > 1, "it must have learnt something after the poison was laid"
+    of = lambda agent, member: jax.tree.map(lambda leaf: leaf[member], agent._replace(diverged=()))  # noqa: E731
+    equal = lambda a, b: jax.tree.map(np.testing.assert_array_equal, a, b)  # noqa: E731
+    equal(of(history[first - 1], 1), of(healthy[first - 1], 1))
+    equal(of(state.agent, 1), of(history[first - 1], 1))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(of(state.agent, 1)))
+    earlier, later = (own.params["temperature"][1] for own in (history[0], history[first - 1]))
+    assert earlier != later
+    assert list(state.agent.diverged) == [False, True, False]
+    for member in (0, 2):
+        equal(*(jax.tree.map(lambda leaf, m=member: leaf[m], own) for own in (state, whole)))
+    assert np.isfinite(tally.metrics.critic_loss[[0, 2]]).all()
+
+
+def test_ofenet_that_diverges_alone_stays_as_it_was():
+    config = tiny_config(engine="native")
+    program, hyper = make(config)
+    state, _ = program.collect(program.init(hyper(2), jnp.arange(2)), 20)
+    bad = state.replay.experience.next_observation.at[0, 0, :20].set(jnp.inf)
+    experience = state.replay.experience._replace(next_observation=bad)
+    before = jax.tree.map(np.array, state.agent)
+    state, _ = program.pretrain(hyper(2), state._replace(replay=state.replay.replace(experience=experience)), 3)
+    assert list(state.agent.diverged) == [True, False]
+    for old, new in zip(
+        jax.tree.leaves(before), jax.tree.leaves(state.agent._replace(diverged=before.diverged)), strict=True
+    ):
+        np.testing.assert_array_equal(old[0], new[0])
+    moved = jax.tree.map(
+        lambda old, new: (old[1] != new[1]).any(), before.params["ofenet"], state.agent.params["ofenet"]
+    )
+    assert any(jax.tree.leaves(moved))
+
+
+@pytest.mark.parametrize("broken", ["reward", "observation"])
+def test_transitions_that_are_not_finite_never_enter_replay(broken):
+    """Whenever a HalfCheetah moves forward fast, its reward or observation is not a number."""
+    config = tiny_config(engine="native", steps=50)
+    task = load_task(config.task, config.engine)
+    too_fast = lambda physics: physics.qvel[0] > 0.5  # noqa: E731
+    definition = task.definition
+    if broken == "reward":
+        spoil = lambda *given: {"forward": jnp.where(too_fast(given[2]), jnp.nan, 1.0)}  # noqa: E731
+        definition = definition._replace(reward_terms=spoil)
+    else:
+        spoil = lambda physics: jnp.where(too_fast(physics), jnp.inf, task.definition.observe(physics))  # noqa: E731
+        definition = definition._replace(observe=spoil)
+    program, hyper = make(config, task._replace(definition=definition))
+    state, tally = program.collect(program.init(hyper(2), jnp.arange(2)), 120)
+    bad = np.asarray(tally.bad_transitions)
+    assert (bad > 2).all()
+    assert (120 - bad > 50).all(), "the buffer must have been written round"
+    stored = jax.tree.map(np.asarray, state.replay.experience)
+    assert all(np.isfinite(leaf).all() for leaf in stored)
+    assert (np.asarray(state.replay.is_full)).all()
+    np.testing.assert_array_equal(np.asarray(state.replay.current_index), (120 - bad) % 50)
+    # Episodes start anew after one: nothing goes on from what was not stored.
+    assert (stored.observation[..., 8] <= 0.5).all()
+    assert np.isfinite(np.asarray(state.task.episode_return)).all()
+    assert (np.asarray(tally.episodes) == 0).all(), "a broken episode has no return"
+    state, tally = program.train(hyper(2), state, 120, 20, 0)
+    assert not np.asarray(state.agent.diverged).any()
 
 
 def test_truncated_steps_go_on_in_replay():

@@ -1,12 +1,15 @@
 """Runs that are interrupted go on as if they had not been: to the last bit, across a compaction, from any point."""
 
+import contextlib
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -277,3 +280,76 @@ def test_metrics_wait_while_a_disk_is_full(tmp_path):
     assert said[1:] == ["metrics are written again"]
     lines.close()
     assert [json.loads(line)["a"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3, 4]
+
+
+@contextlib.contextmanager
+def small_disk(folder):
+    """Yields what fills a disk of 4 MB, mounted at a folder, up, and what makes room again."""
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=False)
+    if mounted.returncode:
+        pytest.skip("no right to mount a small disk; the other case needs none")
+    try:
+        yield (
+            lambda _: subprocess.run(f"cat /dev/zero > '{folder}/filler' 2> /dev/null", shell=True, check=False),
+            lambda _: (folder / "filler").unlink(),
+        )
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def small_files(_):
+    """Yields what stops a process from writing more than a few bytes to any file, and what lets it again."""
+    kind = resource.RLIMIT_FSIZE
+    hard = resource.getrlimit(kind)[1]
+    yield (
+        lambda process: resource.prlimit(process.pid, kind, (64, hard)),
+        lambda process: resource.prlimit(process.pid, kind, (hard, hard)),
+    )
+
+
+@pytest.mark.parametrize("trouble", [small_disk, small_files])
+def test_a_full_disk_stops_nothing(tmp_path, trouble):
+    """Training goes on, warns once, keeps what was good, and writes again when there is room."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    folder, said = disk / "run", []
+    options = [*OPTIONS.split(), "--steps", "1000000", "--checkpoint-keep", "2", "--eval-every", "1000000"]
+
+    def wait_for(what, seconds=120):
+        end = time.monotonic() + seconds
+        while not what():
+            assert process.poll() is None, told()
+            assert time.monotonic() < end, told()
+            time.sleep(0.05)
+
+    def told():
+        return " ".join(" ".join(said).split())
+
+    with trouble(disk) as (fill, make_room):
+        process = subprocess.Popen(command("--out", folder, *options), stderr=subprocess.PIPE, text=True)
+        listener = threading.Thread(target=lambda: said.extend(process.stderr))
+        listener.start()
+        try:
+            wait_for(lambda: max(steps_kept(folder), default=0) > 100)
+            fill(process)
+            wait_for(lambda: "cannot write checkpoints" in told())
+            good = max(steps_kept(folder))
+            checkpoints.read_about(folder / "checkpoints" / "all" / str(good))
+            time.sleep(2)
+            assert told().count("cannot write checkpoints") == 1
+            assert max(steps_kept(folder)) == good, "the last good one is kept"
+            make_room(process)
+            wait_for(lambda: "checkpoints are written again" in told())
+            wait_for(lambda: max(steps_kept(folder)) > good + 100)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=120) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
+            process.wait()
+            listener.join()
+        assert "Traceback" not in told()
+        newest = checkpoints.read_about(folder / "checkpoints" / "all" / str(max(steps_kept(folder))))
+        steps = [row["environment_steps"] for row in rows(folder) if row["kind"] == "train"]
+        assert steps == sorted(steps)
+        assert set(steps) >= set(range(40, newest["position"] + 1, 20)), "no line of metrics is lost"

@@ -1,6 +1,8 @@
 """End to end, on tiny budgets with real MuJoCo."""
 
 import dataclasses
+import errno
+import io
 import itertools
 import json
 import os
@@ -14,14 +16,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import tiny_config
+from rich.console import Console
 
 import xinet_jax
 import xinet_jax.policy
 from xinet_jax.cli import main
+from xinet_jax.config import load_config
 from xinet_jax.errors import UserError
-from xinet_jax.telemetry.progress import Status, describe, short
-from xinet_jax.training import phases, run_folder, runner
-from xinet_jax.training.results import trade_off
+from xinet_jax.telemetry.progress import ProgressDisplay, Status, _Stderr, describe, short
+from xinet_jax.telemetry.tables import returns_table
+from xinet_jax.training import members, phases, run_folder, runner
+from xinet_jax.training.results import read_members, trade_off
 from xinet_jax.training.savings import Ledger
 from xinet_jax.training.signals import Abandoned, StopOnSignal
 
@@ -257,13 +262,43 @@ def test_of_runs_started_at_the_same_time_only_one_gets_a_folder(tmp_path, monke
         run_folder.make_run_folder(Path("run"), overwrite=False)
 
 
-def test_a_diverged_run_ends_in_good_order(tmp_path):
+OF_DIVERGED = {"agent": "sac", "eval_every": 30, "eval_episodes": 1, "final_episodes": 1, "log_every": 10}
+
+
+def test_a_diverged_member_is_marked_and_disturbs_no_other(tmp_path, capsys):
+    policies = []
+    for name, rates in (("healthy", (3e-4, 1e-4)), ("ill", (3e-4, 1e10))):
+        config = tiny_config(out=str(tmp_path / name), learning_rate=rates, **OF_DIVERGED)
+        result = xinet_jax.train(config)
+        policies.append(xinet_jax.load_policy(result.seeds[0].folder))
+        assert [own.diverged for own in result.seeds] == [None, 30 if name == "ill" else None]
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("diverged before step 30: it stays as it was before, and learns nothing more") == 1
+    observation = np.random.default_rng(0).normal(size=(20, 17))
+    np.testing.assert_array_equal(policies[0](observation), policies[1](observation))
+    assert np.isfinite(xinet_jax.load_policy(result.seeds[1].folder)(observation)).all()
+    rows = records(tmp_path / "ill", "train")
+    assert [row["diverged"] for row in rows] == [False, True] * (len(rows) // 2)
+    assert "diverged by step 30" in _returns_shown(tmp_path / "ill", config)
+
+
+def test_a_run_ends_when_every_member_has_diverged(tmp_path, capsys):
     folder = tmp_path / "a [b] c"
-    config = tiny_config(out=str(folder), learning_rate=1e30, eval_every=30, eval_episodes=1, final_episodes=1)
-    result = xinet_jax.train(config, progress=False)
-    assert not np.isfinite(result.seeds[0].curve[-1][1])
-    assert records(folder, "evaluation")[-1]["return"] is None
-    assert xinet_jax.load_policy(folder).structure.seed == 0
+    config = tiny_config(out=str(folder), learning_rate=1e10, **OF_DIVERGED)
+    result = xinet_jax.train(config)
+    assert "nothing is left to train at step 30: every member has diverged" in " ".join(capsys.readouterr().err.split())
+    assert result.environment_steps == 30
+    assert np.isfinite(result.seeds[0].returns).all()
+    xinet_jax.train(dataclasses.replace(load_config(folder / "config.yaml"), resume=str(folder)))
+    assert "nothing is left to train at step 30" in " ".join(capsys.readouterr().err.split())
+
+
+def _returns_shown(folder, config):
+    found = read_members(folder, members.identities(config))
+    rows = [(own.structure, own.curve[-1][1], own.returns, own.trouble) for own in found]
+    with (console := Console(width=200)).capture() as shown:
+        console.print(returns_table(rows))
+    return shown.get()
 
 
 def test_progress_fits_a_terminal_of_80_columns():
@@ -271,6 +306,20 @@ def test_progress_fits_a_terminal_of_80_columns():
     text = f"{status.phase} ━━━━━━ {short(status.done)}/{short(status.total)} {describe(status)}"
     assert "123.4k/1M" in text
     assert len(text) <= 80, text
+
+
+def test_a_display_that_cannot_be_written_to_disturbs_nothing():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with ProgressDisplay(console=_Stderr(file=os.fdopen(writing, "w", buffering=1))) as display:
+        display.note("a closed pipe")
+
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with ProgressDisplay(console=_Stderr(file=Full())) as display:
+        display.note("a full disk")
 
 
 def test_segments_cover_every_step_once():

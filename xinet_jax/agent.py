@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from xinet_jax import folding, gates, losses, pruners, variational
-from xinet_jax.arrays import Key
+from xinet_jax.arrays import Key, all_finite
 from xinet_jax.config import Config
 from xinet_jax.gates import Units
 from xinet_jax.networks import Features, Shape, make_networks, policy_distribution, policy_mode
@@ -81,6 +81,7 @@ def init(agent: Agent, hyper: Hyper, key: Key) -> AgentState:
         alive=gates.ones(shape, agent.gated),
         origin=gates.original(shape, agent.gated),
         mse_bars=_average.init({"ofenet": jnp.zeros(()), "critic": jnp.zeros(2)}),
+        diverged=jnp.bool_(False),
     )
 
 
@@ -100,8 +101,10 @@ def pretrain(agent: Agent, hyper: Hyper, state: AgentState, batch: Transition) -
         return losses.auxiliary_loss(agent.networks, params, state.statistics, units, batch)
 
     (value, statistics), gradient = jax.value_and_grad(loss, has_aux=True)(state.params["ofenet"])
-    params, optimiser = _descend(hyper, state, {"ofenet": gradient})
-    return state._replace(params=params, optimiser=optimiser, statistics=statistics), value
+    diverged = _diverged(state, (value, statistics), gradient)
+    params, optimiser = _descend(hyper, state, {"ofenet": gradient}, diverged)
+    statistics = _keep(diverged, state.statistics, statistics)
+    return state._replace(params=params, optimiser=optimiser, statistics=statistics, diverged=diverged), value
 
 
 def update(
@@ -123,7 +126,7 @@ def update(
       updates: updates taken so far; theta moves at every `theta_every`-th.
 
     Returns:
-      The new state, and the update's figures.
+      The new state, and the update's figures. If anything is not finite, the state stays as it was, from then on.
     """
     key_gates, key_next, key_action = jax.random.split(key, 3)
     rules, shape = agent.pruning, agent.networks.shape
@@ -137,8 +140,6 @@ def update(
         seen = gates.sample(gates.uniform(key_gates, agent.dense, state.origin), state.theta)
     loss, pull_back, (statistics, metrics) = jax.vjp(lambda params: losses_at(params, seen), state.params, has_aux=True)
     (gradient,) = pull_back(_like(_WEIGHTS_SCALE, loss))
-    params, optimiser = _descend(hyper, state, gradient)
-    target_critic = optax.incremental_update(params["critic"], state.target_critic, hyper.tau)
     mse_bar, mse_bars = _average.update({"ofenet": loss["ofenet"], "critic": loss["critic"]}, state.mse_bars)
 
     def move_theta() -> tuple[Units, Units]:
@@ -147,7 +148,7 @@ def update(
         return variational.step(agent, hyper, state, in_nats, key_gates, environment_steps)
 
     def follow_schedule() -> tuple[Units, Units]:
-        score = pruners.PRUNERS[agent.pruner](shape, params, state.alive, agent.dense, state.origin, key_gates)
+        score = pruners.PRUNERS[agent.pruner](shape, state.params, state.alive, agent.dense, state.origin, key_gates)
         share = pruners.target_share(rules.final_share, rules.progress(environment_steps - rules.prune_start))
         alive = pruners.prune(agent.dense, shape, score, state.alive, share)
         return alive, alive
@@ -160,7 +161,15 @@ def update(
         if by_theta and rules.prune_stop is not None:
             due &= environment_steps <= rules.prune_stop
         theta, alive = jax.lax.cond(due, step, lambda: (state.theta, state.alive))
-    return AgentState(params, target_critic, statistics, optimiser, theta, alive, state.origin, mse_bars), metrics
+
+    small = {"statistics": statistics, "theta": theta, "alive": alive, "mse_bars": mse_bars}
+    diverged = _diverged(state, (loss, small), gradient)
+    small = {name: _keep(diverged, getattr(state, name), tree) for name, tree in small.items()}
+    params, optimiser = _descend(hyper, state, gradient, diverged)
+    tau = jnp.where(diverged, 0.0, hyper.tau)
+    target_critic = optax.incremental_update(params["critic"], state.target_critic, tau)
+    moved = {"params": params, "target_critic": target_critic, "optimiser": optimiser}
+    return state._replace(**moved, **small, diverged=diverged), metrics
 
 
 def settle(agent: Agent, state: AgentState) -> AgentState:
@@ -248,8 +257,19 @@ def _action_features(agent: Agent, params: Tree, statistics: Tree, units: Units,
     return ofenet.apply(variables, z_o, action, units.get("ofenet"), method=ofenet.action_features)
 
 
-def _descend(hyper: Hyper, state: AgentState, gradient: dict[str, Tree]) -> tuple[dict[str, Tree], dict[str, Tree]]:
-    """Takes a step of Adam for the networks that `gradient` names; the others stay as they are.
+def _diverged(state: AgentState, small: Tree, gradient: Tree) -> Bool[Array, ""]:
+    """Returns whether the agent has diverged, now or before. Adam needs the gradients' squares to be finite."""
+    return state.diverged | ~all_finite((small, optax.global_norm(gradient)))
+
+
+def _keep(diverged: Bool[Array, ""], old: Tree, new: Tree) -> Tree:
+    return jax.tree.map(lambda o, n: jnp.where(diverged, o, n), old, new)
+
+
+def _descend(
+    hyper: Hyper, state: AgentState, gradient: dict[str, Tree], diverged: Bool[Array, ""]
+) -> tuple[dict[str, Tree], dict[str, Tree]]:
+    """Takes a step of Adam for the networks that `gradient` names; the others, or a diverged agent, stay as they are.
 
     Weight decay is decoupled from Adam's scaling (Loshchilov & Hutter 2019, arXiv 1711.05101), and for kernels only.
     """
@@ -260,8 +280,9 @@ def _descend(hyper: Hyper, state: AgentState, gradient: dict[str, Tree]) -> tupl
 
     params, optimiser = dict(state.params), dict(state.optimiser)
     for name, g in gradient.items():
-        direction, optimiser[name] = _adam.update(g, optimiser[name])
-        params[name] = jax.tree.map_with_path(step, params[name], direction)
+        direction, moments = _adam.update(g, optimiser[name])
+        optimiser[name] = _keep(diverged, optimiser[name], moments)
+        params[name] = _keep(diverged, params[name], jax.tree.map_with_path(step, params[name], direction))
     return params, optimiser
 
 

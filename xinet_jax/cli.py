@@ -24,6 +24,7 @@ from rich.markup import escape
 from xinet_jax.config import Config, check, field_names, load_config, preset_config, value_text, varied
 from xinet_jax.errors import UserError, nearest
 from xinet_jax.evaluation import evaluate
+from xinet_jax.orbax_files import quiet_loops
 from xinet_jax.policy import find_policies, in_policy, load_policy, load_structure
 from xinet_jax.telemetry.json_lines import finite
 from xinet_jax.telemetry.tables import evaluations_table, layers_table, left, returns_table
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 2 for a mistake of the user, 128 + n after signal n."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's: what matters of it is told in one line of ours
+    quiet_loops()
     commands = {"train": _train, "evaluate": _evaluate, "inspect": _inspect}
     try:
         if not arguments or arguments[0] in ("-h", "--help"):
@@ -104,7 +106,9 @@ def _train(arguments: list[str]) -> int:
     if jax.process_index() > 0:
         return status  # the first process speaks for all
     console = _console()
-    rows = [(seed.structure, seed.curve[-1][1] if seed.curve else np.nan, seed.returns) for seed in result.seeds]
+    rows = [
+        (own.structure, own.curve[-1][1] if own.curve else np.nan, own.returns, own.trouble) for own in result.seeds
+    ]
     console.print(returns_table(rows))
     names = varied(config)
     if names:

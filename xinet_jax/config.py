@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import yaml
 
 from xinet_jax.complexity import COSTS
-from xinet_jax.errors import UserError, unknown_name
+from xinet_jax.errors import UserError, brief, unknown_name
 from xinet_jax.gates import ESTIMATOR_NAMES
 from xinet_jax.networks import PRECISIONS
 from xinet_jax.pruners import PRUNE_EVERY, PRUNERS
@@ -300,7 +300,7 @@ def check(config: Config) -> None:
     }
     for name, value in flat.items():
         if not _has_type(value, hints[name]):
-            raise UserError(f"{name} must be {_describe(hints[name])}, not {value!r}")
+            raise UserError(f"{name} must be {_describe(hints[name])}, not {brief(value, repr)}")
     names = {
         "task": (config.task, task_names()),
         "preset": (config.preset, PRESETS),
@@ -323,7 +323,7 @@ def check(config: Config) -> None:
 
     for name, value in flat.items():
         for item in value if isinstance(value, tuple) else (value,):
-            if isinstance(item, (int, float)) and not math.isinf(item):
+            if isinstance(item, int) or (isinstance(item, float) and not math.isinf(item)):
                 _require(abs(item) < (2**31 if isinstance(item, int) else 3e38), name, item, "a smaller number")
     for name, most in (("blocks", 1000), ("block_units", 2**20), ("batch_size", 2**24), ("seeds", 2**16)):
         _require(flat[name] <= most, name, flat[name], f"at most {most}")
@@ -458,7 +458,7 @@ def load_config(path: Path | str) -> Config:
     path = Path(path)
     try:
         nested = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise UserError(f"cannot read configuration {path}: {str(error).splitlines()[0]}") from None
     if not isinstance(nested, dict) or not all(isinstance(key, str) for key in nested):
         raise UserError(f"{path} is no configuration: it must be a mapping from field names to values")
@@ -467,7 +467,7 @@ def load_config(path: Path | str) -> Config:
         section = name if name in _SECTIONS and isinstance(value, dict) else None
         for key, item in (value if section else {name: value}).items():
             if key in homes and homes[key] != section:
-                raise UserError(f"{path}: field {key} belongs {_place(homes[key])}, not {_place(section)}")
+                raise UserError(f"{path}: field {brief(key)} belongs {_place(homes[key])}, not {_place(section)}")
             flat[str(key)] = item
     return make_config(**flat)
 
@@ -498,7 +498,7 @@ def _require(holds: Any, name: str, given: Any, allowed: str) -> None:
 
 
 def _describe_value(value: Any) -> str:
-    return " ".join(map(str, value)) or "empty" if isinstance(value, tuple) else str(value)
+    return brief(value, lambda own: " ".join(map(str, own)) or "empty" if isinstance(own, tuple) else str(own))
 
 
 def _has_type(value: Any, hint: Any) -> bool:
@@ -510,7 +510,7 @@ def _has_type(value: Any, hint: Any) -> bool:
     if hint is type(None):
         return value is None
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value  # not NaN
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, hint)

@@ -1,11 +1,15 @@
 """Mistakes of the user, told in one line."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class UserError(ValueError):
     """A mistake that the user can mend. Its message is one line; the command line prints it and exits with 2."""
+
+    def __init__(self, message: str):
+        # What the user gave may hold line breaks, or codes that a terminal would obey.
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
 def nearest(given: str, allowed: Iterable[str]) -> str | None:
@@ -15,9 +19,19 @@ def nearest(given: str, allowed: Iterable[str]) -> str | None:
     return by_lower_case[matches[0]] if matches else None
 
 
+def brief(value: object, show: Callable[[object], str] = str) -> str:
+    """Returns a value as text that is short enough for a message."""
+    try:
+        text = show(value)
+    except ValueError:  # Python refuses to write integers of thousands of digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def unknown_name(kind: str, given: object, allowed: Iterable[str]) -> UserError:
     """Returns the error for a name that is not one of `allowed`, with the nearest match."""
     allowed = list(allowed)
-    match = nearest(str(given), allowed)
+    given = brief(given)
+    match = nearest(given, allowed)
     hint = f"did you mean '{match}'? " if match else ""
     return UserError(f"unknown {kind} '{given}': {hint}allowed: {', '.join(allowed)}")

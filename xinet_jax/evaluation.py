@@ -13,6 +13,8 @@ from xinet_jax.tasks.registry import task_names
 def evaluate(policy: Policy, episodes: int = 10, seed: int = 0, task: str | None = None) -> Float[np.ndarray, " n"]:
     """Returns the undiscounted return of each of some episodes of the deterministic policy, `[episodes]`.
 
+    The return is NaN where the policy gave an action that is not finite.
+
     Args:
       policy: the policy.
       episodes: how many; they run side by side.
@@ -40,6 +42,9 @@ def evaluate(policy: Policy, episodes: int = 10, seed: int = 0, task: str | None
     running = np.ones(episodes, bool)
     while running.any():
         actions = policy(observations)
+        sane = np.isfinite(actions).all(axis=1)
+        returns[running & ~sane] = np.nan  # MuJoCo would take such an action for 0
+        running &= sane
         for i in np.flatnonzero(running):
             observations[i], reward, terminated, truncated, _ = environments[i].step(actions[i])
             returns[i] += float(reward)

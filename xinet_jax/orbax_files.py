@@ -1,7 +1,8 @@
 """Trees of numpy arrays as Orbax files, which every process of a run writes and reads by itself."""
 
 import asyncio
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,33 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint._src.serialization import ocdbt_utils, tensorstore_utils
 
 Tree = Any
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop that hears no more once it is closed, where others would raise an error.
+
+    When one of several arrays fails, Orbax raises its error and closes its loop; TensorStore still reports the others
+    to it. Each report would print a traceback, for the closed loop or for an error that nobody asked about.
+    """
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        pass
+
+    def call_soon_threadsafe(self, callback: Callable, *args: Any, context: Any = None) -> asyncio.Handle | None:
+        try:
+            return super().call_soon_threadsafe(callback, *args, context=context)
+        except RuntimeError:
+            if self.is_closed():
+                return None
+            raise
+
+
+def quiet_loops() -> None:
+    """Makes this program's event loops `_Loop`s, where Python still lets a program choose."""
+    if sys.version_info < (3, 14):
+        policy = asyncio.DefaultEventLoopPolicy()
+        policy._loop_factory = _Loop
+        asyncio.set_event_loop_policy(policy)
 
 
 class _OwnNumpyHandler(ocp.type_handlers.NumpyHandler):

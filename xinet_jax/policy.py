@@ -193,9 +193,9 @@ def load_policy(path: Path | str) -> Policy:
         names = ", ".join(folder.name for folder in folders)
         raise UserError(f"{path} holds {len(folders)} policies ({names}): give the folder of one")
     structure = load_structure(folders[0])
-    expected = _expected_arrays(structure)
     arrays_folder = (folders[0] / _ARRAYS_FOLDER).resolve()
     try:
+        expected = _expected_arrays(structure)
         with reader() as checkpointer:
             metadata = checkpointer.metadata(arrays_folder).item_metadata
             if metadata is None:
@@ -220,7 +220,7 @@ def load_structure(folder: Path) -> Structure:
     file = folder / _STRUCTURE_FILE
     try:
         content = json.loads(file.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {file}: {error}") from None
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise UserError(f"{file} is no policy: it must be a JSON object with format '{_FORMAT}'")
@@ -241,12 +241,13 @@ def load_structure(folder: Path) -> Structure:
         if values["nu"] is not None:
             values["nu"] = float(_checked(values["nu"], (int, float)))
         for name in ("observation", "action"):
-            values[name] = _width(values[name])
+            values[name] = _width(values[name], least=1)
         for name in ("state_blocks", "actor_hidden"):
-            values[name] = tuple(_width(width) for width in _checked(values[name], list))
+            least = int(name == "actor_hidden")  # a layer of the actor is never pruned whole
+            values[name] = tuple(_width(width, least) for width in _checked(values[name], list))
         values["layers"] = tuple(_layer(item) for item in _checked(values["layers"], list))
         return Structure(**values)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(f"damaged policy {file}: {reason}") from None
 
@@ -270,8 +271,8 @@ def _checked(value: Any, kind: type | tuple[type, ...]) -> Any:
     return value
 
 
-def _width(value: Any) -> int:
-    if not 0 <= _checked(value, int) <= _MAX_WIDTH:
+def _width(value: Any, least: int) -> int:
+    if not least <= _checked(value, int) <= _MAX_WIDTH:
         raise ValueError(f"{value} is no width")
     return value
 

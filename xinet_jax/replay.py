@@ -58,6 +58,22 @@ def sample_after_add(
     return jax.lax.cond(always, draw, lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(draw)))
 
 
+def add_if(
+    buffer: TrajectoryBuffer, state: TrajectoryBufferState, transition: Transition, good: Bool[Array, ""]
+) -> TrajectoryBufferState:
+    """Stores a transition if it is `good`; if not, nothing changes.
+
+    Not by a choice between two buffers: the row that would be overwritten is written again, so nothing is copied.
+    """
+    there = jax.tree.map(lambda leaf: leaf[0, state.current_index], state.experience)
+    row = jax.tree.map(lambda new, old: jnp.where(good, new, old), transition, there)
+    after = buffer.add(state, row)
+    return after.replace(
+        current_index=jnp.where(good, after.current_index, state.current_index),
+        is_full=jnp.where(good, after.is_full, state.is_full),
+    )
+
+
 def empty_transition(observation_size: int, action_size: int) -> Transition:
     """Returns a transition of zeros, the pattern that a buffer is made from."""
     observation, scalar = jnp.zeros(observation_size), jnp.zeros(())

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from xinet_jax.config import PruningConfig
 from xinet_jax.gates import Units
@@ -58,6 +58,7 @@ class AgentState(NamedTuple):
       alive: 1.0 for every unit not pruned, 0.0 for good once it is.
       origin: every unit's index within its layer before pruning: its random draws stay its own after a compaction.
       mse_bars: moving averages of the mean squared errors of OFENet and critics.
+      diverged: whether a loss or gradient was not finite once; all else stays as it was before that.
     """
 
     params: dict[str, Tree]
@@ -68,6 +69,7 @@ class AgentState(NamedTuple):
     alive: Units
     origin: Units
     mse_bars: optax.OptState
+    diverged: Bool[Array, "*members"]
 
 
 class Metrics(NamedTuple):

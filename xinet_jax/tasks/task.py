@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import mujoco
 from jaxtyping import Array, Bool, Float, Int
 
-from xinet_jax.arrays import Key
+from xinet_jax.arrays import Key, all_finite
 from xinet_jax.tasks.physics import Engine, Physics, make_engine
 
 
@@ -60,6 +60,7 @@ class Outcome(NamedTuple):
       reward: sum of the reward terms.
       terminated: the episode ended for good: no return is to be expected after it.
       truncated: the episode was cut off by the time limit: the state's value goes on.
+      finite: whether physics, observation and reward are finite; an episode in which they are not ends.
       episode_return: undiscounted return of the episode so far, this step included.
       reward_terms: the reward's parts by Gymnasium's names.
     """
@@ -68,13 +69,14 @@ class Outcome(NamedTuple):
     reward: Float[Array, "*batch"]
     terminated: Bool[Array, "*batch"]
     truncated: Bool[Array, "*batch"]
+    finite: Bool[Array, "*batch"]
     episode_return: Float[Array, "*batch"]
     reward_terms: dict[str, Float[Array, "*batch"]]
 
     @property
     def ended(self) -> Bool[Array, "*batch"]:
-        """Whether the episode is over, for either reason."""
-        return self.terminated | self.truncated
+        """Whether the episode is over, for whichever reason."""
+        return self.terminated | self.truncated | ~self.finite
 
 
 class Task(NamedTuple):
@@ -130,7 +132,8 @@ def step(task: Task, state: TaskState, action: Float[Array, " action"]) -> tuple
       The state after the step, even if the episode ended with it, and the step's outcome.
     """
     definition = task.definition
-    physics = task.engine(state.physics, action)
+    # MuJoCo would replace, and write to a log, an action that is not finite. The reward shows what was given.
+    physics = task.engine(state.physics, jnp.where(jnp.isfinite(action), action, 0.0))
     terms = definition.reward_terms(state.physics, action, physics, task.dt)
     reward = sum(terms.values(), start=jnp.float32(0.0))
     after = TaskState(physics, definition.observe(physics), state.elapsed + 1, state.episode_return + reward)
@@ -139,6 +142,7 @@ def step(task: Task, state: TaskState, action: Float[Array, " action"]) -> tuple
         reward=reward,
         terminated=definition.terminated(physics),
         truncated=after.elapsed >= definition.episode_length,
+        finite=all_finite((physics, after.observation, reward)),
         episode_return=after.episode_return,
         reward_terms=terms,
     )

@@ -1,5 +1,6 @@
 """What a run shows while it goes on: a progress bar on a terminal, a line per evaluation elsewhere."""
 
+import contextlib
 import math
 import time
 from types import TracebackType
@@ -20,6 +21,7 @@ class Status(NamedTuple):
       parameters_left: share of the dense networks' parameters, mean over seeds, 0 to 1.
       updates_per_second: updates of one seed per second.
       seconds_left: predicted.
+      diverged: members that have diverged.
     """
 
     phase: str
@@ -29,13 +31,24 @@ class Status(NamedTuple):
     parameters_left: float
     updates_per_second: float | None
     seconds_left: float | None
+    diverged: int = 0
+
+
+class _Stderr(Console):
+    """A console that nobody may listen to any more."""
+
+    def on_broken_pipe(self) -> None:
+        pass  # rich would end the program
 
 
 class ProgressDisplay:
-    """Shows statuses. A context manager; `note` prints a line above the bar."""
+    """Shows statuses. A context manager; `note` prints a line above the bar.
+
+    What cannot be shown, since a pipe is closed or the disk full that holds a log, is not shown; nothing is raised.
+    """
 
     def __init__(self, enabled: bool = True, console: Console | None = None):
-        self._console = console or Console(stderr=True)
+        self._console = console or _Stderr(stderr=True)
         self._enabled = enabled
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),
@@ -74,7 +87,8 @@ class ProgressDisplay:
         """Prints one line, with the time since the start."""
         if self._enabled:
             clock = duration(time.monotonic() - self._started)
-            self._console.print(f"[dim]{clock}[/dim]  {escape(text)}", highlight=False)
+            with contextlib.suppress(OSError):
+                self._console.print(f"[dim]{clock}[/dim]  {escape(text)}", highlight=False)
 
 
 def describe(status: Status) -> str:
@@ -87,6 +101,8 @@ def describe(status: Status) -> str:
         parts.append(f"{status.updates_per_second:.0f} upd/s")
     if status.seconds_left is not None:
         parts.append(f"{duration(status.seconds_left)} left")
+    if status.diverged:
+        parts.append(f"{status.diverged} diverged")
     return " · ".join(parts)
 
 

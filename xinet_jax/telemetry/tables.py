@@ -11,19 +11,23 @@ from xinet_jax.policy import Structure, in_policy
 from xinet_jax.telemetry.progress import whole
 
 
-def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None]]) -> Table:
+def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None, str]]) -> Table:
     """Returns one line per member: return, parameters and FLOPs.
 
     Args:
-      rows: per member its structure, the newest return seen in training, and the returns in Gymnasium, if taken.
+      rows: per member its structure, the newest return seen in training, the returns in Gymnasium, if taken, and what
+        went wrong with it, if anything.
     """
     rows = list(rows)
-    varied = _varied([structure for structure, _, _ in rows])
+    varied = _varied([structure for structure, *_ in rows])
     table = Table(title="Per " + " and ".join([*varied, "seed"]), title_justify="left")
     headings = ("seed", "return", "in Gymnasium", "parameters left", "OFENet", "FLOPs", "policy alone")
+    troubled = any(trouble for *_, trouble in rows)
     for heading in (*varied, *headings):
         table.add_column(heading, justify="right")
-    for structure, in_training, in_gymnasium in rows:
+    if troubled:
+        table.add_column("trouble")
+    for structure, in_training, in_gymnasium, trouble in rows:
         gymnasium = "not taken"
         if in_gymnasium is not None:
             gymnasium = f"{whole(np.mean(in_gymnasium))} ± {whole(np.std(in_gymnasium))}"
@@ -38,6 +42,7 @@ def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None]]) ->
             f"{left(ofenet):.0%}" if ofenet else "none",
             f"{left(layers, 'flops'):.0%}",
             _left([layer for layer in layers if in_policy(layer)]),
+            *([trouble] if troubled else []),
         )
     return table
 

@@ -145,7 +145,9 @@ def read_about(path: Path) -> dict[str, Any]:
         about = ocp.JsonCheckpointHandler(multiprocessing_options=alone()).restore(epath.Path(path / "about"))
     except Exception as error:
         raise damaged(path, error) from None
-    if not isinstance(about, dict) or about.get("format") != FORMAT or not isinstance(about.get("arrays"), dict):
+    arrays = about.get("arrays") if isinstance(about, dict) else None
+    known = isinstance(arrays, dict) and all(isinstance(own, dict) for own in arrays.values())
+    if not known or about.get("format") != FORMAT:
         raise damaged(path, f"its description is not of format '{FORMAT}'")
     if about.get("crc32") != _checksum(about):
         raise damaged(path, "its description is not what was written")

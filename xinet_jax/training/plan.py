@@ -56,13 +56,17 @@ class Plan(NamedTuple):
 
 
 def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None = None, settled: bool = False) -> Plan:
-    """Returns what a run starts from, or goes on from. Raises UserError for what does not fit together, or into memory.
+    """Returns what a run starts from, or goes on from.
 
     Args:
       config: the configuration.
       identities: this process's members.
       shape: the sizes that the networks have come to; None at the start.
       settled: whether pruning has ended.
+
+    Raises:
+      UserError: for what does not fit together, or not into memory.
+      ValueError: if `shape` is not of the agent's networks, made smaller.
     """
     engine = default_engine() if config.engine == "auto" else config.engine
     config = dataclasses.replace(config, engine=engine)
@@ -83,6 +87,8 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
         widths = [small.uniform_widths(agent.dense, own) for own in widths]
     agent = small.make_agent(agent, widths) if widths else agent
     if shape is not None:
+        if not _is_smaller(shape, agent.dense):
+            raise ValueError(f"{shape} is not of the networks {agent.dense}, made smaller")
         agent = agent._replace(networks=make_networks(shape, config.precision))
     if settled:
         agent = agent._replace(pruner="none")
@@ -97,6 +103,15 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
     memory.check_fits(needed, len(everyone), mesh.devices.flat[0], mesh.size)
     said = memory.describe(needed, len(everyone))
     return Plan(config, identities, task, agent, widths, mesh, replay, program, hyper, seeds, said)
+
+
+def _is_smaller(shape: Shape, dense: Shape) -> bool:
+    fixed = ("observation", "action", "predicted")
+    if any(getattr(shape, name) != getattr(dense, name) for name in fixed):
+        return False
+    pairs = [(getattr(shape, name), getattr(dense, name)) for name in Shape._fields if name not in fixed]
+    smaller = all(np.shape(a) == np.shape(b) and np.all(np.less_equal(a, b)) for a, b in pairs)
+    return smaller and all((*shape.actor_hidden, *shape.critic_hidden))
 
 
 def _check_final_share(config: Config, agent: Agent) -> None:

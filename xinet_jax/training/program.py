@@ -15,8 +15,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from xinet_jax import agent as agents
-from xinet_jax.arrays import Key
-from xinet_jax.replay import Transition, empty_transition, sample_after_add
+from xinet_jax.arrays import Key, all_finite
+from xinet_jax.replay import Transition, add_if, empty_transition, sample_after_add
 from xinet_jax.state import Agent, AgentState, Hyper, Metrics
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.task import Task, TaskState
@@ -41,6 +41,7 @@ class Tally(NamedTuple):
       metrics: sums of the updates' figures.
       updates: number of updates.
       episodes, episode_return, episode_length: finished episodes: how many, and sums of returns and lengths.
+      bad_transitions: transitions with anything that is not finite, which were not stored.
     """
 
     metrics: Metrics
@@ -48,6 +49,7 @@ class Tally(NamedTuple):
     episodes: Int[Array, "*members"]
     episode_return: Float[Array, "*members"]
     episode_length: Int[Array, "*members"]
+    bad_transitions: Int[Array, "*members"]
 
 
 class Program(NamedTuple):
@@ -184,20 +186,26 @@ def _repeat(step: Callable, count: Int[Array, ""], members: Member, *given: Any)
 def _advance(
     task: Task, replay: TrajectoryBuffer, member: Member, action: Array, key_reset: Key, tally: Tally
 ) -> tuple[Member, Tally]:
-    """Takes one step of the task, stores the transition, and starts a new episode where one ended."""
+    """Takes one step of the task, stores the transition, and starts a new episode where one ended.
+
+    A transition with anything in it that is not finite is counted and not stored; its episode ends without a return.
+    """
     observation = member.task.observation
     after, outcome = tasks.step_and_reset(task, member.task, action, key_reset)
     continues = 1.0 - outcome.terminated.astype(jnp.float32)
     transition = Transition(observation, action, outcome.reward, outcome.observation, continues)
-    ended = outcome.ended.astype(jnp.int32)
+    good = outcome.finite & all_finite(action)
+    finished = outcome.ended & good
+    ended = finished.astype(jnp.int32)
     tally = tally._replace(
         episodes=tally.episodes + ended,
-        episode_return=tally.episode_return + ended * outcome.episode_return,
+        episode_return=tally.episode_return + jnp.where(finished, outcome.episode_return, 0.0),
         episode_length=tally.episode_length + ended * (member.task.elapsed + 1),
+        bad_transitions=tally.bad_transitions + ~good,
     )
-    return member._replace(task=after, replay=replay.add(member.replay, transition)), tally
+    return member._replace(task=after, replay=add_if(replay, member.replay, transition, good)), tally
 
 
 def _empty_tally() -> Tally:
     metrics = Metrics(*(jnp.zeros(()) for _ in Metrics._fields))
-    return Tally(metrics, jnp.int32(0), jnp.int32(0), jnp.zeros(()), jnp.int32(0))
+    return Tally(metrics, jnp.int32(0), jnp.int32(0), jnp.zeros(()), jnp.int32(0), jnp.int32(0))

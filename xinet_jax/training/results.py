@@ -13,6 +13,7 @@ from xinet_jax.policy import Structure
 from xinet_jax.telemetry.tables import left
 from xinet_jax.telemetry.trade_off import Point, save_figure, save_table
 from xinet_jax.training.members import Identity
+from xinet_jax.training.phases import PHASES
 from xinet_jax.training.run_folder import POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE, metrics_files
 
 
@@ -26,6 +27,8 @@ class MemberResult(NamedTuple):
       folder: its policy folder.
       structure: the saved policy's structure, with every layer's sizes before and after.
       curve: `(environment steps, mean return)` of every evaluation during training.
+      diverged: environment steps by which it had diverged, and learnt nothing more; None if it did not.
+      bad_transitions: how many of its transitions were not finite, and so not stored.
       returns: returns of the saved policy in Gymnasium's environment, `[episodes]`; None if the run was interrupted.
     """
 
@@ -35,7 +38,16 @@ class MemberResult(NamedTuple):
     folder: Path
     structure: Structure
     curve: tuple[tuple[int, float], ...]
+    diverged: int | None
+    bad_transitions: int
     returns: np.ndarray | None
+
+    @property
+    def trouble(self) -> str:
+        """What went wrong with it, in a few words."""
+        found = [] if self.diverged is None else [f"diverged by step {self.diverged:,}"]
+        found += [f"{self.bad_transitions:,} bad transitions"] if self.bad_transitions else []
+        return "; ".join(found)
 
 
 class Result(NamedTuple):
@@ -60,18 +72,35 @@ def read_members(folder: Path, identities: Sequence[Identity]) -> tuple[MemberRe
     """Returns what a run folder says of those members whose policies it holds."""
     curves: dict[str, list[tuple[int, float]]] = {identity.folder: [] for identity in identities}
     returns: dict[str, np.ndarray] = {}
+    diverged: dict[str, int] = {}
+    bad = dict.fromkeys(curves, 0)
     for record in read_records(folder):
         if record["kind"] == "evaluation":
             curves[record["member"]].append((record["environment_steps"], _number(record["return"])))
         elif record["kind"] == "gymnasium":
             returns[record["member"]] = np.array([_number(value) for value in record["returns"]])
+        elif record["kind"] in PHASES:
+            bad[record["member"]] += record["bad_transitions"]
+            if record["diverged"]:
+                diverged.setdefault(record["member"], record["environment_steps"])
     found = []
     for identity in identities:
         own = folder / POLICY_FOLDER / identity.folder
         if own.exists():
             curve = tuple(curves[identity.folder])
-            which = identity.seed, identity.nu, identity.settings
-            found.append(MemberResult(*which, own, policy.load_structure(own), curve, returns.get(identity.folder)))
+            found.append(
+                MemberResult(
+                    seed=identity.seed,
+                    nu=identity.nu,
+                    settings=identity.settings,
+                    folder=own,
+                    structure=policy.load_structure(own),
+                    curve=curve,
+                    diverged=diverged.get(identity.folder),
+                    bad_transitions=bad[identity.folder],
+                    returns=returns.get(identity.folder),
+                )
+            )
     return tuple(found)
 
 

@@ -1,11 +1,11 @@
 """Finds the checkpoint that a run goes on from, and makes the run anew around it."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from xinet_jax.config import Config
 from xinet_jax.errors import UserError
@@ -25,6 +25,7 @@ from xinet_jax.training.plan import Plan, prepare
 from xinet_jax.training.program import Member
 from xinet_jax.training.results import read_records
 from xinet_jax.training.run_folder import CHECKPOINT_FOLDER, own_checkpoints
+from xinet_jax.training.savings import Ledger
 
 
 class Start(NamedTuple):
@@ -79,22 +80,27 @@ def _read_start(config: Config, identities: Sequence[Identity], path: Path) -> S
     about = read_about(path)
     try:
         widths = {name: tuple(value) if isinstance(value, list) else value for name, value in about["widths"].items()}
-        shape, capacity, filled = Shape(**widths), int(about["capacity"]), int(about["filled"])
-        valid = about["members"] == [identity.folder for identity in identities] and about["phase"] in PHASES
-        numbers = [about[name] for name in ("position", "environment_steps", "metrics_bytes", "seconds")]
-        valid &= all(isinstance(own, (int, float)) and own >= 0 for own in numbers) and 0 <= filled <= capacity
-        valid &= isinstance(about["ledger"], dict) and isinstance(about["settled"], bool)
+        shape, capacity, filled = Shape(**widths), about["capacity"], about["filled"]
+        sizes = [size for field in shape for size in (field if isinstance(field, tuple) else (field,))]
+        counts = [about[name] for name in ("position", "environment_steps", "metrics_bytes")]
+        valid = all(type(own) is int and own >= 0 for own in (*sizes, *counts, capacity, filled))
+        valid &= about["members"] == [identity.folder for identity in identities] and about["phase"] in PHASES
+        valid &= math.isfinite(about["seconds"]) and filled <= capacity
+        Ledger().take(about["ledger"])
+        valid &= isinstance(about["settled"], bool)
         valid &= about["newest_return"] is None or isinstance(about["newest_return"], float)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         valid = False
     if not valid:
         raise damaged(path, "its description does not fit the run")
     if about["environment_steps"] > config.steps:
         raise UserError(f"the run is trained to {about['environment_steps']} steps already: choose more by steps")
-    plan = prepare(config, identities, shape, about["settled"])
-    dense = plan.agent.dense
-    if not all(np.shape(a) == np.shape(b) and np.all(np.less_equal(a, b)) for a, b in zip(shape, dense, strict=True)):
-        raise damaged(path, "its networks are larger than those of the run")
+    try:
+        plan = prepare(config, identities, shape, about["settled"])
+    except UserError:
+        raise
+    except ValueError:
+        raise damaged(path, "its networks are not those of the run") from None
     expected = jax.eval_shape(plan.program.init, plan.hyper, plan.seeds)
     expected = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(identities), *leaf.shape[1:]), leaf.dtype), expected)
     now = expected.replay.experience.reward.shape[2]

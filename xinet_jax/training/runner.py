@@ -174,6 +174,7 @@ class _Run:
         self.evaluation_compile_seconds = 0.0
         self.curves: list[list[tuple[int, float]]] = [[] for _ in plan.identities]
         self.diverged: set[int] = set()
+        self.met_bad_transitions: set[int] = set()
         self.newest_return: float | None = None
         self.parameters_left = 1.0
 
@@ -200,6 +201,10 @@ class _Run:
                 shutil.rmtree(self.folder / POLICY_FOLDER / identity.folder, ignore_errors=True)
         state = self._go_on_from(start) if start else self._begin()
         for segment in remaining(config, *self.place):
+            if len(self.diverged) == len(self.identities):
+                self.display.note(f"nothing is left to train at step {self.steps:,}: every member has diverged")
+                self._save_checkpoint(state)
+                break
             state = self._run_segment(state, segment)
             if self.place[1] < segment.last:
                 break  # stopped by a signal; what is due at the segment's end is due when the run is resumed
@@ -227,6 +232,7 @@ class _Run:
         self.started -= about["seconds"]
         self.ledger.take(about["ledger"])
         self.newest_return = about["newest_return"]
+        self.diverged = set(np.flatnonzero(start.state.agent.diverged))
         self.display.note(f"going on from step {self.steps:,}")
         rows = np.array(padded(range(len(self.identities)), self.mesh))
         return place(jax.tree.map(lambda leaf: leaf[rows], start.state), self.mesh)
@@ -372,6 +378,7 @@ class _Run:
     def _record(self, state: Member, phase: str, sums: Tally) -> None:
         """Writes one line of metrics per seed."""
         layers = [self._layers(state, member) for member in range(len(self.identities))]
+        diverged = self._of_members(state.agent.diverged)
         self.parameters_left = float(np.mean([left(own) for own in layers]))
         for member, identity in enumerate(self.identities):
             tally = members.select(sums, member)
@@ -382,11 +389,6 @@ class _Run:
                 figures = {name: float(total) / updates for name, total in tally.metrics._asdict().items()}
                 # OFENet alone has no critics or actor to speak of.
                 record |= figures if phase == "train" else {"auxiliary_loss": figures["auxiliary_loss"]}
-                if not np.isfinite(list(figures.values())).all() and member not in self.diverged:
-                    self.diverged.add(member)
-                    self.display.note(
-                        f"{identity.label} diverged before step {self.steps:,}: its losses are not finite"
-                    )
             record["episodes"] = episodes
             record["episode_return"] = float(tally.episode_return) / episodes if episodes else None
             record["episode_length"] = float(tally.episode_length) / episodes if episodes else None
@@ -394,9 +396,27 @@ class _Run:
             record["parameters_left"] = left(layers[member])
             record["ofenet_left"] = left(layer for layer in layers[member] if layer.network == "ofenet")
             record["flops"] = sum(layer.flops for layer in layers[member])
+            record["bad_transitions"] = int(tally.bad_transitions)
+            record["diverged"] = bool(diverged[member])
             self.metrics.write(record)
+            self._tell_of_trouble(member, record)
         if not self.curves[0] and sums.episodes.any():
             self.newest_return = float(sums.episode_return.sum() / sums.episodes.sum())
+
+    def _tell_of_trouble(self, member: int, record: dict[str, Any]) -> None:
+        """Tells of bad transitions and of divergence, once per member."""
+        label = self.identities[member].label
+        if record["bad_transitions"] and member not in self.met_bad_transitions:
+            self.met_bad_transitions.add(member)
+            self.display.note(
+                f"{label}: {record['bad_transitions']:,} transitions before step {self.steps:,} were not finite; such "
+                "are not stored, and end the episode"
+            )
+        if record["diverged"] and member not in self.diverged:
+            self.diverged.add(member)
+            self.display.note(
+                f"{label} diverged before step {self.steps:,}: it stays as it was before, and learns nothing more"
+            )
 
     def _evaluate(self, state: Member) -> None:
         """Evaluates the deterministic policies, notes their returns and writes a line of metrics per seed."""
@@ -480,5 +500,6 @@ class _Run:
                 parameters_left=self.parameters_left,
                 updates_per_second=None if segment.phase == "collect" else rate,
                 seconds_left=left_to_train / train_rate if train_rate else None,
+                diverged=len(self.diverged),
             )
         )

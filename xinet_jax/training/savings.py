@@ -56,6 +56,7 @@ class Ledger:
         return {name: getattr(self, name) for name in names}
 
     def take(self, learnt: dict[str, float | None]) -> None:
-        """Takes over what `as_json` returned."""
-        for name, value in self.as_json().items():
-            setattr(self, name, learnt.get(name, value))
+        """Takes over what `as_json` returned. Raises KeyError, TypeError or ValueError if it is something else."""
+        seconds = learnt["compile_seconds"]
+        self.compile_seconds = None if seconds is None else float(seconds)
+        self.lost_seconds, self.realised = float(learnt["lost_seconds"]), float(learnt["realised"])
