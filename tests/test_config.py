@@ -109,6 +109,8 @@ def test_every_hyper_parameter_of_a_member_may_have_several_values():
         ({"widths_from": "runs/a"}, "widths_from is for agent small, not for xinet"),
         ({"uniform_widths": True}, "uniform_widths is for agent small"),
         ({"discount": 1.5}, "discount must be from 0 to 1"),
+        ({"learning_rate": 1e30}, "learning_rate must be at most 1e20, not 1e+30"),
+        ({"learning_rate": 0.1, "weight_decay": 11.0}, "weight_decay must be at most 1 / learning_rate, not 11.0"),
         ({"leave_out": 0.0}, "leave_out must be above 0 and at most 0.5, not 0.0"),
         ({"leave_out": 0.6}, "leave_out must be above 0 and at most 0.5, not 0.6"),
         ({"leave_out": float("nan")}, "leave_out must be a number"),

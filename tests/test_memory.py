@@ -42,5 +42,6 @@ def test_this_machine_has_memory():
     there = memory.available(jax.local_devices()[0])
     assert there is None or there > 10**8
     assert memory.describe(memory.Memory(10**9, 2 * 10**6, 500), 3) == (
-        "3 members need about 3.01 GB (1 GB replay, 2 MB agent, 500 B working space each)"
+        "3 members need about 3.01 GB (1 GB replay, 2 MB agent, 500 B working space each), "
+        "at checkpoints 3.01 GB more on the host"
     )

@@ -146,6 +146,10 @@ def test_a_diverged_member_stays_as_it_was_and_the_others_do_not_notice():
     for member in (0, 2):
         equal(*(jax.tree.map(lambda leaf, m=member: leaf[m], own) for own in (state, whole)))
     assert np.isfinite(tally.metrics.critic_loss[[0, 2]]).all()
+    agent = agents.make_agent(config, 17, 6)
+    settled = jax.vmap(lambda own: agents.settle(agent, own))(state.agent)
+    equal(of(settled, 1), of(state.agent, 1))
+    assert (settled.theta["ofenet"]["state"][0] != state.agent.theta["ofenet"]["state"][0]).any()
 
 
 def test_ofenet_that_diverges_alone_stays_as_it_was():

@@ -1,6 +1,8 @@
 """Runs that are interrupted go on as if they had not been: to the last bit, across a compaction, from any point."""
 
 import contextlib
+import dataclasses
+import itertools
 import json
 import os
 import random
@@ -12,14 +14,16 @@ import sys
 import threading
 import time
 
+import jax
 import numpy as np
 import pytest
 from helpers import tiny_config
 
 import xinet_jax
+from xinet_jax.config import load_config
 from xinet_jax.errors import UserError
 from xinet_jax.telemetry.json_lines import JsonLines
-from xinet_jax.training import checkpoints, run_folder
+from xinet_jax.training import checkpoints, phases, run_folder, runner
 
 OPTIONS = (
     "--blocks 2 --block-units 5 --actor-hidden 7 6 --critic-hidden 8 7 --batch-size 16 --steps 160 --random-steps 20"
@@ -80,7 +84,6 @@ def assert_the_same(folder, whole):
     times = (
         "seconds",
         "iterations_per_second",
-        "seconds_held_up",
         "compaction_seconds",
         "iterations_per_second_before",
     )
@@ -353,3 +356,38 @@ def test_a_full_disk_stops_nothing(tmp_path, trouble):
         steps = [row["environment_steps"] for row in rows(folder) if row["kind"] == "train"]
         assert steps == sorted(steps)
         assert set(steps) >= set(range(40, newest["position"] + 1, 20)), "no line of metrics is lost"
+
+
+@pytest.mark.parametrize(("chunks", "phase"), [(2, "collect"), (6, "pretrain")])
+def test_a_run_goes_on_from_within_any_phase(tmp_path, monkeypatch, chunks, phase):
+    few = {"agent": "ofenet", "eval_episodes": 1, "final_episodes": 1, "steps": 40}
+    monkeypatch.setattr(phases.Pace, "chunk", lambda pace, most: min(most, 4))
+    whole = xinet_jax.train(tiny_config(out=str(tmp_path / "whole"), **few), progress=False)
+    count, run_chunk = itertools.count(1), runner._Run._run_chunk
+
+    def stop_after(run, *arguments):
+        if next(count) == chunks:
+            run.stop._own = signal.SIGTERM
+        return run_chunk(run, *arguments)
+
+    monkeypatch.setattr(runner._Run, "_run_chunk", stop_after)
+    stopped = xinet_jax.train(tiny_config(out=str(tmp_path / "run"), **few), progress=False)
+    assert stopped.interrupted == "SIGTERM"
+    kept = checkpoints.candidates(stopped.folder / "checkpoints" / "all")
+    assert checkpoints.read_about(kept[0])["phase"] == phase
+    config = dataclasses.replace(load_config(stopped.folder / "config.yaml"), resume=str(stopped.folder))
+    resumed = xinet_jax.train(config, progress=False)
+    ends = [checkpoints.read_about(own.folder / "checkpoints" / "all" / "40") for own in (whole, resumed)]
+    assert ends[0]["arrays"] == ends[1]["arrays"]
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path):
+    returns = {1: 1.0, 2: 9.0, 3: 2.0, 4: float("nan"), 5: 3.0, 6: None}
+    kept = checkpoints.Checkpoints(tmp_path, 2, pytest.fail)
+    for step, value in returns.items():
+        kept.save(step, {"x": np.full(3, step, np.float32)}, {}, value)
+    kept.close()
+    assert [path.name for path in checkpoints.candidates(tmp_path)] == ["6", "5", "2"]
+    about = checkpoints.read_about(tmp_path / "2")
+    state = checkpoints.read_state(tmp_path / "2", about, {"x": jax.ShapeDtypeStruct((3,), np.float32)})
+    np.testing.assert_array_equal(state["x"], 2.0)

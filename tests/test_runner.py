@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import tiny_config
@@ -25,7 +26,7 @@ from xinet_jax.config import load_config
 from xinet_jax.errors import UserError
 from xinet_jax.telemetry.progress import ProgressDisplay, Status, _Stderr, describe, short
 from xinet_jax.telemetry.tables import returns_table
-from xinet_jax.training import members, phases, run_folder, runner
+from xinet_jax.training import members, phases, plan, run_folder, runner
 from xinet_jax.training.results import read_members, trade_off
 from xinet_jax.training.savings import Ledger
 from xinet_jax.training.signals import Abandoned, StopOnSignal
@@ -282,6 +283,34 @@ def test_a_diverged_member_is_marked_and_disturbs_no_other(tmp_path, capsys):
     assert "diverged by step 30" in _returns_shown(tmp_path / "ill", config)
 
 
+def test_a_task_that_gives_nothing_finite_ends_the_run(tmp_path, monkeypatch):
+    load = plan.load_task
+
+    def broken(*names):
+        task = load(*names)
+        spoilt = task.definition._replace(observe=lambda physics: jnp.full(17, jnp.nan))
+        return task._replace(definition=spoilt)
+
+    monkeypatch.setattr(plan, "load_task", broken)
+    with pytest.raises(UserError, match="gave no transition that is finite in 20 random steps"):
+        xinet_jax.train(tiny_config(out=str(tmp_path / "run")), progress=False)
+
+
+def test_policies_that_cannot_be_saved_are_saved_by_resuming(tmp_path, monkeypatch):
+    def full(*_):
+        raise shutil.Error([("a", "b", "[Errno 28] No space left on device")])
+
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copytree", full)
+        with pytest.raises(UserError) as caught:
+            xinet_jax.train(tiny_config(out=str(folder), final_episodes=1), progress=False)
+    assert "No space left on device; when that is mended: xinet train --resume" in str(caught.value)
+    config = dataclasses.replace(load_config(folder / "config.yaml"), resume=str(folder))
+    result = xinet_jax.train(config, progress=False)
+    assert result.seeds[0].returns is not None
+
+
 def test_a_run_ends_when_every_member_has_diverged(tmp_path, capsys):
     folder = tmp_path / "a [b] c"
     config = tiny_config(out=str(folder), learning_rate=1e10, **OF_DIVERGED)
@@ -302,24 +331,32 @@ def _returns_shown(folder, config):
 
 
 def test_progress_fits_a_terminal_of_80_columns():
-    status = Status("training", 123_400, 1_000_000, -14903.0, 1.0, 165.0, 25_800.0)
-    text = f"{status.phase} ━━━━━━ {short(status.done)}/{short(status.total)} {describe(status)}"
-    assert "123.4k/1M" in text
-    assert len(text) <= 80, text
+    for diverged in (0, 12):
+        status = Status("training", 123_400, 1_000_000, -14903.0, 1.0, 165.0, 25_800.0, diverged)
+        text = f"{status.phase} ━━━━━━ {short(status.done)}/{short(status.total)} {describe(status)}"
+        assert "123.4k/1M" in text
+        assert ("12 diverged" in text) == bool(diverged)
+        assert len(text) <= 80, text
 
 
-def test_a_display_that_cannot_be_written_to_disturbs_nothing():
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # rich's own thread ends
+def test_a_display_that_cannot_be_written_to_disturbs_nothing(terminal):
     reading, writing = os.pipe()
     os.close(reading)
-    with ProgressDisplay(console=_Stderr(file=os.fdopen(writing, "w", buffering=1))) as display:
+    status = Status("training", 1, 2, None, 1.0, None, None)
+    pipe = os.fdopen(writing, "w", buffering=1)
+    with ProgressDisplay(console=_Stderr(file=pipe, force_terminal=terminal)) as display:
         display.note("a closed pipe")
+        display.show(status)
 
     class Full(io.StringIO):
         def write(self, text):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    with ProgressDisplay(console=_Stderr(file=Full())) as display:
+    with ProgressDisplay(console=_Stderr(file=Full(), force_terminal=terminal)) as display:
         display.note("a full disk")
+        display.show(status)
 
 
 def test_segments_cover_every_step_once():

@@ -126,7 +126,8 @@ def update(
       updates: updates taken so far; theta moves at every `theta_every`-th.
 
     Returns:
-      The new state, and the update's figures. If anything is not finite, the state stays as it was, from then on.
+      The new state, and the update's figures. If a loss or gradient is not finite, the state stays as it was, from then
+      on. Parameters stay finite with them: a step of Adam is bounded, and so are learning rates.
     """
     key_gates, key_next, key_action = jax.random.split(key, 3)
     rules, shape = agent.pruning, agent.networks.shape
@@ -148,6 +149,7 @@ def update(
         return variational.step(agent, hyper, state, in_nats, key_gates, environment_steps)
 
     def follow_schedule() -> tuple[Units, Units]:
+        # At the parameters of before this step, so that whether it diverges can be known before any array is written.
         score = pruners.PRUNERS[agent.pruner](shape, state.params, state.alive, agent.dense, state.origin, key_gates)
         share = pruners.target_share(rules.final_share, rules.progress(environment_steps - rules.prune_start))
         alive = pruners.prune(agent.dense, shape, score, state.alive, share)
@@ -177,13 +179,15 @@ def settle(agent: Agent, state: AgentState) -> AgentState:
 
     Units whose theta is below one half are pruned, though no layer of actor or critic loses its last. The
     gates at which the others were read move into their outgoing weights, so that what they contribute stays the same.
+    A diverged agent stays as it is.
     """
     shape = agent.networks.shape
     _, alive = gates.prune(state.theta, state.alive, 0.5)
     units = jax.tree.map(jnp.multiply, gates_read(agent, state), alive)
     params = folding.fold(shape, state.params, units)
     target = folding.fold(shape, state.params | {"critic": state.target_critic}, units)["critic"]
-    return state._replace(params=state.params | params, target_critic=target, theta=alive, alive=alive)
+    settled = {"params": state.params | params, "target_critic": target, "theta": alive, "alive": alive}
+    return state._replace(**{name: _keep(state.diverged, getattr(state, name), tree) for name, tree in settled.items()})
 
 
 def _read(

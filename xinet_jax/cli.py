@@ -78,10 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"unknown command '{arguments[0]}': {hint}allowed: {', '.join(commands)}")
         return commands[arguments[0]](arguments[1:])
     except UserError as error:
-        print(f"xinet: {error}", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(f"xinet: {error}", file=sys.stderr, flush=True)
         return 2
     except Abandoned as stop:
-        print(f"xinet: {stop}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            print(f"xinet: {stop}", file=sys.stderr, flush=True)
         os._exit(128 + stop.number)  # at once: a compilation under way would hold an orderly exit up
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

@@ -300,7 +300,7 @@ def check(config: Config) -> None:
     }
     for name, value in flat.items():
         if not _has_type(value, hints[name]):
-            raise UserError(f"{name} must be {_describe(hints[name])}, not {brief(value, repr)}")
+            raise UserError(f"{name} must be {_describe(hints[name])}, not {brief(value, quoted=True)}")
     names = {
         "task": (config.task, task_names()),
         "preset": (config.preset, PRESETS),
@@ -404,6 +404,9 @@ def _check_swept(config: Config, flat: dict[str, Any]) -> None:
             raise UserError(f"several values of {name} are for agent xinet: agent {config.agent} has no price")
         if network in NETWORKS and network not in config.gated:
             raise UserError(f"several values of {name} make no difference: {network} is not gated")
+    _require(max(config.sac.learning_rate) <= 1e20, "learning_rate", config.sac.learning_rate, "at most 1e20")
+    decay = max(config.sac.learning_rate) * max(config.sac.weight_decay)
+    _require(decay <= 1, "weight_decay", config.sac.weight_decay, "at most 1 / learning_rate")
     settings = math.prod(len(flat[name]) for name in varied(config))
     allowed = f"at most {2**16} for all combinations of values together"
     _require(settings * config.seeds <= 2**16, "seeds", config.seeds, allowed)
@@ -498,7 +501,7 @@ def _require(holds: Any, name: str, given: Any, allowed: str) -> None:
 
 
 def _describe_value(value: Any) -> str:
-    return brief(value, lambda own: " ".join(map(str, own)) or "empty" if isinstance(own, tuple) else str(own))
+    return brief(" ".join(map(brief, value)) or "empty" if isinstance(value, tuple) else value)
 
 
 def _has_type(value: Any, hint: Any) -> bool:

@@ -1,7 +1,8 @@
 """Mistakes of the user, told in one line."""
 
 import difflib
-from collections.abc import Callable, Iterable
+import reprlib
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -19,10 +20,14 @@ def nearest(given: str, allowed: Iterable[str]) -> str | None:
     return by_lower_case[matches[0]] if matches else None
 
 
-def brief(value: object, show: Callable[[object], str] = str) -> str:
+_SHORT = reprlib.Repr()  # does not go through all of what is nested: a few lines of YAML can stand for gigabytes
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxtuple = 2, 80, 80, 8
+
+
+def brief(value: object, quoted: bool = False) -> str:
     """Returns a value as text that is short enough for a message."""
     try:
-        text = show(value)
+        text = value if isinstance(value, str) and not quoted else _SHORT.repr(value)
     except ValueError:  # Python refuses to write integers of thousands of digits
         text = "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:77]}..."

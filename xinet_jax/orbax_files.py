@@ -72,9 +72,12 @@ def reader() -> ocp.StandardCheckpointer:
 def handler() -> ocp.PyTreeCheckpointHandler:
     """Returns Orbax's handler of trees of numpy arrays, for this process alone."""
     if jax.process_count() == 1:
-        return ocp.PyTreeCheckpointHandler()
-    own = ocp.type_handlers.create_type_handler_registry((np.ndarray, _OwnNumpyHandler()))
-    return ocp.PyTreeCheckpointHandler(type_handler_registry=own, multiprocessing_options=alone())
+        own = ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)  # what is given to it is a copy already
+        registry = ocp.type_handlers.create_type_handler_registry((np.ndarray, own))
+        return ocp.PyTreeCheckpointHandler(type_handler_registry=registry)
+    own = _OwnNumpyHandler(deepcopy_host_arrays=False)
+    registry = ocp.type_handlers.create_type_handler_registry((np.ndarray, own))
+    return ocp.PyTreeCheckpointHandler(type_handler_registry=registry, multiprocessing_options=alone())
 
 
 def alone() -> ocp.options.MultiprocessingOptions:

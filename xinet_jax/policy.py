@@ -141,15 +141,21 @@ def from_agent(
 
 
 def save_policy(policy: Policy, folder: Path) -> None:
-    """Writes a policy to a new folder."""
-    folder.mkdir(parents=True)
+    """Writes a policy to a new folder. Raises UserError if it cannot be written."""
     content = {"format": _FORMAT} | dataclasses.asdict(policy.structure)
     content["layers"] = [layer._asdict() for layer in policy.structure.layers]
-    (folder / _STRUCTURE_FILE).write_text(json.dumps(content, indent=1) + "\n")
-    # Orbax reads its target's path as a pattern while it writes: brackets in it would lose the arrays.
-    with tempfile.TemporaryDirectory() as aside:
-        save_arrays(Path(aside) / _ARRAYS_FOLDER, jax.tree.map(np.asarray, policy.arrays))
-        shutil.copytree(Path(aside) / _ARRAYS_FOLDER, folder / _ARRAYS_FOLDER)
+    try:
+        folder.mkdir(parents=True)
+        (folder / _STRUCTURE_FILE).write_text(json.dumps(content, indent=1) + "\n")
+        # Orbax reads its target's path as a pattern while it writes: brackets in it would lose the arrays.
+        with tempfile.TemporaryDirectory() as aside:
+            save_arrays(Path(aside) / _ARRAYS_FOLDER, jax.tree.map(np.asarray, policy.arrays))
+            shutil.copytree(Path(aside) / _ARRAYS_FOLDER, folder / _ARRAYS_FOLDER)
+    except Exception as error:  # Orbax raises many kinds when a disk is full
+        if isinstance(error, shutil.Error):  # a list of what could not be copied, and why
+            error = error.args[0][0][-1]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"cannot save policy {folder}: {reason[:200]}") from None
 
 
 def find_policies(path: Path | str) -> list[Path]:

@@ -60,7 +60,8 @@ class Outcome(NamedTuple):
       reward: sum of the reward terms.
       terminated: the episode ended for good: no return is to be expected after it.
       truncated: the episode was cut off by the time limit: the state's value goes on.
-      finite: whether physics, observation and reward are finite; an episode in which they are not ends.
+      finite: whether action, physics, observation and reward are; an episode in which they are not ends, and its return
+        is NaN.
       episode_return: undiscounted return of the episode so far, this step included.
       reward_terms: the reward's parts by Gymnasium's names.
     """
@@ -136,13 +137,16 @@ def step(task: Task, state: TaskState, action: Float[Array, " action"]) -> tuple
     physics = task.engine(state.physics, jnp.where(jnp.isfinite(action), action, 0.0))
     terms = definition.reward_terms(state.physics, action, physics, task.dt)
     reward = sum(terms.values(), start=jnp.float32(0.0))
-    after = TaskState(physics, definition.observe(physics), state.elapsed + 1, state.episode_return + reward)
+    observation = definition.observe(physics)
+    finite = all_finite((physics, observation, reward, action))
+    episode_return = jnp.where(finite, state.episode_return + reward, jnp.nan)
+    after = TaskState(physics, observation, state.elapsed + 1, episode_return)
     outcome = Outcome(
         observation=after.observation,
         reward=reward,
         terminated=definition.terminated(physics),
         truncated=after.elapsed >= definition.episode_length,
-        finite=all_finite((physics, after.observation, reward)),
+        finite=finite,
         episode_return=after.episode_return,
         reward_terms=terms,
     )

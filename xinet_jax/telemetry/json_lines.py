@@ -34,6 +34,13 @@ class JsonLines:
         """Writes one record."""
         troubled = bool(self._waiting)
         self._waiting += json.dumps(finite(record)).encode() + b"\n"
+        error = self._write_waiting()
+        if error and not troubled:
+            self._tell(f"cannot write metrics to {self._path}: {error.strerror}; they wait until it can be done")
+        elif troubled and not error:
+            self._tell("metrics are written again")
+
+    def _write_waiting(self) -> OSError | None:
         try:
             self._file.seek(self._size)
             written = self._file.write(self._waiting)
@@ -41,15 +48,13 @@ class JsonLines:
                 raise OSError(28, "No space left on device")
             self._size, self._waiting = self._size + written, b""
         except OSError as error:
-            if not troubled:
-                self._tell(f"cannot write metrics to {self._path}: {error.strerror}; they wait until it can be done")
-            return
-        if troubled:
-            self._tell("metrics are written again")
+            return error
+        return None
 
     def close(self) -> None:
         """Closes the file, without half a line at its end."""
         if not self._file.closed:
+            self._write_waiting()
             self._file.truncate(self._size)
             self._file.close()
 

@@ -58,30 +58,32 @@ class ProgressDisplay:
             console=self._console,
             disable=not (enabled and self._console.is_terminal),
         )
-        self._task = None
+        self._task = self._bar.add_task("", count="", text="", visible=False)
         self._started = time.monotonic()
 
     def __enter__(self) -> "ProgressDisplay":
-        self._bar.start()
+        with contextlib.suppress(OSError):
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        with contextlib.suppress(OSError):
+            self._bar.stop()
 
     def show(self, status: Status) -> None:
         """Moves the bar."""
-        if self._task is None:
-            self._task = self._bar.add_task("", count="", text="")
-        self._bar.update(
-            self._task,
-            description=status.phase,
-            completed=status.done,
-            total=status.total,
-            count=f"{short(status.done)}/{short(status.total)}",
-            text=describe(status),
-        )
+        with contextlib.suppress(OSError):
+            self._bar.update(
+                self._task,
+                description=status.phase,
+                completed=status.done,
+                total=status.total,
+                count=f"{short(status.done)}/{short(status.total)}",
+                text=describe(status),
+                visible=True,
+            )
 
     def note(self, text: str) -> None:
         """Prints one line, with the time since the start."""
@@ -93,16 +95,15 @@ class ProgressDisplay:
 
 def describe(status: Status) -> str:
     """Returns a status in words short enough for a terminal of 80 columns, but for what the bar itself shows."""
-    parts = []
+    parts = [f"{status.diverged} diverged"] if status.diverged else []
     if status.episode_return is not None:
         parts.append(f"return {whole(status.episode_return)}")
-    parts.append(f"params {status.parameters_left:.0%}")
+    if not status.diverged:  # there is room for one of them
+        parts.append(f"params {status.parameters_left:.0%}")
     if status.updates_per_second is not None:
         parts.append(f"{status.updates_per_second:.0f} upd/s")
     if status.seconds_left is not None:
         parts.append(f"{duration(status.seconds_left)} left")
-    if status.diverged:
-        parts.append(f"{status.diverged} diverged")
     return " · ".join(parts)
 
 

@@ -29,7 +29,7 @@ from xinet_jax.orbax_files import alone, handler
 
 Tree = Any
 
-FORMAT = "xinet_jax checkpoint 1"
+FORMAT = "xinet_jax checkpoint 2"
 _STEP = re.compile(r"\d+")
 
 

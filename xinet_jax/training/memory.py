@@ -35,6 +35,11 @@ class Memory(NamedTuple):
         """Bytes of one member together."""
         return self.replay + self.agent + self.working
 
+    @property
+    def copied(self) -> int:
+        """Bytes of one member on the host while a checkpoint is written, at most."""
+        return self.replay + self.agent
+
 
 def predict(agent: Agent, everyone: Tree, batch_size: int) -> Memory:
     """Returns the bytes that one member needs while it trains.
@@ -93,23 +98,27 @@ def check_fits(needed: Memory, members: int, device: jax.Device, devices: int) -
     """
     there = available(device)
     each = members if device.platform == "cpu" else members // devices
-    if there is None or each * needed.total <= there:
+    if there is None or each * (needed.total + needed.copied * (device.platform == "cpu")) <= there:
         return
     where = "this machine" if device.platform == "cpu" else f"each {device.platform} device"
     raise UserError(
-        f"not enough memory: {describe(needed, each)}, and {where} has {_size(there)}; "
+        f"not enough memory: {describe(needed, each)}, and {where} has {size_text(there)}; "
         f"choose fewer seeds or values of nu, or a smaller replay_capacity or batch_size"
     )
 
 
 def describe(needed: Memory, members: int) -> str:
     """Returns what members need together, in words."""
-    parts = f"{_size(needed.replay)} replay, {_size(needed.agent)} agent, {_size(needed.working)} working space"
+    parts = (
+        f"{size_text(needed.replay)} replay, {size_text(needed.agent)} agent, {size_text(needed.working)} working space"
+    )
     count = "1 member needs" if members == 1 else f"{members} members need"
-    return f"{count} about {_size(members * needed.total)} ({parts} each)"
+    copied = f"at checkpoints {size_text(members * needed.copied)} more on the host"
+    return f"{count} about {size_text(members * needed.total)} ({parts} each), {copied}"
 
 
-def _size(count: int) -> str:
+def size_text(count: int | float) -> str:
+    """Returns a number of bytes, in words."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

@@ -28,6 +28,10 @@ from xinet_jax.training.members import Identity
 from xinet_jax.training.program import Program, make_program
 
 
+class OtherNetworks(Exception):
+    """Sizes are not of an agent's networks."""
+
+
 class Plan(NamedTuple):
     """A run, ready to start. Nothing is compiled and nothing written yet.
 
@@ -66,7 +70,7 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
 
     Raises:
       UserError: for what does not fit together, or not into memory.
-      ValueError: if `shape` is not of the agent's networks, made smaller.
+      OtherNetworks: if `shape` is not of the agent's networks, made smaller.
     """
     engine = default_engine() if config.engine == "auto" else config.engine
     config = dataclasses.replace(config, engine=engine)
@@ -88,7 +92,7 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
     agent = small.make_agent(agent, widths) if widths else agent
     if shape is not None:
         if not _is_smaller(shape, agent.dense):
-            raise ValueError(f"{shape} is not of the networks {agent.dense}, made smaller")
+            raise OtherNetworks
         agent = agent._replace(networks=make_networks(shape, config.precision))
     if settled:
         agent = agent._replace(pruner="none")

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from xinet_jax import agent as agents
-from xinet_jax.arrays import Key, all_finite
+from xinet_jax.arrays import Key
 from xinet_jax.replay import Transition, add_if, empty_transition, sample_after_add
 from xinet_jax.state import Agent, AgentState, Hyper, Metrics
 from xinet_jax.tasks import task as tasks
@@ -194,16 +194,15 @@ def _advance(
     after, outcome = tasks.step_and_reset(task, member.task, action, key_reset)
     continues = 1.0 - outcome.terminated.astype(jnp.float32)
     transition = Transition(observation, action, outcome.reward, outcome.observation, continues)
-    good = outcome.finite & all_finite(action)
-    finished = outcome.ended & good
+    finished = outcome.ended & outcome.finite
     ended = finished.astype(jnp.int32)
     tally = tally._replace(
         episodes=tally.episodes + ended,
         episode_return=tally.episode_return + jnp.where(finished, outcome.episode_return, 0.0),
         episode_length=tally.episode_length + ended * (member.task.elapsed + 1),
-        bad_transitions=tally.bad_transitions + ~good,
+        bad_transitions=tally.bad_transitions + ~outcome.finite,
     )
-    return member._replace(task=after, replay=add_if(replay, member.replay, transition, good)), tally
+    return member._replace(task=after, replay=add_if(replay, member.replay, transition, outcome.finite)), tally
 
 
 def _empty_tally() -> Tally:

@@ -80,8 +80,8 @@ def read_members(folder: Path, identities: Sequence[Identity]) -> tuple[MemberRe
         elif record["kind"] == "gymnasium":
             returns[record["member"]] = np.array([_number(value) for value in record["returns"]])
         elif record["kind"] in PHASES:
-            bad[record["member"]] += record["bad_transitions"]
-            if record["diverged"]:
+            bad[record["member"]] += record.get("bad_transitions", 0)
+            if record.get("diverged"):
                 diverged.setdefault(record["member"], record["environment_steps"])
     found = []
     for identity in identities:

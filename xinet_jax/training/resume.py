@@ -1,4 +1,4 @@
-"""Finds the checkpoint that a run goes on from, and makes the run anew around it."""
+"""What a checkpoint holds of the members, and how a run is made anew around it."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from xinet_jax.config import Config
 from xinet_jax.errors import UserError
 from xinet_jax.networks import Shape
-from xinet_jax.replay import refill
+from xinet_jax.replay import refill, replay_filled
 from xinet_jax.training.checkpoints import (
     DamagedCheckpoint,
     candidates,
@@ -21,7 +22,7 @@ from xinet_jax.training.checkpoints import (
 )
 from xinet_jax.training.members import Identity
 from xinet_jax.training.phases import PHASES
-from xinet_jax.training.plan import Plan, prepare
+from xinet_jax.training.plan import OtherNetworks, Plan, prepare
 from xinet_jax.training.program import Member
 from xinet_jax.training.results import read_records
 from xinet_jax.training.run_folder import CHECKPOINT_FOLDER, own_checkpoints
@@ -34,6 +35,18 @@ class Start(NamedTuple):
     plan: Plan
     state: Member
     about: dict[str, Any]
+
+
+def snapshot(state: Member, count: int) -> Member:
+    """Returns the first `count` members on the host, with only that part of their replays which any of them has filled.
+
+    All is copied: arrays on the device are donated to the next chunk.
+    """
+    filled = int(np.max(np.asarray(replay_filled(state.replay))[:count]))
+    copy = lambda leaf: np.array(np.asarray(leaf)[:count])  # noqa: E731
+    rows = jax.tree.map(lambda leaf: np.asarray(leaf)[:count, :, :filled].copy(), state.replay.experience)
+    replay = jax.tree.map(copy, state.replay.replace(experience=())).replace(experience=rows)
+    return jax.tree.map(copy, state._replace(replay=()))._replace(replay=replay)
 
 
 def find_start(
@@ -97,9 +110,7 @@ def _read_start(config: Config, identities: Sequence[Identity], path: Path) -> S
         raise UserError(f"the run is trained to {about['environment_steps']} steps already: choose more by steps")
     try:
         plan = prepare(config, identities, shape, about["settled"])
-    except UserError:
-        raise
-    except ValueError:
+    except OtherNetworks:
         raise damaged(path, "its networks are not those of the run") from None
     expected = jax.eval_shape(plan.program.init, plan.hyper, plan.seeds)
     expected = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(identities), *leaf.shape[1:]), leaf.dtype), expected)

@@ -55,13 +55,14 @@ def choose_run_folder(config: Config) -> Path:
             raise UserError(f"run folder {folder} exists: choose another with --out, or give --overwrite")
         content = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
     except OSError as error:
-        raise _cannot_write(folder, error) from None
+        raise cannot_write(folder, error) from None
     known = {*_FILES, POLICY_FOLDER, CHECKPOINT_FOLDER, LOCK_FILE}
     strange = {name for name in content - known if not _OTHER_METRICS.fullmatch(name)}
-    if strange or (content and CONFIG_FILE not in content):
+    begun = folder.is_dir() and content <= {LOCK_FILE, f"{CONFIG_FILE}.new"}  # by a run that was killed at once
+    if strange or not (begun or CONFIG_FILE in content):
         what = f"it holds {sorted(strange)[0]}" if strange else f"it has no {CONFIG_FILE}"
         raise UserError(f"{folder} is not a run folder ({what}): it will not be overwritten")
-    if content:
+    if not begun:
         load_config(folder / CONFIG_FILE)
     return folder
 
@@ -80,7 +81,7 @@ def make_run_folder(folder: Path, overwrite: bool) -> None:
     except FileExistsError:
         raise
     except OSError as error:
-        raise _cannot_write(folder, error) from None
+        raise cannot_write(folder, error) from None
 
 
 def lock(folder: Path) -> IO[bytes]:
@@ -92,7 +93,7 @@ def lock(folder: Path) -> IO[bytes]:
     try:
         file = (folder / LOCK_FILE).open("ab")
     except OSError as error:
-        raise _cannot_write(folder, error) from None
+        raise cannot_write(folder, error) from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -126,5 +127,6 @@ def _other_metrics(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if _OTHER_METRICS.fullmatch(path.name))
 
 
-def _cannot_write(folder: Path, error: OSError) -> UserError:
+def cannot_write(folder: Path, error: OSError) -> UserError:
+    """Returns the error for a run folder that cannot be written to."""
     return UserError(f"cannot write to run folder {str(folder)[:200]}: {error.strerror}")

@@ -26,15 +26,17 @@ from xinet_jax.training import members
 from xinet_jax.training.checkpoints import Checkpoints
 from xinet_jax.training.devices import claim_cores, padded, place
 from xinet_jax.training.members import Identity
+from xinet_jax.training.memory import size_text
 from xinet_jax.training.phases import PHASES, Pace, Segment, remaining
 from xinet_jax.training.plan import Plan, prepare
 from xinet_jax.training.program import Member, Program, Tally, agent_key, make_program
 from xinet_jax.training.results import Result, read_members, save_trade_off
-from xinet_jax.training.resume import Start, find_start, is_complete
+from xinet_jax.training.resume import Start, find_start, is_complete, snapshot
 from xinet_jax.training.run_folder import (
     CONFIG_FILE,
     POLICY_FOLDER,
     STOP_FILE,
+    cannot_write,
     claim_run_folder,
     lock,
     own_checkpoints,
@@ -77,6 +79,8 @@ def train(config: Config, progress: bool = True) -> Result:
         plan = start.plan if start else prepare(config, processes.own_share(everyone))
     except UserError as error:
         mistake = error
+    except OSError as error:
+        mistake = cannot_write(folder, error)
     processes.agree("plan", mistake)
     try:
         if first and config.resume is None:
@@ -86,14 +90,20 @@ def train(config: Config, progress: bool = True) -> Result:
             (folder / STOP_FILE).unlink(missing_ok=True)
     except UserError as error:
         mistake = error
+    except OSError as error:
+        mistake = cannot_write(folder, error)
     processes.agree("claim", mistake)
     folder = Path(processes.gather_text("folder", str(folder))[0])
-    if first:
-        # Without what concerns this start of the run alone, so that the file can be run again.
-        own = {"out": None, "overwrite": False, "resume": None, "devices": None, "distributed": False}
-        save_config(dataclasses.replace(plan.config, **own), folder / CONFIG_FILE)
-    keep = start.about["metrics_bytes"] if start else 0
-    metrics = JsonLines(folder / own_metrics_file(index), keep, display.note)
+    try:
+        if first:
+            # Without what concerns this start of the run alone, so that the file can be run again.
+            own = {"out": None, "overwrite": False, "resume": None, "devices": None, "distributed": False}
+            save_config(dataclasses.replace(plan.config, **own), folder / CONFIG_FILE)
+        keep = start.about["metrics_bytes"] if start else 0
+        metrics = JsonLines(folder / own_metrics_file(index), keep, display.note)
+    except OSError as error:
+        mistake = cannot_write(folder, error)
+    processes.agree("write", mistake)
     kept = own_checkpoints(folder, index, jax.process_count())
     checkpoints = Checkpoints(kept, config.checkpoint_keep, display.note)
     try:
@@ -117,11 +127,16 @@ def _gather(run: "_Run", everyone: Sequence[Identity]) -> Result:
     processes.wait_for_all()  # before the file goes that the others learn it from
     if first:
         (run.folder / STOP_FILE).unlink(missing_ok=True)
-    found = read_members(run.folder, everyone)
+    found = read_members(run.folder, everyone) if run.mistake is None else ()
     processes.leave()
+    if run.mistake:
+        raise run.mistake
     result = Result(run.folder, run.config, found, run.steps, interrupted)
     if first:
-        save_trade_off(result)
+        try:
+            save_trade_off(result)
+        except OSError as error:
+            run.display.note(f"cannot write the trade-off curve: {error.strerror}")
         if len(found) < len(everyone):
             run.display.note(f"a process is gone, and with it {len(everyone) - len(found)} of {len(everyone)} members")
     return result
@@ -160,7 +175,7 @@ class _Run:
         self.checkpoints = checkpoints
         self.place: tuple[str, int] = ("collect", 0)  # phase, and position in it
         self.saved_at: tuple[str, int] | None = None
-        self.held_up = 0.0  # by checkpoints [seconds]
+        self.held_up, self.checkpoint_bytes = 0.0, 0  # seconds that checkpoints took, and the newest one's size
         self.config, self.folder, self.metrics, self.display, self.stop = plan.config, folder, metrics, display, stop
         self.plan, self.mesh, self.identities = plan, plan.mesh, plan.identities
         self.agent, self.program = plan.agent, plan.program
@@ -173,6 +188,7 @@ class _Run:
         self.evaluation_seconds: list[float] = []  # of the present program: the first call compiles
         self.evaluation_compile_seconds = 0.0
         self.curves: list[list[tuple[int, float]]] = [[] for _ in plan.identities]
+        self.mistake: UserError | None = None  # raised when the other processes know that this one has ended
         self.diverged: set[int] = set()
         self.met_bad_transitions: set[int] = set()
         self.newest_return: float | None = None
@@ -201,11 +217,13 @@ class _Run:
                 shutil.rmtree(self.folder / POLICY_FOLDER / identity.folder, ignore_errors=True)
         state = self._go_on_from(start) if start else self._begin()
         for segment in remaining(config, *self.place):
-            if len(self.diverged) == len(self.identities):
+            if len(self.diverged) == len(self.identities) and jax.process_count() == 1:
                 self.display.note(f"nothing is left to train at step {self.steps:,}: every member has diverged")
                 self._save_checkpoint(state)
                 break
             state = self._run_segment(state, segment)
+            if segment.phase == "collect" and not self._of_members(replay_filled(state.replay)).all():
+                raise UserError(f"{config.task} gave no transition that is finite in {self.place[1]:,} random steps")
             if self.place[1] < segment.last:
                 break  # stopped by a signal; what is due at the segment's end is due when the run is resumed
             if segment.phase == "train":
@@ -241,14 +259,11 @@ class _Run:
         if self.saved_at == self.place:
             return
         before, self.saved_at = time.monotonic(), self.place
-        filled = int(max(self._of_members(replay_filled(state.replay))))
-        # Copies: the arrays on the device are donated to the next chunk.
-        copy = lambda leaf: np.array(self._of_members(leaf))  # noqa: E731
-        rows = jax.tree.map(lambda leaf: self._of_members(leaf)[:, :, :filled].copy(), state.replay.experience)
-        replay = jax.tree.map(copy, state.replay.replace(experience=())).replace(experience=rows)
-        host = jax.tree.map(copy, state._replace(replay=()))._replace(replay=replay)
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(host))
-        self.metrics.write({"kind": "checkpoint", "environment_steps": self.steps, "bytes": size})
+        self.checkpoints.wait()  # so that there is one copy on the host, and not two
+        host = snapshot(state, len(self.identities))
+        self.checkpoint_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(host))
+        written = {"kind": "checkpoint", "environment_steps": self.steps, "bytes": self.checkpoint_bytes}
+        self.metrics.write(written)
         phase, position = self.place
         about = {
             "phase": phase,
@@ -259,7 +274,7 @@ class _Run:
             "widths": self.agent.networks.shape._asdict(),
             "settled": self.agent.pruner == "none" and self.config.pruner != "none",
             "capacity": state.replay.experience.reward.shape[2],
-            "filled": filled,
+            "filled": host.replay.experience.reward.shape[2],
             "metrics_bytes": self.metrics.size,
             "ledger": self.ledger.as_json(),
             "newest_return": self.newest_return if np.isfinite(self.newest_return or 0.0) else None,
@@ -444,8 +459,12 @@ class _Run:
             self._report_compaction(1.0 / self.paces["train"].rate if self.paces["train"].rate else None)
         folders = [self.folder / POLICY_FOLDER / identity.folder for identity in self.identities]
         on_host = state._replace(agent=jax.tree.map(np.asarray, state.agent))
-        for member, folder in enumerate(folders):
-            policy.save_policy(self._policy(on_host, member), folder)
+        try:
+            for member, folder in enumerate(folders):
+                policy.save_policy(self._policy(on_host, member), folder)
+        except UserError as error:
+            self.mistake = UserError(f"{error}; when that is mended: xinet train --resume {self.folder}")
+            return
         if self.stop.requested:
             self.display.note(
                 f"{self.stop.requested.name} at step {self.steps:,}: what was learnt so far is saved in {self.folder}; "
@@ -453,7 +472,10 @@ class _Run:
             )
             return
         share = self.held_up / max(time.monotonic() - self.began, 1e-9)
-        self.display.note(f"checkpoints held training up for {self.held_up:.1f} s ({share:.1%})")
+        size = size_text(self.checkpoint_bytes)
+        if self.checkpoint_bytes:
+            cost = f"{self.held_up:.1f} s ({share:.1%})"
+            self.display.note(f"checkpoints held training up for {cost}; the last one has {size}")
         self.display.note(f"policies saved; running them in Gymnasium's {self.config.task}")
         for identity, folder in zip(self.identities, folders, strict=True):
             returns = evaluation.evaluate(policy.load_policy(folder), self.config.final_episodes)

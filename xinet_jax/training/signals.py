@@ -61,4 +61,5 @@ class StopOnSignal:
             raise self.abandoned
         self._own = signal.Signals(number)
         # Not through Python's streams: the signal may have come in the midst of a write.
-        os.write(2, f"\n{self._own.name}: stopping soon; once more to stop now and save nothing\n".encode())
+        with contextlib.suppress(OSError):
+            os.write(2, f"\n{self._own.name}: stopping soon; once more to stop now and save nothing\n".encode())
