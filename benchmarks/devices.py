@@ -42,7 +42,7 @@ def child(count: int, members: int) -> None:
     config = make_config(seeds=members, engine="native", prune_start=20_000, prune_stop=None)
     identities = processes.own_share(of_run.identities(config))
     task, mesh = load_task(config.task, config.engine), make_mesh(min(count, len(identities)), len(identities))
-    agent = agents.make_agent(config, task.observation_size, task.action_size)
+    agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
     program = make_program(agent, task, make_replay(config.steps, config.sac.batch_size), 1, mesh)
     everyone = padded(identities, mesh)
     hyper = place(of_run.hyper_of_members(config, task.action_size, everyone), mesh)

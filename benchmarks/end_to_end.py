@@ -55,7 +55,7 @@ def main() -> None:
     overrides = {"prune_start": 20_000, "prune_stop": None} if arguments.agent == "xinet" else {}
     config = make_config(agent=arguments.agent, engine="native", seeds=count, **overrides)
     task, mesh = load_task(config.task, config.engine), make_mesh(None, count)
-    agent = agents.make_agent(config, task.observation_size, task.action_size)
+    agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
     replay = make_replay(config.steps, config.sac.batch_size)
     program = make_program(agent, task, replay, 1, mesh)
     identities = of_run.identities(config)

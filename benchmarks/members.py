@@ -29,7 +29,7 @@ def make_trainer(count):
     """Returns a function that takes `steps` environment steps of every member, and the program's bytes."""
     config = make_config(seeds=count, engine="native", prune_start=20_000, prune_stop=None)
     task = load_task(config.task, config.engine)
-    agent = agents.make_agent(config, task.observation_size, task.action_size)
+    agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
     replay = make_replay(config.steps, config.sac.batch_size)
     program = make_program(agent, task, replay, 1, make_mesh(1, count))
     identities = of_run.identities(config)

@@ -19,7 +19,7 @@ from xinet_jax.training.program import make_program
 def test_prediction_holds_what_xla_counts_and_not_much_more(name):
     config = make_config(agent=name, engine="native", blocks=3, prune_stop=None)
     task = load_task(config.task, config.engine)
-    agent = agents.make_agent(config, task.observation_size, task.action_size)
+    agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
     program = make_program(agent, task, make_replay(config.steps, config.sac.batch_size), 1, make_mesh(1, 1))
     identities = members.identities(config)
     hyper = members.hyper_of_members(config, task.action_size, identities)

@@ -1,5 +1,6 @@
 """Saving and loading policies: the same actions back, and one clear line for whatever is not a policy."""
 
+import dataclasses
 import json
 import shutil
 
@@ -14,6 +15,7 @@ from xinet_jax import policy
 from xinet_jax.errors import UserError
 from xinet_jax.evaluation import evaluate
 from xinet_jax.tasks.loading import quiet_deprecations
+from xinet_jax.tasks.registry import load_task
 
 OBSERVATION = np.random.default_rng(0).normal(size=(5, 17))
 
@@ -23,8 +25,8 @@ def made():
     config = tiny_config()
     agent = agents.make_agent(config, 17, 6)
     state = agents.init(agent, agents.make_hyper(config, 6), jax.random.PRNGKey(0))
-    about = {"task": "HalfCheetah-v5", "name": "xinet", "seed": 3, "nu": 400.0, "settings": {"tau": 0.01}}
-    return policy.from_agent(agent, state, environment_steps=10, **about)
+    about = {"name": "xinet", "seed": 3, "nu": 400.0, "settings": {"tau": 0.01}, "environment_steps": 10}
+    return policy.from_agent(agent, state, task=load_task("HalfCheetah-v5", "native"), task_options={}, **about)
 
 
 @pytest.fixture
@@ -39,6 +41,43 @@ def test_round_trip(made, folder):
     np.testing.assert_array_equal(loaded(OBSERVATION), made(OBSERVATION))
     np.testing.assert_allclose(loaded(OBSERVATION[0]), made(OBSERVATION)[0], atol=1e-6)
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(loaded.arrays))
+
+
+def test_actions_are_scaled_to_what_the_task_takes(tmp_path):
+    """Humanoid's actuators take ±0.4, InvertedPendulum's ±3. Options of the task come along."""
+    for name, limit, options in (
+        ("Humanoid-v5", 0.4, {"include_cfrc_ext_in_observation": False}),
+        ("InvertedPendulum-v5", 3.0, {"reset_noise_scale": 0.19}),
+    ):
+        task = load_task(name, "native", **options)
+        config = tiny_config(task=name, agent="sac")
+        agent = agents.make_agent(config, task.observation_size, task.action_size)
+        state = agents.init(agent, agents.make_hyper(config, task.action_size), jax.random.PRNGKey(0))
+        about = {"name": "sac", "seed": 0, "nu": None, "settings": {}, "environment_steps": 1}
+        policy.save_policy(policy.from_agent(agent, state, task=task, task_options=options, **about), tmp_path / name)
+        loaded = policy.load_policy(tmp_path / name)
+        assert loaded.structure.task_options == options
+        observation = 3 * np.random.default_rng(0).normal(size=(50, task.observation_size)).astype(np.float32)
+        expected = limit * np.asarray(agents.act(agent, state, jax.numpy.asarray(observation), None))
+        np.testing.assert_allclose(loaded(observation), expected, rtol=1e-5, atol=1e-6)
+        assert np.abs(expected).max() > 0.2 * limit
+    few, many = (evaluate(loaded, episodes=50, seed=seed).mean() for seed in (0, 100))
+    plain = dataclasses.replace(loaded.structure, task_options={})
+    assert max(few, many) < evaluate(policy.Policy(plain, loaded.arrays), episodes=50).mean(), "it starts near falling"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task_options": {"xml_file": "/tmp/evil.xml"}},
+        {"task_options": {"reset_noise_scale": "much"}},
+        {"action_scale": [1.0]},
+        {"action_offset": ["a"] * 6},
+        {"action_offset": [float("nan")] * 6},
+    ],
+)
+def test_false_options_and_scales_are_refused(folder, change):
+    test_structures_that_do_not_fit_are_refused(folder, change)
 
 
 def test_a_run_folder_with_one_policy_loads_it(folder):

@@ -19,7 +19,7 @@ from xinet_jax.training.program import _EVALUATION, make_program
 
 def make(config, task=None):
     task = task or load_task(config.task, config.engine)
-    agent = agents.make_agent(config, task.observation_size, task.action_size)
+    agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
     replay = make_replay(config.steps, config.sac.batch_size)
     program = make_program(agent, task, replay, config.eval_episodes, make_mesh(1, 1))
     one = members.identities(config)[:1]
@@ -216,7 +216,7 @@ def test_evaluation_is_what_stepping_by_hand_gives():
     config = tiny_config(task="Hopper-v5", engine="native", eval_episodes=3)
     program, hyper = make(config)
     task = load_task("Hopper-v5", "native")
-    agent = agents.make_agent(config, task.observation_size, task.action_size)
+    agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
     state = program.init(hyper(2), jnp.arange(2))
     returns = program.evaluate(state.agent, jnp.arange(2))
     act = jax.jit(lambda s, o: agents.act(agent, s, o, None))

@@ -24,6 +24,7 @@ import xinet_jax.policy
 from xinet_jax.cli import main
 from xinet_jax.config import load_config
 from xinet_jax.errors import UserError
+from xinet_jax.tasks.registry import load_task, parse_options
 from xinet_jax.telemetry.progress import ProgressDisplay, Status, _Stderr, describe, short
 from xinet_jax.telemetry.tables import returns_table
 from xinet_jax.training import members, phases, plan, run_folder, runner
@@ -281,6 +282,49 @@ def test_a_diverged_member_is_marked_and_disturbs_no_other(tmp_path, capsys):
     rows = records(tmp_path / "ill", "train")
     assert [row["diverged"] for row in rows] == [False, True] * (len(rows) // 2)
     assert "diverged by step 30" in _returns_shown(tmp_path / "ill", config)
+
+
+def test_a_task_with_other_limits_and_options_is_trained_and_evaluated(tmp_path):
+    for name, options in (
+        ("InvertedPendulum-v5", ("reset_noise_scale=0.1",)),
+        ("Ant-v5", ("include_cfrc_ext_in_observation=false", "healthy_z_range=0.3,0.9")),
+        ("Humanoid-v5", ()),
+    ):
+        config = tiny_config(task=name, task_options=options, out=str(tmp_path / name), final_episodes=1)
+        result = xinet_jax.train(config, progress=False)
+        structure = result.seeds[0].structure
+        assert structure.task_options == parse_options(options)
+        task = load_task(name, "native", **structure.task_options)
+        assert structure.observation == task.observation_size
+        predictor = next(layer for layer in structure.layers if layer.name == "predictor")
+        assert predictor.units == task.predicted_size
+        assert load_config(result.folder / "config.yaml").task_options == options
+    with pytest.raises(UserError, match="unknown option of Ant-v5 'gravity'"):
+        tiny_config(task="Ant-v5", task_options=("gravity=0",))
+
+
+def test_a_task_of_ones_own_is_trained_by_the_same_command(tmp_path):
+    """The example in the documentation, as a user runs it."""
+    run = lambda *arguments: subprocess.run(  # noqa: E731
+        [sys.executable, "-m", "xinet_jax.cli", *arguments], capture_output=True, text=True, check=False
+    )
+    example, folder = ("--import", "examples/spinner.py"), str(tmp_path / "run")
+    options = (
+        "--agent sac --actor-hidden 8 --critic-hidden 8 --batch-size 16 --random-steps 50 --steps 100 --eval-every 100"
+    )
+    done = run("train", *example, "--task", "Spinner-v0", *options.split(), "--eval-episodes", "1", "--out", folder)
+    assert done.returncode == 0, done.stderr
+    assert "running them in Spinner-v0" in done.stderr
+    done = run("evaluate", *example, folder, "--json", "--episodes", "2")
+    assert len(json.loads(done.stdout)["policies"][0]["returns"]) == 2, done.stderr
+    done = run("evaluate", folder)
+    assert done.returncode == 2
+    assert "unknown task 'Spinner-v0'" in done.stderr
+    done = run("tasks", *example, "Spinner-v0")
+    assert "control_cost_weight=0.01" in done.stdout
+    done = run("tasks", "--import", "nothing.py")
+    assert done.returncode == 2
+    assert "there is no file nothing.py" in done.stderr
 
 
 def test_a_task_that_gives_nothing_finite_ends_the_run(tmp_path, monkeypatch):

@@ -28,14 +28,20 @@ _adam = optax.scale_by_adam()
 _average = optax.ema(0.99, debias=True)
 
 
-def make_agent(config: Config, observation_size: int, action_size: int) -> Agent:
-    """Returns the agent that a configuration describes, for a task's sizes."""
+def make_agent(config: Config, observation_size: int, action_size: int, predicted_size: int | None = None) -> Agent:
+    """Returns the agent that a configuration describes, for a task's sizes.
+
+    Args:
+      config: the configuration.
+      observation_size, action_size: of the task.
+      predicted_size: leading dimensions of the observation that OFENet predicts; all if None.
+    """
     sizes = config.networks
     blocks = () if config.agent == "sac" else (sizes.block_units,) * sizes.blocks
     shape = Shape(
         observation=observation_size,
         action=action_size,
-        predicted=observation_size,
+        predicted=observation_size if predicted_size is None else predicted_size,
         state_blocks=blocks,
         action_blocks=blocks,
         actor_hidden=tuple(sizes.actor_hidden),

@@ -1,4 +1,4 @@
-"""The command `xinet`: train, evaluate, inspect."""
+"""The command `xinet`: train, evaluate, inspect, tasks."""
 
 import argparse
 import contextlib
@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import runpy
 import signal
 import sys
 from collections.abc import Sequence
@@ -26,8 +27,9 @@ from xinet_jax.errors import UserError, nearest
 from xinet_jax.evaluation import evaluate
 from xinet_jax.orbax_files import quiet_loops
 from xinet_jax.policy import find_policies, in_policy, load_policy, load_structure
+from xinet_jax.tasks.registry import describe_task, task_names
 from xinet_jax.telemetry.json_lines import finite
-from xinet_jax.telemetry.tables import evaluations_table, layers_table, left, returns_table
+from xinet_jax.telemetry.tables import evaluations_table, layers_table, left, options_table, returns_table, tasks_table
 from xinet_jax.telemetry.trade_off import trade_off_table
 from xinet_jax.training import runner
 from xinet_jax.training.members import identities
@@ -62,13 +64,24 @@ class InspectArguments:
     """Print one JSON object instead of a table."""
 
 
+@dataclasses.dataclass(frozen=True)
+class TasksArguments:
+    """List the tasks: what is observed, what OFENet predicts, actions, episodes, engines, options."""
+
+    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[TASK]")] = None
+    """A task, to see its options."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 2 for a mistake of the user, 128 + n after signal n."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's: what matters of it is told in one line of ours
     quiet_loops()
-    commands = {"train": _train, "evaluate": _evaluate, "inspect": _inspect}
+    commands = {"train": _train, "evaluate": _evaluate, "inspect": _inspect, "tasks": _tasks}
     try:
+        arguments = _import_tasks(arguments)
         if not arguments or arguments[0] in ("-h", "--help"):
             print(_usage(), file=sys.stdout if arguments else sys.stderr)
             return 0 if arguments else 2
@@ -190,18 +203,48 @@ def _inspect(arguments: list[str]) -> int:
     return 0
 
 
+def _tasks(arguments: list[str]) -> int:
+    given = _parse(TasksArguments, arguments, "xinet tasks")
+    found = [describe_task(name) for name in ([given.name] if given.name else task_names())]
+    if given.json:
+        print(json.dumps({"tasks": found}))
+        return 0
+    _console().print(tasks_table(found))
+    if given.name:
+        _console().print(options_table(found[0]["options"]))
+    return 0
+
+
+def _import_tasks(arguments: list[str]) -> list[str]:
+    """Runs the user's own Python files that register tasks; returns the arguments without them."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--import", dest="files", action="append", default=[], nargs=1)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            chosen, rest = parser.parse_known_args(arguments)
+    except SystemExit:
+        raise UserError("--import needs a Python file that registers tasks") from None
+    for (file,) in chosen.files:
+        if not Path(file).is_file():
+            raise UserError(f"--import needs a Python file that registers tasks: there is no file {file}")
+        runpy.run_path(file)
+    return rest
+
+
 def _usage() -> str:
     return "\n".join(
         [
-            "usage: xinet {train,evaluate,inspect} ... [--help]",
+            "usage: xinet {train,evaluate,inspect,tasks} ... [--help]",
             "",
             _DESCRIPTION,
             "",
             "  train     train, prune, save and evaluate agents",
             "  evaluate  run saved policies in Gymnasium's own environment",
             "  inspect   show what is left of saved policies' networks",
+            "  tasks     list the tasks: sizes, engines, options",
             "",
-            "`xinet COMMAND --help` explains a command's options.",
+            "`xinet COMMAND --help` explains its options. With `--import FILE.py` a command first runs a file of",
+            "your own that registers tasks (docs/tasks.md).",
         ]
     )
 

@@ -20,7 +20,7 @@ from xinet_jax.gates import ESTIMATOR_NAMES
 from xinet_jax.networks import PRECISIONS
 from xinet_jax.pruners import PRUNE_EVERY, PRUNERS
 from xinet_jax.tasks.physics import ENGINES
-from xinet_jax.tasks.registry import task_names
+from xinet_jax.tasks.registry import checked_options, parse_options, task_names
 
 AGENTS = ("sac", "ofenet", "xinet", "small", *PRUNERS)
 COMPACT = ("off", "end", "auto")
@@ -143,6 +143,8 @@ class Config:
 
     task: str = "HalfCheetah-v5"
     """Task to learn [name]."""
+    task_options: tuple[str, ...] = ()
+    """Options of the task by Gymnasium's names, as name=value: ctrl_cost_weight=0.2 healthy_z_range=0.5,1.2 [list]."""
     preset: str = "quick"
     """Defaults of all other fields: quick (small networks, minutes) or paper (published sizes) [name]."""
     agent: str = "xinet"
@@ -340,6 +342,7 @@ def check(config: Config) -> None:
         )
     for name in ("first_seed", "pretrain_updates", "random_steps", "prune_start", "prune_ramp"):
         _require(flat[name] >= 0, name, flat[name], "0 or more")
+    checked_options(config.task, parse_options(config.task_options))
     _check_swept(config, flat)
     _require(config.first_seed + config.seeds <= 2**31, "first_seed", config.first_seed, "below 2**31, with all seeds")
     _require(0 < config.pruning.theta_min < 1, "theta_min", config.pruning.theta_min, "between 0 and 1")

@@ -1,13 +1,16 @@
 """Runs a saved policy in Gymnasium's own environment, with Gymnasium's own MuJoCo."""
 
 import gymnasium
+import jax
 import numpy as np
 from jaxtyping import Float
 
 from xinet_jax.errors import UserError, unknown_name
 from xinet_jax.policy import Policy
+from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.loading import quiet_deprecations
-from xinet_jax.tasks.registry import task_names
+from xinet_jax.tasks.registry import in_gymnasium, load_task, task_names
+from xinet_jax.tasks.task import Task
 
 
 def evaluate(policy: Policy, episodes: int = 10, seed: int = 0, task: str | None = None) -> Float[np.ndarray, " n"]:
@@ -25,18 +28,16 @@ def evaluate(policy: Policy, episodes: int = 10, seed: int = 0, task: str | None
       UserError: if there is no such task, or the policy does not fit it.
     """
     name = task or policy.structure.task
+    options = policy.structure.task_options if name == policy.structure.task else {}
     if episodes < 1:
         raise UserError(f"episodes must be at least 1, not {episodes}")
     if name not in task_names():  # Gymnasium would import a module that a name like "module:Task" speaks of
         raise unknown_name("task", name, task_names())
+    if not in_gymnasium(name):
+        return _evaluate_here(policy, episodes, seed, load_task(name, "native", **options))
     with quiet_deprecations():
-        environments = [gymnasium.make(name) for _ in range(episodes)]
-    sizes = (environments[0].observation_space.shape, environments[0].action_space.shape)
-    if sizes != ((policy.structure.observation,), (policy.structure.action,)):
-        fit = f"{policy.structure.observation} and {policy.structure.action}"
-        raise UserError(
-            f"{name} has observations and actions of shapes {sizes[0]} and {sizes[1]}; the policy takes {fit}"
-        )
+        environments = [gymnasium.make(name, **options) for _ in range(episodes)]
+    _check_fit(policy, name, environments[0].observation_space.shape[0], environments[0].action_space.shape[0])
     observations = np.stack([env.reset(seed=seed + i)[0] for i, env in enumerate(environments)])
     returns = np.zeros(episodes)
     running = np.ones(episodes, bool)
@@ -52,3 +53,27 @@ def evaluate(policy: Policy, episodes: int = 10, seed: int = 0, task: str | None
     for environment in environments:
         environment.close()
     return returns
+
+
+def _evaluate_here(policy: Policy, episodes: int, seed: int, task: Task) -> Float[np.ndarray, " n"]:
+    """The same for a task that Gymnasium does not have, in MuJoCo's C engine."""
+    _check_fit(policy, task.name, task.observation_size, task.action_size)
+    step = jax.jit(jax.vmap(lambda state, action: tasks.step(task, state, action)))
+    keys = jax.vmap(jax.random.PRNGKey)(np.arange(seed, seed + episodes))
+    state = jax.jit(jax.vmap(lambda key: tasks.reset(task, key)))(keys)
+    returns, running = np.zeros(episodes), np.ones(episodes, bool)
+    while running.any():
+        actions = (policy(state.observation) - task.control_offset) / task.control_scale
+        state, outcome = step(state, actions)
+        returns = np.where(running, outcome.episode_return, returns)
+        running &= ~np.asarray(outcome.ended)
+    return returns
+
+
+def _check_fit(policy: Policy, name: str, observation: int, action: int) -> None:
+    own = policy.structure
+    if (observation, action) != (own.observation, own.action):
+        raise UserError(
+            f"{name} has observations and actions of {observation} and {action} numbers; the policy takes "
+            f"{own.observation} and {own.action}"
+        )

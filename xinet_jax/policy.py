@@ -5,6 +5,7 @@ Loading reads numbers and names only: no pickle, no code, no original configurat
 
 import dataclasses
 import json
+import math
 import re
 import shutil
 import tempfile
@@ -21,7 +22,8 @@ from xinet_jax.errors import UserError, unknown_name
 from xinet_jax.networks import MLP, OFENet, Shape, policy_mode
 from xinet_jax.orbax_files import reader, save_arrays
 from xinet_jax.state import Agent, AgentState, gates_read
-from xinet_jax.tasks.registry import task_names
+from xinet_jax.tasks.registry import checked_options, task_names
+from xinet_jax.tasks.task import Task
 
 Tree = Any
 
@@ -40,7 +42,9 @@ class Structure:
       nu: the price that it was trained with [nats]; None for agents without one.
       settings: its other hyper-parameters, by name, of which its run had several values.
       environment_steps: how long it was trained.
+      task_options: of the task, by Gymnasium's names.
       observation, action: lengths of observation and action.
+      action_scale, action_offset: from the actor's output in [-1, 1] to the task's actions, `offset + scale * output`.
       state_blocks: units left in each block of OFENet's state branch; empty without an extractor.
       actor_hidden: units left in each hidden layer of the actor.
       layers: every layer of the whole agent, before and after pruning.
@@ -52,8 +56,11 @@ class Structure:
     nu: float | None
     settings: dict[str, float]
     environment_steps: int
+    task_options: dict[str, Any]
     observation: int
     action: int
+    action_scale: tuple[float, ...]
+    action_offset: tuple[float, ...]
     state_blocks: tuple[int, ...]
     actor_hidden: tuple[int, ...]
     layers: tuple[LayerCount, ...]
@@ -66,7 +73,7 @@ class Structure:
 
 
 class Policy:
-    """A deterministic policy: `policy(observation) -> action`, actions in [-1, 1].
+    """A deterministic policy: `policy(observation) -> action`, actions as the task's environment takes them.
 
     Attributes:
       structure: what it is.
@@ -99,7 +106,8 @@ def from_agent(
     agent: Agent,
     state: AgentState,
     *,
-    task: str,
+    task: Task,
+    task_options: dict[str, Any],
     name: str,
     seed: int,
     nu: float | None,
@@ -111,14 +119,16 @@ def from_agent(
     Args:
       agent: the agent.
       state: one member's state, with no member axis.
-      task, name, seed, nu, settings, environment_steps: what to write into the structure; `name` is the agent's.
+      task: what it was trained on.
+      task_options, name, seed, nu, settings, environment_steps: what to write down; `name` is the agent's.
     """
     shape = agent.networks.shape
     kept = gates.complete(shape, {} if agent.pruning.compact == "off" else state.alive)
     keep = compaction.plan(shape, kept)
     params = folding.fold(shape, state.params, gates_read(agent, state))
     structure = Structure(
-        task=task,
+        task=task.name,
+        task_options=task_options,
         agent=name,
         seed=seed,
         nu=nu,
@@ -126,6 +136,8 @@ def from_agent(
         environment_steps=environment_steps,
         observation=shape.observation,
         action=shape.action,
+        action_scale=tuple(map(float, task.control_scale)),
+        action_offset=tuple(map(float, task.control_offset)),
         state_blocks=tuple(int(layer.sum()) for layer in kept["ofenet"]["state"]),
         actor_hidden=tuple(int(layer.sum()) for layer in kept["actor"]),
         layers=complexity.count(agent.dense, shape, state.alive),
@@ -232,8 +244,9 @@ def load_structure(folder: Path) -> Structure:
         raise UserError(f"{file} is no policy: it must be a JSON object with format '{_FORMAT}'")
     try:
         names = [field.name for field in dataclasses.fields(Structure)]
-        values = {name: content[name] for name in names if name not in ("nu", "settings")}
-        values["nu"] = content.get("nu")  # the first policies had none, and no settings
+        later = ("nu", "settings", "task_options", "action_scale", "action_offset")  # the first policies had none
+        values = {name: content[name] for name in names if name not in later}
+        values["nu"] = content.get("nu")
         values["settings"] = {
             _setting(name): float(_checked(value, (int, float)))
             for name, value in _checked(content.get("settings", {}), dict).items()
@@ -248,6 +261,12 @@ def load_structure(folder: Path) -> Structure:
             values["nu"] = float(_checked(values["nu"], (int, float)))
         for name in ("observation", "action"):
             values[name] = _width(values[name], least=1)
+        values["task_options"] = checked_options(values["task"], _checked(content.get("task_options", {}), dict))
+        for name, default in (("action_scale", 1.0), ("action_offset", 0.0)):
+            given = _checked(content.get(name, [default] * min(values["action"], 1000)), list)
+            values[name] = tuple(_finite(number) for number in given)
+            if len(given) != values["action"]:
+                raise ValueError(f"{name} has {len(given)} numbers, not {values['action']}")
         for name in ("state_blocks", "actor_hidden"):
             least = int(name == "actor_hidden")  # a layer of the actor is never pruned whole
             values[name] = tuple(_width(width, least) for width in _checked(values[name], list))
@@ -256,6 +275,13 @@ def load_structure(folder: Path) -> Structure:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(f"damaged policy {file}: {reason}") from None
+
+
+def _finite(value: Any) -> float:
+    number = float(_checked(value, (int, float)))
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not finite")
+    return number
 
 
 def _setting(name: str) -> str:
@@ -289,11 +315,12 @@ def _modules(structure: Structure) -> tuple[OFENet, MLP]:
 
 def _make_apply(structure: Structure):
     ofenet, actor = _modules(structure)
+    scale, offset = (np.asarray(own, np.float32) for own in (structure.action_scale, structure.action_offset))
 
     def apply(arrays: dict[str, Tree], observation: jax.Array) -> jax.Array:
         variables = {"params": arrays.get("ofenet", {}), "batch_stats": arrays.get("statistics", {})}
         z_o = ofenet.apply(variables, observation, method=ofenet.state_features)
-        return policy_mode(actor.apply({"params": arrays["actor"]}, z_o))
+        return offset + scale * policy_mode(actor.apply({"params": arrays["actor"]}, z_o))
 
     return apply
 

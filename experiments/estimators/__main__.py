@@ -42,7 +42,7 @@ def trained_agent(steps: int, **overrides):
     rules = {"prune_start": steps, "gated": ("ofenet",), "weights_see": "mean"}
     config = make_config(**({"random_steps": 5_000} | rules | overrides), steps=steps + 1)
     task = load_task(config.task, config.engine)
-    agent = agents.make_agent(config, task.observation_size, task.action_size)
+    agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
     hyper = agents.make_hyper(config, task.action_size)
     replay = make_replay(config.steps, config.sac.batch_size)
     program = make_program(agent, task, replay, config.eval_episodes, make_mesh(1, 1))

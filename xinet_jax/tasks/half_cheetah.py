@@ -1,43 +1,34 @@
 """HalfCheetah-v5: run forwards as fast as possible; never terminates."""
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import functools
 
-from xinet_jax.arrays import Key
-from xinet_jax.tasks.locomotion import control_cost, forward_velocity, observe_without_x, uniform_noise
+import mujoco
+from jaxtyping import Array, Float
+
+from xinet_jax.tasks import locomotion
 from xinet_jax.tasks.physics import Physics
 from xinet_jax.tasks.task import Definition
 
-_RESET_NOISE = 0.1
-_CONTROL_COST = 0.1
 
+def half_cheetah(
+    model: mujoco.MjModel,
+    forward_reward_weight: float = 1.0,
+    ctrl_cost_weight: float = 0.1,
+    reset_noise_scale: float = 0.1,
+    exclude_current_positions_from_observation: bool = True,
+) -> Definition:
+    """Returns the task, with Gymnasium's options."""
 
-def _reset(key: Key, at_rest: Physics) -> Physics:
-    key_position, key_velocity = jax.random.split(key)
-    velocity_noise = _RESET_NOISE * jax.random.normal(key_velocity, at_rest.qvel.shape)
-    return Physics(
-        at_rest.qpos + uniform_noise(key_position, at_rest.qpos, _RESET_NOISE), at_rest.qvel + velocity_noise
+    def reward_terms(before: Physics, control: Array, after: Physics, dt: float) -> dict[str, Float[Array, ""]]:
+        return {
+            "reward_forward": forward_reward_weight * (after.qpos[0] - before.qpos[0]) / dt,
+            "reward_ctrl": -locomotion.control_cost(control, ctrl_cost_weight),
+        }
+
+    return Definition(
+        frame_skip=5,
+        reset=functools.partial(locomotion.reset_normally, scale=reset_noise_scale),
+        observe=functools.partial(locomotion.state_without, leading=int(exclude_current_positions_from_observation)),
+        reward_terms=reward_terms,
+        terminated=locomotion.never,
     )
-
-
-def _reward_terms(before: Physics, control: Array, after: Physics, dt: float) -> dict[str, Float[Array, ""]]:
-    return {
-        "reward_forward": forward_velocity(before, after, dt),
-        "reward_ctrl": -control_cost(control, _CONTROL_COST),
-    }
-
-
-def _terminated(physics: Physics) -> Bool[Array, ""]:
-    return jnp.zeros((), bool)
-
-
-HALF_CHEETAH = Definition(
-    xml="half_cheetah.xml",
-    frame_skip=5,
-    observation_size=17,
-    reset=_reset,
-    observe=observe_without_x,
-    reward_terms=_reward_terms,
-    terminated=_terminated,
-)

@@ -1,77 +1,79 @@
 """Hopper-v5 and Walker2d-v5: run forwards without falling. They differ in model and in what counts as healthy."""
 
 import functools
-from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
+import mujoco
 from jaxtyping import Array, Bool, Float
 
-from xinet_jax.arrays import Key
-from xinet_jax.tasks.locomotion import control_cost, forward_velocity, observe_without_x, uniform_noise, within
+from xinet_jax.tasks import locomotion
+from xinet_jax.tasks.locomotion import Range, within
 from xinet_jax.tasks.physics import Physics
 from xinet_jax.tasks.task import Definition
 
-_RESET_NOISE = 5e-3
-_CONTROL_COST = 1e-3
-_HEALTHY_REWARD = 1.0
 _VELOCITY_LIMIT = 10.0
 
 
-class _Healthy(NamedTuple):
-    """Open intervals: torso height [m], torso angle [rad], and every state after the first two."""
+def hopper(
+    model: mujoco.MjModel,
+    forward_reward_weight: float = 1.0,
+    ctrl_cost_weight: float = 1e-3,
+    healthy_reward: float = 1.0,
+    terminate_when_unhealthy: bool = True,
+    healthy_state_range: Range = (-100.0, 100.0),
+    healthy_z_range: Range = (0.7, jnp.inf),
+    healthy_angle_range: Range = (-0.2, 0.2),
+    reset_noise_scale: float = 5e-3,
+    exclude_current_positions_from_observation: bool = True,
+) -> Definition:
+    """Returns Hopper, with Gymnasium's options. Ranges are open: torso height [m], torso angle [rad], all else."""
 
-    height: tuple[float, float]
-    angle: tuple[float, float]
-    state: tuple[float, float]
+    def is_healthy(physics: Physics) -> Bool[Array, ""]:
+        state, (low, high) = jnp.concatenate([physics.qpos[2:], physics.qvel]), healthy_state_range
+        upright = within(physics.qpos[1], healthy_z_range) & within(physics.qpos[2], healthy_angle_range)
+        return upright & jnp.all((low < state) & (state < high))
 
+    def reward_terms(before: Physics, control: Array, after: Physics, dt: float) -> dict[str, Float[Array, ""]]:
+        return {
+            "reward_forward": forward_reward_weight * (after.qpos[0] - before.qpos[0]) / dt,
+            "reward_ctrl": -locomotion.control_cost(control, ctrl_cost_weight),
+            "reward_survive": healthy_reward * is_healthy(after),
+        }
 
-_HOPPER = _Healthy(height=(0.7, jnp.inf), angle=(-0.2, 0.2), state=(-100.0, 100.0))
-_WALKER = _Healthy(height=(0.8, 2.0), angle=(-1.0, 1.0), state=(-jnp.inf, jnp.inf))
-
-
-def _is_healthy(healthy: _Healthy, physics: Physics) -> Bool[Array, ""]:
-    state = jnp.concatenate([physics.qpos[2:], physics.qvel])
-    return (
-        within(physics.qpos[1], healthy.height)
-        & within(physics.qpos[2], healthy.angle)
-        & jnp.all((healthy.state[0] < state) & (state < healthy.state[1]))
-    )
-
-
-def _terminated(healthy: _Healthy, physics: Physics) -> Bool[Array, ""]:
-    return ~_is_healthy(healthy, physics)
-
-
-def _reset(key: Key, at_rest: Physics) -> Physics:
-    key_position, key_velocity = jax.random.split(key)
-    return Physics(
-        at_rest.qpos + uniform_noise(key_position, at_rest.qpos, _RESET_NOISE),
-        at_rest.qvel + uniform_noise(key_velocity, at_rest.qvel, _RESET_NOISE),
-    )
-
-
-def _reward_terms(
-    healthy: _Healthy, before: Physics, control: Array, after: Physics, dt: float
-) -> dict[str, Float[Array, ""]]:
-    return {
-        "reward_forward": forward_velocity(before, after, dt),
-        "reward_ctrl": -control_cost(control, _CONTROL_COST),
-        "reward_survive": _HEALTHY_REWARD * _is_healthy(healthy, after),
-    }
-
-
-def _definition(xml: str, observation_size: int, healthy: _Healthy) -> Definition:
     return Definition(
-        xml=xml,
         frame_skip=4,
-        observation_size=observation_size,
-        reset=_reset,
-        observe=functools.partial(observe_without_x, velocity_limit=_VELOCITY_LIMIT),
-        reward_terms=functools.partial(_reward_terms, healthy),
-        terminated=functools.partial(_terminated, healthy),
+        reset=functools.partial(locomotion.reset_uniformly, scale=reset_noise_scale),
+        observe=functools.partial(
+            locomotion.state_without,
+            leading=int(exclude_current_positions_from_observation),
+            velocity_limit=_VELOCITY_LIMIT,
+        ),
+        reward_terms=reward_terms,
+        terminated=(lambda physics: ~is_healthy(physics)) if terminate_when_unhealthy else locomotion.never,
     )
 
 
-HOPPER = _definition("hopper.xml", 11, _HOPPER)
-WALKER2D = _definition("walker2d_v5.xml", 17, _WALKER)
+def walker2d(
+    model: mujoco.MjModel,
+    forward_reward_weight: float = 1.0,
+    ctrl_cost_weight: float = 1e-3,
+    healthy_reward: float = 1.0,
+    terminate_when_unhealthy: bool = True,
+    healthy_z_range: Range = (0.8, 2.0),
+    healthy_angle_range: Range = (-1.0, 1.0),
+    reset_noise_scale: float = 5e-3,
+    exclude_current_positions_from_observation: bool = True,
+) -> Definition:
+    """Returns Walker2d, with Gymnasium's options."""
+    return hopper(
+        model,
+        forward_reward_weight,
+        ctrl_cost_weight,
+        healthy_reward,
+        terminate_when_unhealthy,
+        (-jnp.inf, jnp.inf),
+        healthy_z_range,
+        healthy_angle_range,
+        reset_noise_scale,
+        exclude_current_positions_from_observation,
+    )

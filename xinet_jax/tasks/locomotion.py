@@ -1,4 +1,4 @@
-"""Pieces that Gymnasium's planar runners share (HalfCheetah, Hopper, Walker2d)."""
+"""Pieces that Gymnasium's tasks share."""
 
 import jax
 import jax.numpy as jnp
@@ -7,15 +7,35 @@ from jaxtyping import Array, Bool, Float
 from xinet_jax.arrays import Key
 from xinet_jax.tasks.physics import Physics
 
+Range = tuple[float, float]
+
 
 def uniform_noise(key: Key, like: Float[Array, " n"], scale: float) -> Float[Array, " n"]:
     """Returns uniform noise in [-scale, scale] of the shape of `like`."""
     return jax.random.uniform(key, like.shape, like.dtype, -scale, scale)
 
 
-def forward_velocity(before: Physics, after: Physics, dt: float) -> Float[Array, ""]:
-    """Returns the mean velocity along x over the step [m/s]."""
-    return (after.qpos[0] - before.qpos[0]) / dt
+def reset_uniformly(key: Key, at_rest: Physics, scale: float) -> Physics:
+    """Returns the state at rest with uniform noise on positions and velocities."""
+    key_position, key_velocity = jax.random.split(key)
+    return Physics(
+        at_rest.qpos + uniform_noise(key_position, at_rest.qpos, scale),
+        at_rest.qvel + uniform_noise(key_velocity, at_rest.qvel, scale),
+    )
+
+
+def reset_normally(key: Key, at_rest: Physics, scale: float) -> Physics:
+    """Returns the state at rest with uniform noise on positions and normal noise on velocities."""
+    key_position, key_velocity = jax.random.split(key)
+    return Physics(
+        at_rest.qpos + uniform_noise(key_position, at_rest.qpos, scale),
+        at_rest.qvel + scale * jax.random.normal(key_velocity, at_rest.qvel.shape),
+    )
+
+
+def never(physics: Physics) -> Bool[Array, ""]:
+    """Says that no episode ends before its time."""
+    return jnp.zeros((), bool)
 
 
 def control_cost(control: Float[Array, " nu"], weight: float) -> Float[Array, ""]:
@@ -23,12 +43,12 @@ def control_cost(control: Float[Array, " nu"], weight: float) -> Float[Array, ""
     return weight * jnp.sum(jnp.square(control))
 
 
-def observe_without_x(physics: Physics, velocity_limit: float = jnp.inf) -> Float[Array, " observation"]:
-    """Returns positions but the first (the distance run, which the dynamics do not depend on), then velocities."""
+def state_without(physics: Physics, leading: int, velocity_limit: float = jnp.inf) -> Float[Array, " observation"]:
+    """Returns positions but the `leading` ones (where the robot is, which changes no dynamics), and velocities."""
     velocity = jnp.clip(physics.qvel, -velocity_limit, velocity_limit)
-    return jnp.concatenate([physics.qpos[1:], velocity])
+    return jnp.concatenate([physics.qpos[leading:], velocity])
 
 
-def within(value: Float[Array, ""], limits: tuple[float, float]) -> Bool[Array, ""]:
+def within(value: Float[Array, ""], limits: Range) -> Bool[Array, ""]:
     """Returns whether `value` lies strictly between the limits."""
     return (limits[0] < value) & (value < limits[1])

@@ -2,6 +2,9 @@
 
 import collections
 import hashlib
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
@@ -16,20 +19,54 @@ from xinet_jax.tasks.host_call import host_call
 from xinet_jax.tasks.physics import Engine, Physics
 
 
-def native_engine(model: mujoco.MjModel, frame_skip: int) -> Engine:
+def native_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] = ()) -> Engine:
     """Returns an engine that steps a whole batch in C threads, one host call per control step of the batch.
 
     `jax.vmap`, nested or not, turns into one larger batch. States cross in float32; the simulation is in float64.
     """
-    name = f"simulate_{_fingerprint(model)}_{frame_skip}"
-    simulate = host_call(_Simulator(model, frame_skip), name, model.nq + model.nv)
-    nq = model.nq
+    nq, nv, about = model.nq, model.nv, f"{_fingerprint(model)}_{'_'.join(derived)}"
+    fields = _Fields(model, derived)
+    simulator = _FieldSimulator(model, frame_skip, fields) if derived else _Simulator(model, frame_skip)
+    simulate = host_call(simulator, f"simulate_{about}_{frame_skip}", nq + nv + fields.size)
+
+    def unpack(row: Array) -> Physics:
+        return Physics(row[:nq], row[nq : nq + nv], fields.unpack(row[nq + nv :]))
 
     def step(physics: Physics, control: Float[Array, " nu"]) -> Physics:
-        after = simulate(jnp.concatenate([physics.qpos, physics.qvel, control]))
-        return Physics(after[:nq], after[nq:])
+        return unpack(simulate(jnp.concatenate([physics.qpos, physics.qvel, control])))
 
-    return step
+    if not derived:
+        return Engine(step, lambda physics: physics)
+    complete = host_call(_FieldSimulator(model, 0, fields), f"forward_{about}", nq + nv + fields.size)
+
+    def forward(physics: Physics) -> Physics:
+        row = jnp.concatenate([physics.qpos, physics.qvel, jnp.zeros(model.nu)])
+        return physics._replace(derived=unpack(complete(row)).derived)
+
+    return Engine(step, forward)
+
+
+class _Fields:
+    """Where fields of MuJoCo's data lie in a row of numbers."""
+
+    def __init__(self, model: mujoco.MjModel, names: Sequence[str]):
+        data = mujoco.MjData(model)
+        self.shapes = {name: getattr(data, name).shape for name in names}
+        self.size = sum(map(math.prod, self.shapes.values()))
+
+    def pack(self, data: mujoco.MjData, row: np.ndarray) -> None:
+        start = 0
+        for name in self.shapes:
+            values = getattr(data, name).ravel()
+            row[start : start + len(values)] = values
+            start += len(values)
+
+    def unpack(self, row: Array) -> dict[str, Array]:
+        found, start = {}, 0
+        for name, shape in self.shapes.items():
+            found[name] = row[start : start + math.prod(shape)].reshape(shape)
+            start += math.prod(shape)
+        return found
 
 
 class _Simulator:
@@ -39,8 +76,7 @@ class _Simulator:
     """
 
     def __init__(self, model: mujoco.MjModel, frame_skip: int):
-        if model.na or model.nmocap:
-            raise NotImplementedError("models with actuator activations or mocap bodies are not supported")
+        _check(model)
         self.model = model
         self.frame_skip = frame_skip
         self.idle: collections.defaultdict[int, list[_Workers]] = collections.defaultdict(list)
@@ -51,8 +87,7 @@ class _Simulator:
         initial = np.zeros((len(rows), 1 + size))  # the first column is time, which no model here depends on
         initial[:, 1:] = rows[:, :size]
         control = np.repeat(rows[:, None, size:].astype(np.float64), self.frame_skip, axis=1)
-        # Each device calls for its own members, so devices share the cores.
-        threads = min(len(rows), max(1, available_cores() // jax.local_device_count()))
+        threads = _threads(len(rows))
         workers = self._borrow(threads)
         states, _ = workers.rollout.rollout(self.model, workers.data, initial, control)
         self.idle[threads].append(workers)
@@ -70,6 +105,61 @@ class _Simulator:
 class _Workers(NamedTuple):
     rollout: Rollout
     data: list[mujoco.MjData]
+
+
+class _FieldSimulator:
+    """The same where more is asked for than positions and velocities, which MuJoCo's rollout does not give.
+
+    With no steps at all it only computes what a state implies.
+    """
+
+    def __init__(self, model: mujoco.MjModel, frame_skip: int, fields: _Fields):
+        _check(model)
+        self.model, self.frame_skip, self.fields = model, frame_skip, fields
+        self.idle: list[mujoco.MjData] = []
+        self.pool = ThreadPoolExecutor(available_cores())
+
+    def __call__(self, packed: np.ndarray) -> np.ndarray:
+        rows = packed.reshape(-1, packed.shape[-1])
+        nq, nv = self.model.nq, self.model.nv
+        found = np.empty((len(rows), nq + nv + self.fields.size), np.float32)
+        threads = _threads(len(rows))
+        if threads == 1:
+            self._run(rows, found)
+        else:  # MuJoCo lets go of Python's lock while it computes
+            parts = zip(np.array_split(rows, threads), np.array_split(found, threads), strict=True)
+            list(self.pool.map(lambda part: self._run(*part), parts))
+        return found.reshape(*packed.shape[:-1], found.shape[1])
+
+    def _run(self, rows: np.ndarray, found: np.ndarray) -> None:
+        model, nq, nv = self.model, self.model.nq, self.model.nv
+        try:
+            data = self.idle.pop()
+        except IndexError:
+            data = mujoco.MjData(model)
+        for row, result in zip(rows, found, strict=True):
+            if not self.frame_skip:
+                mujoco.mj_resetData(model, data)
+            data.qpos[:], data.qvel[:], data.ctrl[:] = row[:nq], row[nq : nq + nv], row[nq + nv :]
+            data.qacc_warmstart[:] = 0.0
+            if self.frame_skip:
+                mujoco.mj_step(model, data, self.frame_skip)
+                mujoco.mj_rnePostConstraint(model, data)  # external forces
+            else:
+                mujoco.mj_forward(model, data)
+            result[:nq], result[nq : nq + nv] = data.qpos, data.qvel
+            self.fields.pack(data, result[nq + nv :])
+        self.idle.append(data)
+
+
+def _check(model: mujoco.MjModel) -> None:
+    if model.na or model.nmocap:
+        raise NotImplementedError("models with actuator activations or mocap bodies are not supported")
+
+
+def _threads(count: int) -> int:
+    # Each device calls for its own members, so devices share the cores.
+    return min(count, max(1, available_cores() // jax.local_device_count()))
 
 
 def _fingerprint(model: mujoco.MjModel) -> str:

@@ -4,7 +4,7 @@ An engine is a pure function from a physical state and a control to the state on
 are cleared at each control step, so nothing but positions and velocities has to be carried, stored or compared.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -20,17 +20,31 @@ class Physics(NamedTuple):
     Attributes:
       qpos: generalised positions [m, rad], `[nq]`.
       qvel: generalised velocities [m/s, rad/s], `[nv]`.
+      derived: what the engine computes on the way, for those fields of MuJoCo's data that a task asks for. As in
+        Gymnasium they are left as the last simulation step left them: most are those of the state that it began with.
     """
 
     qpos: Float[Array, "*batch nq"]
     qvel: Float[Array, "*batch nv"]
+    derived: dict[str, Float[Array, "..."]] = {}  # noqa: RUF012
 
 
-# Advances one state by one control step: `frame_skip` steps of the model's time step under one control, `[nu]`.
-Engine = Callable[[Physics, Array], Physics]
+class Engine(NamedTuple):
+    """A physics engine for one model.
+
+    Attributes:
+      step: advances a state by one control step, `frame_skip` steps of the model's time step under one control, `[nu]`.
+      forward: fills in what a state alone implies, as at a reset: no contact forces have acted yet.
+    """
+
+    step: Callable[[Physics, Array], Physics]
+    forward: Callable[[Physics], Physics]
 
 
 ENGINES = ("auto", "mjx", "native")
+
+# Fields of MuJoCo's data that tasks may ask for. At a reset, external forces are zero.
+DERIVED = ("xpos", "xipos", "site_xpos", "cinert", "cvel", "qfrc_actuator", "qfrc_constraint", "cfrc_ext")
 
 
 def default_engine() -> str:
@@ -38,24 +52,28 @@ def default_engine() -> str:
     return "native" if jax.default_backend() == "cpu" else "mjx"
 
 
-def make_engine(name: str, model: mujoco.MjModel, frame_skip: int) -> Engine:
+def make_engine(name: str, model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] = ()) -> Engine:
     """Returns an engine for one model.
 
     Args:
       name: `mjx`, `native`, or `auto` for `default_engine()`.
       model: the compiled MuJoCo model.
       frame_skip: simulation steps per control step.
+      derived: the names of `Physics.derived`, of `DERIVED`.
 
     Raises:
       UserError: for an unknown name.
     """
     name = default_engine() if name == "auto" else name
+    for field in derived:
+        if field not in DERIVED:
+            raise unknown_name("field of MuJoCo's data", field, DERIVED)
     if name == "native":
         from xinet_jax.tasks.native import native_engine
 
-        return native_engine(model, frame_skip)
+        return native_engine(model, frame_skip, derived)
     if name == "mjx":
         from xinet_jax.tasks.on_device import mjx_engine
 
-        return mjx_engine(model, frame_skip)
+        return mjx_engine(model, frame_skip, derived)
     raise unknown_name("engine", name, ENGINES)

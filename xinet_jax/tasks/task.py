@@ -6,9 +6,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import mujoco
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from xinet_jax.arrays import Key, all_finite
+from xinet_jax.errors import UserError
 from xinet_jax.tasks.physics import Engine, Physics, make_engine
 
 
@@ -16,23 +18,25 @@ class Definition(NamedTuple):
     """A task as pure functions of physical states.
 
     Attributes:
-      xml: file name of the model among Gymnasium's assets.
       frame_skip: simulation steps per control step.
-      observation_size: length of the observation.
-      reset: `(key, at_rest) -> physics`, the state an episode starts in, from the model's state at rest.
-      observe: `physics -> [observation_size]`.
-      reward_terms: `(before, control, after, dt) -> {name: reward}`; the reward is their sum; `dt` in seconds.
+      reset: `(key, at_rest) -> physics`, the state an episode starts in, from the model's state at rest; positions and
+        velocities alone.
+      observe: `physics -> [observation]`.
+      reward_terms: `(before, control, after, dt) -> {name: reward}`; the reward is their sum; `control` as the model
+        takes it, `[nu]`, `dt` in seconds.
       terminated: `physics -> bool`, true where the episode ends for good.
+      derived: what these functions read of `Physics.derived`.
+      predicted: how many leading dimensions of the observation OFENet learns to predict; None for all.
       episode_length: control steps after which an episode is cut off (truncation).
     """
 
-    xml: str
     frame_skip: int
-    observation_size: int
     reset: Callable[[Key, Physics], Physics]
     observe: Callable[[Physics], Array]
     reward_terms: Callable[[Physics, Array, Physics, float], dict[str, Array]]
     terminated: Callable[[Physics], Array]
+    derived: tuple[str, ...] = ()
+    predicted: int | None = None
     episode_length: int = 1000
 
 
@@ -90,6 +94,8 @@ class Task(NamedTuple):
       at_rest: the model's reference state.
       dt: seconds per control step.
       observation_size, action_size: lengths of observation and action; actions lie in [-1, 1].
+      predicted_size: leading dimensions of the observation that OFENet learns to predict.
+      control_scale, control_offset: from actions to what the model's actuators take, `offset + scale * action`, `[nu]`.
     """
 
     name: str
@@ -99,25 +105,40 @@ class Task(NamedTuple):
     dt: float
     observation_size: int
     action_size: int
+    predicted_size: int
+    control_scale: np.ndarray
+    control_offset: np.ndarray
 
 
 def make_task(name: str, definition: Definition, model: mujoco.MjModel, engine: str = "auto") -> Task:
-    """Binds a definition to a model and an engine (`auto`, `mjx` or `native`)."""
-    qpos, qvel = jnp.asarray(model.qpos0, jnp.float32), jnp.zeros(model.nv, jnp.float32)
+    """Binds a definition to a model and an engine (`auto`, `mjx` or `native`).
+
+    Raises:
+      UserError: if the model has an actuator without limits, or there is no such engine.
+    """
+    low, high = model.actuator_ctrlrange.T.astype(np.float32)
+    if not model.actuator_ctrllimited.all() or (low >= high).any():
+        raise UserError(f"{name}: every actuator of the model needs a ctrlrange, since actions lie in [-1, 1]")
+    bound = make_engine(engine, model, definition.frame_skip, definition.derived)
+    at_rest = Physics(jnp.asarray(model.qpos0, jnp.float32), jnp.zeros(model.nv, jnp.float32))
+    (observation_size,) = jax.eval_shape(lambda: definition.observe(bound.forward(at_rest))).shape
     return Task(
         name=name,
         definition=definition,
-        engine=make_engine(engine, model, definition.frame_skip),
-        at_rest=Physics(qpos, qvel),
+        engine=bound,
+        at_rest=at_rest,
         dt=model.opt.timestep * definition.frame_skip,
-        observation_size=definition.observation_size,
+        observation_size=observation_size,
         action_size=model.nu,
+        predicted_size=observation_size if definition.predicted is None else definition.predicted,
+        control_scale=(high - low) / 2,
+        control_offset=(high + low) / 2,
     )
 
 
 def reset(task: Task, key: Key) -> TaskState:
     """Returns a new episode."""
-    physics = task.definition.reset(key, task.at_rest)
+    physics = task.engine.forward(task.definition.reset(key, task.at_rest))
     return TaskState(physics, task.definition.observe(physics), jnp.int32(0), jnp.float32(0.0))
 
 
@@ -134,8 +155,9 @@ def step(task: Task, state: TaskState, action: Float[Array, " action"]) -> tuple
     """
     definition = task.definition
     # MuJoCo would replace, and write to a log, an action that is not finite. The reward shows what was given.
-    physics = task.engine(state.physics, jnp.where(jnp.isfinite(action), action, 0.0))
-    terms = definition.reward_terms(state.physics, action, physics, task.dt)
+    control = task.control_offset + task.control_scale * action
+    physics = task.engine.step(state.physics, jnp.where(jnp.isfinite(control), control, 0.0))
+    terms = definition.reward_terms(state.physics, control, physics, task.dt)
     reward = sum(terms.values(), start=jnp.float32(0.0))
     observation = definition.observe(physics)
     finite = all_finite((physics, observation, reward, action))

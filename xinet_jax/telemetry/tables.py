@@ -1,6 +1,7 @@
 """Tables for people: how a run ended, and what is left of a network."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -89,6 +90,32 @@ def layers_table(structures: Sequence[Structure]) -> Table:
         table.add_section()
     every = [layer for layers in by_layer for layer in layers]
     table.add_row("[bold]all", "", "", *(_change(every, f, len(structures)) for f in ("parameters", "flops")))
+    return table
+
+
+def tasks_table(tasks: Iterable[dict[str, Any]]) -> Table:
+    """Returns one line per task, from `xinet_jax.tasks.registry.describe_task`."""
+    table = Table()
+    for heading in ("task", "observation", "predicted", "action", "episode", "engines"):
+        table.add_column(heading, justify="right" if heading in ("observation", "predicted", "action") else "left")
+    for own in tasks:
+        table.add_row(
+            own["task"],
+            str(own["observation"]),
+            str(own["predicted"]),
+            str(own["action"]),
+            f"{own['episode_length']} × {own['seconds_per_step']:g} s",
+            ", ".join(own["engines"]),
+        )
+    return table
+
+
+def options_table(options: dict[str, Any]) -> Table:
+    """Returns one line per option of a task, as `--task-options` takes it with its default."""
+    table = Table("--task-options", title_justify="left")
+    for name, value in options.items():
+        shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()
+        table.add_row(f"{name}={shown}")
     return table
 
 

@@ -20,7 +20,7 @@ from xinet_jax.pruners import PRUNERS, smallest_share
 from xinet_jax.replay import make_replay
 from xinet_jax.state import Agent, Hyper
 from xinet_jax.tasks.physics import default_engine
-from xinet_jax.tasks.registry import load_task
+from xinet_jax.tasks.registry import load_task, parse_options
 from xinet_jax.tasks.task import Task
 from xinet_jax.training import members, memory
 from xinet_jax.training.devices import make_mesh, padded
@@ -83,8 +83,8 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
         structures = small.find_structures(path, [identity.seed for identity in identities], config.pruning.nu)
         config = small.with_dense_sizes(config, structures[0])
         widths = list(map(small.widths_left, structures))
-    task = load_task(config.task, engine)
-    agent = agents.make_agent(config, task.observation_size, task.action_size)
+    task = load_task(config.task, engine, **parse_options(config.task_options))
+    agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
     if config.pruner in PRUNERS:
         _check_final_share(config, agent)
     if widths and config.networks.uniform_widths:

@@ -19,6 +19,7 @@ from xinet_jax.networks import Shape
 from xinet_jax.policy import Policy
 from xinet_jax.replay import replay_filled
 from xinet_jax.state import AgentState
+from xinet_jax.tasks.registry import in_gymnasium, parse_options
 from xinet_jax.telemetry.json_lines import JsonLines
 from xinet_jax.telemetry.progress import ProgressDisplay, Status, whole
 from xinet_jax.telemetry.tables import left
@@ -476,7 +477,8 @@ class _Run:
         if self.checkpoint_bytes:
             cost = f"{self.held_up:.1f} s ({share:.1%})"
             self.display.note(f"checkpoints held training up for {cost}; the last one has {size}")
-        self.display.note(f"policies saved; running them in Gymnasium's {self.config.task}")
+        where = "Gymnasium's " if in_gymnasium(self.config.task) else ""
+        self.display.note(f"policies saved; running them in {where}{self.config.task}")
         for identity, folder in zip(self.identities, folders, strict=True):
             returns = evaluation.evaluate(policy.load_policy(folder), self.config.final_episodes)
             every = [float(value) for value in returns]
@@ -500,7 +502,8 @@ class _Run:
         return policy.from_agent(
             self.agent,
             members.select(state.agent, member),
-            task=self.config.task,
+            task=self.plan.task,
+            task_options=parse_options(self.config.task_options),
             name=self.config.agent,
             seed=self.identities[member].seed,
             nu=self.identities[member].nu,
