@@ -97,15 +97,7 @@ def test_nothing_to_prune_changes_nothing():
 def test_policy_acts_as_the_gated_agent_does(name, keep_share, weights_see):
     agent, state = pruned_agent(7, keep_share, name, weights_see=weights_see)
     observation = np.random.default_rng(0).normal(size=(200, 17)) * 3
-    about = {
-        "task": TASK,
-        "task_options": {},
-        "name": name,
-        "seed": 7,
-        "nu": None,
-        "settings": {},
-        "environment_steps": 1,
-    }
+    about = ABOUT | {"name": name}
     saved = policy.from_agent(agent, state, **about)
     full = agents.act(agent, state, jnp.asarray(observation, jnp.float32), None)
     np.testing.assert_allclose(saved(observation), full, atol=1e-5)
@@ -118,15 +110,7 @@ def test_policy_acts_as_the_gated_agent_does(name, keep_share, weights_see):
 def test_with_compaction_off_a_policy_keeps_its_pruned_units():
     agent, state = pruned_agent(7, 0.5)
     whole = agent._replace(pruning=dataclasses.replace(agent.pruning, compact="off"))
-    about = {
-        "task": TASK,
-        "task_options": {},
-        "name": "xinet",
-        "seed": 7,
-        "nu": None,
-        "settings": {},
-        "environment_steps": 1,
-    }
+    about = ABOUT | {"name": "xinet"}
     small, large = (policy.from_agent(own, state, **about) for own in (agent, whole))
     assert large.structure.state_blocks == agent.dense.state_blocks
     assert large.structure.parameters > small.structure.parameters
