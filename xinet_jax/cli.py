@@ -1,4 +1,4 @@
-"""The command `xinet`: train, evaluate, inspect, tasks."""
+"""The command `xinet`: train, evaluate, inspect, render, tasks."""
 
 import argparse
 import contextlib
@@ -65,6 +65,24 @@ class InspectArguments:
 
 
 @dataclasses.dataclass(frozen=True)
+class RenderArguments:
+    """Film one episode of a saved policy, off screen."""
+
+    path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
+    """A policy/seed_N folder, or a run folder that holds one."""
+    out: str = "policy.gif"
+    """File to write: .gif, or .mp4 with the extra `video` [path]."""
+    seed: int = 0
+    """Of the episode's first state [integer]."""
+    seconds: float | None = None
+    """How much of the episode to film at most; all of it if none [s]."""
+    width: int = 480
+    """Width of the picture [pixels]."""
+    height: int = 360
+    """Height of the picture [pixels]."""
+
+
+@dataclasses.dataclass(frozen=True)
 class TasksArguments:
     """List the tasks: what is observed, what OFENet predicts, actions, episodes, engines, options."""
 
@@ -79,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's: what matters of it is told in one line of ours
     quiet_loops()
-    commands = {"train": _train, "evaluate": _evaluate, "inspect": _inspect, "tasks": _tasks}
+    commands = {"train": _train, "evaluate": _evaluate, "inspect": _inspect, "render": _render, "tasks": _tasks}
     try:
         arguments = _import_tasks(arguments)
         if not arguments or arguments[0] in ("-h", "--help"):
@@ -203,6 +221,15 @@ def _inspect(arguments: list[str]) -> int:
     return 0
 
 
+def _render(arguments: list[str]) -> int:
+    given = _parse(RenderArguments, arguments, "xinet render")
+    from xinet_jax.rendering import render
+
+    frames = render(load_policy(given.path), given.out, given.seed, given.seconds, given.width, given.height, True)
+    _console().print(f"{escape(given.out)}: {frames} frames", highlight=False, soft_wrap=True)
+    return 0
+
+
 def _tasks(arguments: list[str]) -> int:
     given = _parse(TasksArguments, arguments, "xinet tasks")
     found = [describe_task(name) for name in ([given.name] if given.name else task_names())]
@@ -234,13 +261,14 @@ def _import_tasks(arguments: list[str]) -> list[str]:
 def _usage() -> str:
     return "\n".join(
         [
-            "usage: xinet {train,evaluate,inspect,tasks} ... [--help]",
+            "usage: xinet {train,evaluate,inspect,render,tasks} ... [--help]",
             "",
             _DESCRIPTION,
             "",
             "  train     train, prune, save and evaluate agents",
             "  evaluate  run saved policies in Gymnasium's own environment",
             "  inspect   show what is left of saved policies' networks",
+            "  render    film a saved policy",
             "  tasks     list the tasks: sizes, engines, options",
             "",
             "`xinet COMMAND --help` explains its options. With `--import FILE.py` a command first runs a file of",

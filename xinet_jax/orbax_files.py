@@ -73,7 +73,8 @@ def handler() -> ocp.PyTreeCheckpointHandler:
     """Returns Orbax's handler of trees of numpy arrays, for this process alone."""
     if jax.process_count() == 1:
         own = ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)  # what is given to it is a copy already
-        registry = ocp.type_handlers.create_type_handler_registry((np.ndarray, own))
+        of_jax = (jax.Array, ocp.type_handlers.ArrayHandler())  # none is written, but Orbax warns where it is missing
+        registry = ocp.type_handlers.create_type_handler_registry((np.ndarray, own), of_jax)
         return ocp.PyTreeCheckpointHandler(type_handler_registry=registry)
     own = _OwnNumpyHandler(deepcopy_host_arrays=False)
     registry = ocp.type_handlers.create_type_handler_registry((np.ndarray, own))

@@ -1,0 +1,65 @@
+"""Films of policies: they show a robot that moves, or the command says why not."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+from helpers import tiny_config
+from PIL import Image
+
+from xinet_jax import agent as agents
+from xinet_jax import policy, rendering
+from xinet_jax.cli import main
+from xinet_jax.errors import UserError
+from xinet_jax.tasks.registry import load_task
+
+
+def make(name, folder):
+    task, config = load_task(name, "native"), tiny_config(task=name, agent="sac")
+    agent = agents.make_agent(config, task.observation_size, task.action_size)
+    state = agents.init(agent, agents.make_hyper(config, task.action_size), jax.random.PRNGKey(0))
+    about = {"name": "sac", "seed": 0, "nu": None, "settings": {}, "environment_steps": 1, "task_options": {}}
+    policy.save_policy(policy.from_agent(agent, state, task=task, **about), folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("name", ["HalfCheetah-v5", "InvertedPendulum-v5"])
+def test_a_film_shows_a_robot_that_moves(name, tmp_path, capsys):
+    made, out = make(name, tmp_path / "policy"), tmp_path / "film.gif"
+    size = ("--width", "96", "--height", "64", "--seconds", "0.5")
+    assert main(["render", made, "--out", str(out), *size]) == 0
+    count = int(capsys.readouterr().out.split()[-2])
+    with Image.open(out) as film:
+        assert film.n_frames == count >= 3
+        frames = []
+        for index in range(count):
+            film.seek(index)
+            frames.append(np.asarray(film.convert("RGB"), float))
+    assert frames[0].shape == (64, 96, 3)
+    assert frames[0].std() > 4, "there is something to see"
+    for before, after in itertools.pairwise(frames):
+        assert np.abs(after - before).max() > 20, "it moves"
+    assert main(["render", made, "--out", str(out.with_suffix(".mp4")), *size]) == 0
+    assert out.with_suffix(".mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_what_cannot_be_filmed_is_told_in_one_line(tmp_path, capsys, monkeypatch):
+    made = make("InvertedPendulum-v5", tmp_path / "policy")
+    for arguments, message in (
+        (["--out", "film.avi"], "--out must end in .gif or .mp4, not '.avi'"),
+        (["--out", str(tmp_path / "no" / "film.gif"), "--seconds", "0.1"], "cannot write"),
+        (["--width", "0"], "width and height must be from 16 to 4096 pixels"),
+        (["--seconds", "0"], "seconds must be above 0"),
+    ):
+        assert main(["render", made, *arguments]) == 2
+        said = capsys.readouterr().err.strip()
+        assert message in said
+        assert "\n" not in said
+
+    def broken(*_):
+        raise RuntimeError("no display")
+
+    monkeypatch.setattr(rendering.mujoco, "Renderer", broken)
+    with pytest.raises(UserError, match=r"nothing can be drawn by EGL here \(no display\)"):
+        rendering.render(policy.load_policy(made), tmp_path / "film.gif")

@@ -1,0 +1,138 @@
+"""Films a saved policy: MuJoCo's own renderer, off screen."""
+
+import os
+import warnings
+from pathlib import Path
+
+import jax
+import mujoco
+import numpy as np
+from jaxtyping import UInt8
+from mujoco.rendering.classic import gl_context
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from xinet_jax.errors import UserError
+from xinet_jax.policy import Policy
+from xinet_jax.tasks import task as tasks
+from xinet_jax.tasks.registry import load_definition
+from xinet_jax.tasks.task import make_task
+
+FORMATS = (".gif", ".mp4")
+_MOST_PER_SECOND = 50  # frames; GIFs are shown no faster
+
+
+def render(
+    policy: Policy,
+    out: Path | str,
+    seed: int = 0,
+    seconds: float | None = None,
+    width: int = 480,
+    height: int = 360,
+    progress: bool = False,
+) -> int:
+    """Films one episode of the deterministic policy, in real time, in MuJoCo's C engine.
+
+    Args:
+      policy: the policy.
+      out: the file to write; its ending, .gif or .mp4, says of what kind. MP4 needs the extra `video`.
+      seed: of the episode's first state.
+      seconds: how much of the episode to film at most [s]; all of it if None.
+      width, height: of the picture [pixels].
+      progress: whether to show a bar on standard error.
+
+    Returns:
+      The number of frames.
+
+    Raises:
+      UserError: for another kind of file, or if nothing can be drawn or written here.
+    """
+    out = Path(out)
+    if out.suffix.lower() not in FORMATS:
+        raise UserError(f"--out must end in {' or '.join(FORMATS)}, not '{out.suffix}'")
+    if not 16 <= width <= 4096 or not 16 <= height <= 4096:
+        raise UserError(f"width and height must be from 16 to 4096 pixels, not {width} and {height}")
+    if seconds is not None and not seconds > 0:
+        raise UserError(f"seconds must be above 0, not {seconds}")
+    frames, per_second = film(policy, seed, seconds, width, height, progress)
+    try:
+        if out.suffix.lower() == ".gif":
+            _write_gif(out, frames, per_second)
+        else:
+            _write_mp4(out, frames, per_second)
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror or error}") from None
+    return len(frames)
+
+
+def film(
+    policy: Policy, seed: int, seconds: float | None, width: int, height: int, progress: bool
+) -> tuple[list[UInt8[np.ndarray, "height width 3"]], float]:
+    """Returns an episode's frames, and how many there are per second."""
+    structure = policy.structure
+    model, definition = load_definition(structure.task, **structure.task_options)
+    task = make_task(structure.task, definition, model, "native")
+    model.vis.global_.offwidth, model.vis.global_.offheight = max(width, 640), max(height, 480)
+    every = max(1, round(1.0 / (_MOST_PER_SECOND * task.dt)))
+    most = definition.episode_length if seconds is None else min(definition.episode_length, round(seconds / task.dt))
+    step = jax.jit(lambda state, action: tasks.step(task, state, action))
+    data, camera, frames = mujoco.MjData(model), _camera(model), []
+    state = tasks.reset(task, jax.random.PRNGKey(seed))
+    with _renderer(model, width, height) as renderer:
+        console = Console(stderr=True)
+        for elapsed in track(range(most), "filming", console=console, transient=True, disable=not progress):
+            if elapsed % every == 0:
+                data.qpos[:], data.qvel[:] = state.physics.qpos, state.physics.qvel
+                mujoco.mj_forward(model, data)
+                renderer.update_scene(data, camera)
+                frames.append(renderer.render().copy())
+            action = (policy(np.asarray(state.observation)) - task.control_offset) / task.control_scale
+            state, outcome = step(state, action)
+            if outcome.ended:
+                break
+    return frames, 1.0 / (every * task.dt)
+
+
+def _camera(model: mujoco.MjModel) -> str | mujoco.MjvCamera:
+    """Returns the model's own camera that follows the robot, or one that sees all of it."""
+    if "track" in [model.camera(index).name for index in range(model.ncam)]:
+        return "track"
+    camera = mujoco.MjvCamera()
+    mujoco.mjv_defaultFreeCamera(model, camera)
+    return camera
+
+
+def _renderer(model: mujoco.MjModel, width: int, height: int) -> mujoco.Renderer:
+    """Returns a renderer that needs no screen: EGL's, unless MUJOCO_GL says otherwise."""
+    try:
+        if not os.environ.get("MUJOCO_GL"):  # MuJoCo, which read it when it was imported, would want a screen
+            from mujoco.egl import GLContext
+
+            gl_context.GLContext = GLContext
+        return mujoco.Renderer(model, height, width)
+    except Exception as error:  # each back end fails in its own way
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
+        chosen = os.environ.get("MUJOCO_GL")
+        hint = "choose another MUJOCO_GL" if chosen else "install a driver with EGL, or OSMesa and set MUJOCO_GL=osmesa"
+        raise UserError(f"nothing can be drawn by {chosen or 'EGL'} here ({reason}): {hint}") from None
+
+
+def _write_gif(out: Path, frames: list[np.ndarray], per_second: float) -> None:
+    first, *rest = (Image.fromarray(frame) for frame in frames)
+    first.save(out, save_all=True, append_images=rest, duration=round(1000 / per_second), loop=0)
+
+
+def _write_mp4(out: Path, frames: list[np.ndarray], per_second: float) -> None:
+    try:
+        import imageio_ffmpeg
+    except ImportError:
+        raise UserError("MP4 needs the extra 'video': pip install 'xinet_jax[video]', or choose a .gif") from None
+    height, width, _ = frames[0].shape
+    writer = imageio_ffmpeg.write_frames(str(out), (width, height), fps=per_second, macro_block_size=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # JAX warns of forks; this one becomes another program at once
+        writer.send(None)
+    for frame in frames:
+        writer.send(np.ascontiguousarray(frame))
+    writer.close()
