@@ -41,7 +41,7 @@ def run_ten_updates(program, hyper, seeds):
 # Batched products round differently, and thirty steps of physics amplify it: MJX, which simulates in float32, more than
 # the C engine in float64. Where a gradient is almost nothing, Adam turns its rounding into whole steps. Another seed's
 # agent differs by more than its own movement.
-@pytest.mark.parametrize(("engine", "tolerance"), [("native", 5e-3), ("mjx", 0.1)])
+@pytest.mark.parametrize(("engine", "tolerance"), [("native", 5e-3), pytest.param("mjx", 0.1, marks=pytest.mark.slow)])
 def test_members_are_what_they_would_be_alone(engine, tolerance, monkeypatch):
     if engine == "mjx":  # rounding is worse, and thrice amplified, without LLVM's optimisation
         monkeypatch.setattr(jax, "jit", functools.partial(jax.jit, compiler_options=OPTIMISED))

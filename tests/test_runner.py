@@ -286,7 +286,6 @@ def test_a_diverged_member_is_marked_and_disturbs_no_other(tmp_path, capsys):
 
 def test_a_task_with_other_limits_and_options_is_trained_and_evaluated(tmp_path):
     for name, options in (
-        ("InvertedPendulum-v5", ("reset_noise_scale=0.1",)),
         ("Ant-v5", ("include_cfrc_ext_in_observation=false", "healthy_z_range=0.3,0.9")),
         ("Humanoid-v5", ()),
     ):

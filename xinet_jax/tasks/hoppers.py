@@ -34,11 +34,8 @@ def hopper(
         return upright & jnp.all((low < state) & (state < high))
 
     def reward_terms(before: Physics, control: Array, after: Physics, dt: float) -> dict[str, Float[Array, ""]]:
-        return {
-            "reward_forward": forward_reward_weight * (after.qpos[0] - before.qpos[0]) / dt,
-            "reward_ctrl": -locomotion.control_cost(control, ctrl_cost_weight),
-            "reward_survive": healthy_reward * is_healthy(after),
-        }
+        terms = locomotion.forward_terms(before, control, after, dt, forward_reward_weight, ctrl_cost_weight)
+        return terms | {"reward_survive": healthy_reward * is_healthy(after)}
 
     return Definition(
         frame_skip=4,

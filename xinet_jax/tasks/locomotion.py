@@ -43,6 +43,16 @@ def control_cost(control: Float[Array, " nu"], weight: float) -> Float[Array, ""
     return weight * jnp.sum(jnp.square(control))
 
 
+def forward_terms(
+    before: Physics, control: Array, after: Physics, dt: float, forward_reward_weight: float, ctrl_cost_weight: float
+) -> dict[str, Float[Array, ""]]:
+    """Returns the reward for the mean velocity along x [m/s], and the cost of control."""
+    return {
+        "reward_forward": forward_reward_weight * (after.qpos[0] - before.qpos[0]) / dt,
+        "reward_ctrl": -control_cost(control, ctrl_cost_weight),
+    }
+
+
 def state_without(physics: Physics, leading: int, velocity_limit: float = jnp.inf) -> Float[Array, " observation"]:
     """Returns positions but the `leading` ones (where the robot is, which changes no dynamics), and velocities."""
     velocity = jnp.clip(physics.qvel, -velocity_limit, velocity_limit)

@@ -3,10 +3,8 @@
 import functools
 
 import mujoco
-from jaxtyping import Array, Float
 
 from xinet_jax.tasks import locomotion
-from xinet_jax.tasks.physics import Physics
 from xinet_jax.tasks.task import Definition
 
 
@@ -18,18 +16,15 @@ def swimmer(
     exclude_current_positions_from_observation: bool = True,
 ) -> Definition:
     """Returns the task, with Gymnasium's options."""
-
-    def reward_terms(before: Physics, control: Array, after: Physics, dt: float) -> dict[str, Float[Array, ""]]:
-        return {
-            "reward_forward": forward_reward_weight * (after.qpos[0] - before.qpos[0]) / dt,
-            "reward_ctrl": -locomotion.control_cost(control, ctrl_cost_weight),
-        }
-
     leading = 2 * int(exclude_current_positions_from_observation)
     return Definition(
         frame_skip=4,
         reset=functools.partial(locomotion.reset_uniformly, scale=reset_noise_scale),
         observe=functools.partial(locomotion.state_without, leading=leading),
-        reward_terms=reward_terms,
+        reward_terms=functools.partial(
+            locomotion.forward_terms,
+            forward_reward_weight=forward_reward_weight,
+            ctrl_cost_weight=ctrl_cost_weight,
+        ),
         terminated=locomotion.never,
     )
