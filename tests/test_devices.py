@@ -88,6 +88,7 @@ def test_members_are_the_same_on_one_device_and_on_two(runs):
         assert all(row["parameters_left"] < 1 for row in last)
 
 
+@pytest.mark.slow
 def test_members_with_widths_of_their_own_are_the_same_on_one_device_and_on_two(runs, tmp_path):
     small = ["--agent", "small", "--widths-from", str(runs[1][0]), "--seeds", "3"]
     folders = [tmp_path / str(count) for count in (1, 2)]
@@ -168,6 +169,7 @@ def test_a_signal_to_one_process_ends_the_run_in_all(tmp_path):
     assert not (folder / "stopping").exists()
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_takes_only_its_own_members_along(tmp_path):
     folder = tmp_path / "run"
     processes = start_processes(folder, *LONG)

@@ -99,7 +99,7 @@ def assert_the_same(folder, whole):
         np.testing.assert_array_equal(one(observation), two(observation))
 
 
-@pytest.mark.parametrize("step", [20, 60, 80])
+@pytest.mark.parametrize("step", [20, pytest.param(60, marks=pytest.mark.slow), 80])
 def test_a_resumed_run_is_the_whole_run_to_the_last_bit(whole, tmp_path, step):
     """From before the first checkpoint, before gates settle and arrays shrink, and after."""
     folder = tmp_path / "run"
@@ -121,7 +121,7 @@ def test_a_resumed_run_is_the_whole_run_to_the_last_bit(whole, tmp_path, step):
     assert steps_kept(folder)[0] == 180
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_signal_ends_in_a_checkpoint_and_says_how_to_go_on(whole, tmp_path, number):
     folder = tmp_path / "run"
     process = subprocess.Popen(command("--out", folder, *OPTIONS.split()), stderr=subprocess.PIPE, text=True)
