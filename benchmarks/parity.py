@@ -47,7 +47,7 @@ def differences(name: str, engine: str, steps: int = 1000, **options: Any) -> di
     for _ in range(steps):
         before = physics_of(environment, task)
         action = generator.uniform(-1, 1, task.action_size).astype(np.float32)
-        observation, reward, terminated, truncated, info = environment.step(scaled(task, action))
+        observation, reward, terminated, truncated, info = environment.step(tasks.to_control(task, action))
         rows.append((before, action, observation, reward, terminated, info))
         if terminated or truncated:
             environment.reset()
@@ -77,10 +77,6 @@ def differences(name: str, engine: str, steps: int = 1000, **options: Any) -> di
     }
 
 
-def scaled(task: Task, action: np.ndarray) -> np.ndarray:
-    return task.control_offset + task.control_scale * action
-
-
 def script(task: Task, elapsed: Any) -> Any:
     """Returns the fixed policy's action: every actuator swings, each a little later than the one before."""
     return 0.7 * jnp.sin(2 * jnp.pi * elapsed * task.dt * 1.5 + jnp.arange(task.action_size))
@@ -105,7 +101,7 @@ def returns(name: str, engine: str) -> tuple[np.ndarray, np.ndarray]:
         environment.reset(seed=seed)
         ended, elapsed = False, 0
         while not ended:
-            action = scaled(task, np.asarray(act(elapsed)))
+            action = tasks.to_control(task, np.asarray(act(elapsed)))
             _, reward, terminated, truncated, _ = environment.step(action)
             theirs[seed], ended, elapsed = theirs[seed] + reward, terminated or truncated, elapsed + 1
     return np.asarray(ours), theirs

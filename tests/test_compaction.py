@@ -12,7 +12,7 @@ from xinet_jax import compaction, folding, policy
 from xinet_jax.networks import make_networks
 from xinet_jax.tasks.registry import load_task
 
-ABOUT = {"task": load_task("HalfCheetah-v5", "native"), "task_options": {}, "seed": 7, "nu": None, "settings": {}}
+ABOUT = {"task": load_task("HalfCheetah-v5", "native"), "seed": 7, "nu": None, "settings": {}}
 ABOUT |= {"environment_steps": 1}
 
 

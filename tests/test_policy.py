@@ -26,7 +26,7 @@ def made():
     agent = agents.make_agent(config, 17, 6)
     state = agents.init(agent, agents.make_hyper(config, 6), jax.random.PRNGKey(0))
     about = {"name": "xinet", "seed": 3, "nu": 400.0, "settings": {"tau": 0.01}, "environment_steps": 10}
-    return policy.from_agent(agent, state, task=load_task("HalfCheetah-v5", "native"), task_options={}, **about)
+    return policy.from_agent(agent, state, task=load_task("HalfCheetah-v5", "native"), **about)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_actions_are_scaled_to_what_the_task_takes(tmp_path):
         agent = agents.make_agent(config, task.observation_size, task.action_size)
         state = agents.init(agent, agents.make_hyper(config, task.action_size), jax.random.PRNGKey(0))
         about = {"name": "sac", "seed": 0, "nu": None, "settings": {}, "environment_steps": 1}
-        policy.save_policy(policy.from_agent(agent, state, task=task, task_options=options, **about), tmp_path / name)
+        policy.save_policy(policy.from_agent(agent, state, task=task, **about), tmp_path / name)
         loaded = policy.load_policy(tmp_path / name)
         assert loaded.structure.task_options == options
         observation = 3 * np.random.default_rng(0).normal(size=(50, task.observation_size)).astype(np.float32)

@@ -17,7 +17,7 @@ def make(name, folder):
     task, config = load_task(name, "native"), tiny_config(task=name, agent="sac")
     agent = agents.make_agent(config, task.observation_size, task.action_size)
     state = agents.init(agent, agents.make_hyper(config, task.action_size), jax.random.PRNGKey(0))
-    about = {"name": "sac", "seed": 0, "nu": None, "settings": {}, "environment_steps": 1, "task_options": {}}
+    about = {"name": "sac", "seed": 0, "nu": None, "settings": {}, "environment_steps": 1}
     policy.save_policy(policy.from_agent(agent, state, task=task, **about), folder)
     return str(folder)
 

@@ -7,11 +7,11 @@ import mujoco.rollout
 import numpy as np
 import pytest
 
-from benchmarks.parity import differences, make_gymnasium, scaled
+from benchmarks.parity import differences, make_gymnasium
 from xinet_jax.errors import UserError
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.physics import Physics, make_engine
-from xinet_jax.tasks.registry import load_definition, load_task, parse_options, task_names
+from xinet_jax.tasks.registry import load_task, parse_options, task_names
 from xinet_jax.tasks.task import TaskState
 
 
@@ -116,13 +116,13 @@ def test_options_that_do_not_exist_are_told():
 @pytest.mark.parametrize("name", [own for own in _MJX if own.values[0] not in _STEEP_CAPSULES])
 def test_mjx_is_the_same_physics_in_float64(name):
     """What is left of the difference in float64 is nothing: MJX's errors are float32's."""
-    model, definition = load_definition(name)
-    model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
     task, environment = load_task(name, "native"), make_gymnasium(name, {})
+    model, definition = task.model, task.definition
+    model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
     generator, rows = np.random.default_rng(3), []
     environment.reset(seed=3)
     for _ in range(50):
-        control = scaled(task, generator.uniform(-1, 1, task.action_size))
+        control = tasks.to_control(task, generator.uniform(-1, 1, task.action_size))
         data = environment.unwrapped.data
         rows.append((data.qpos.copy(), data.qvel.copy(), control))
         *_, terminated, truncated, _ = environment.step(control)
@@ -143,10 +143,11 @@ def test_mjx_is_the_same_physics_in_float64(name):
 @pytest.mark.parametrize("name", task_names())
 def test_sizes_and_limits_are_gymnasiums(name):
     environment, task = make_gymnasium(name, {}), load_task(name, "native")
+    one = np.ones(task.action_size)
     assert environment.observation_space.shape == (task.observation_size,)
     assert environment.action_space.shape == (task.action_size,)
-    np.testing.assert_array_equal(environment.action_space.low, scaled(task, -1.0))
-    np.testing.assert_array_equal(environment.action_space.high, scaled(task, 1.0))
+    np.testing.assert_array_equal(environment.action_space.low, tasks.to_control(task, -one))
+    np.testing.assert_array_equal(environment.action_space.high, tasks.to_control(task, one))
     assert task.dt == pytest.approx(environment.unwrapped.dt)
     assert task.definition.episode_length == environment.spec.max_episode_steps
     forces = getattr(environment.unwrapped, "observation_structure", {}).get("cfrc_ext", 0)

@@ -63,7 +63,7 @@ def _evaluate_here(policy: Policy, episodes: int, seed: int, task: Task) -> Floa
     state = jax.jit(jax.vmap(lambda key: tasks.reset(task, key)))(keys)
     returns, running = np.zeros(episodes), np.ones(episodes, bool)
     while running.any():
-        actions = (policy(np.asarray(state.observation)) - task.control_offset) / task.control_scale
+        actions = tasks.to_action(task, policy(np.asarray(state.observation)))
         state, outcome = step(state, actions)
         returns = np.where(running, outcome.episode_return, returns)
         running &= ~np.asarray(outcome.ended)

@@ -107,7 +107,6 @@ def from_agent(
     state: AgentState,
     *,
     task: Task,
-    task_options: dict[str, Any],
     name: str,
     seed: int,
     nu: float | None,
@@ -120,7 +119,7 @@ def from_agent(
       agent: the agent.
       state: one member's state, with no member axis.
       task: what it was trained on.
-      task_options, name, seed, nu, settings, environment_steps: what to write down; `name` is the agent's.
+      name, seed, nu, settings, environment_steps: what to write down; `name` is the agent's.
     """
     shape = agent.networks.shape
     kept = gates.complete(shape, {} if agent.pruning.compact == "off" else state.alive)
@@ -128,7 +127,7 @@ def from_agent(
     params = folding.fold(shape, state.params, gates_read(agent, state))
     structure = Structure(
         task=task.name,
-        task_options=task_options,
+        task_options=task.options,
         agent=name,
         seed=seed,
         nu=nu,

@@ -6,7 +6,7 @@ and lets everyone wait for the last at the end. Every device array is a process'
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import jax
@@ -79,16 +79,21 @@ def gather_text(name: str, text: str) -> list[str]:
         raise UserError(f"not all of the {count} processes have come to the start of the run") from None
 
 
-def agree(name: str, error: UserError | None) -> None:
-    """Ends the run in every process if it ends in one.
+@contextlib.contextmanager
+def together(name: str) -> Iterator[None]:
+    """Ends the run in every process if what is done here ends it in one.
 
     Args:
-      name: what it is about; each can be agreed on once.
-      error: what this process has met, if anything.
+      name: what it is about; each can be done once.
 
     Raises:
       UserError: this process's own mistake, or another's.
     """
+    error = None
+    try:
+        yield
+    except UserError as own:
+        error = own
     said = gather_text(name, str(error or ""))
     if any(said):
         leave()

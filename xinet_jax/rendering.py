@@ -16,8 +16,7 @@ from rich.progress import track
 from xinet_jax.errors import UserError
 from xinet_jax.policy import Policy
 from xinet_jax.tasks import task as tasks
-from xinet_jax.tasks.registry import load_definition
-from xinet_jax.tasks.task import make_task
+from xinet_jax.tasks.registry import load_task
 
 FORMATS = (".gif", ".mp4")
 _MOST_PER_SECOND = 50  # frames; GIFs are shown no faster
@@ -71,8 +70,8 @@ def film(
 ) -> tuple[list[UInt8[np.ndarray, "height width 3"]], float]:
     """Returns an episode's frames, and how many there are per second."""
     structure = policy.structure
-    model, definition = load_definition(structure.task, **structure.task_options)
-    task = make_task(structure.task, definition, model, "native")
+    task = load_task(structure.task, "native", **structure.task_options)
+    model, definition = task.model, task.definition
     model.vis.global_.offwidth, model.vis.global_.offheight = max(width, 640), max(height, 480)
     every = max(1, round(1.0 / (_MOST_PER_SECOND * task.dt)))
     most = definition.episode_length if seconds is None else min(definition.episode_length, round(seconds / task.dt))
@@ -87,7 +86,7 @@ def film(
                 mujoco.mj_forward(model, data)
                 renderer.update_scene(data, camera)
                 frames.append(renderer.render().copy())
-            action = (policy(np.asarray(state.observation)) - task.control_offset) / task.control_scale
+            action = tasks.to_action(task, policy(np.asarray(state.observation)))
             state, outcome = step(state, action)
             if outcome.ended:
                 break

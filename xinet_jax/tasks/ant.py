@@ -26,7 +26,7 @@ def ant(
     exclude_current_positions_from_observation: bool = True,
     include_cfrc_ext_in_observation: bool = True,
 ) -> Definition:
-    """Returns the task, with Gymnasium's options. OFENet need not predict contact forces (method, section 1)."""
+    """Returns the task, with Gymnasium's options. OFENet need not predict contact forces."""
     body = model.body(main_body).id
     leading = 2 * int(exclude_current_positions_from_observation)
 
@@ -57,7 +57,7 @@ def ant(
         reset=functools.partial(locomotion.reset_normally, scale=reset_noise_scale),
         observe=observe,
         reward_terms=reward_terms,
-        terminated=(lambda physics: ~is_healthy(physics)) if terminate_when_unhealthy else locomotion.never,
+        terminated=locomotion.ends_unless(is_healthy, terminate_when_unhealthy),
         derived=("xpos", "cfrc_ext"),
-        predicted=model.nq + model.nv - leading,
+        unpredicted=6 * (model.nbody - 1) * include_cfrc_ext_in_observation,
     )

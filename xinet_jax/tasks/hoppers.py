@@ -46,7 +46,7 @@ def hopper(
             velocity_limit=_VELOCITY_LIMIT,
         ),
         reward_terms=reward_terms,
-        terminated=(lambda physics: ~is_healthy(physics)) if terminate_when_unhealthy else locomotion.never,
+        terminated=locomotion.ends_unless(is_healthy, terminate_when_unhealthy),
     )
 
 

@@ -12,8 +12,6 @@ from xinet_jax.tasks.locomotion import Range, within
 from xinet_jax.tasks.physics import Physics
 from xinet_jax.tasks.task import Definition
 
-_DERIVED = ("xipos", "cinert", "cvel", "qfrc_actuator", "cfrc_ext")
-
 
 def humanoid(
     model: mujoco.MjModel,
@@ -31,7 +29,7 @@ def humanoid(
     include_qfrc_actuator_in_observation: bool = True,
     include_cfrc_ext_in_observation: bool = True,
 ) -> Definition:
-    """Returns Humanoid, with Gymnasium's options. OFENet need not predict contact forces (method, section 1)."""
+    """Returns Humanoid, with Gymnasium's options. OFENet need not predict contact forces."""
     share = model.body_mass / model.body_mass.sum()
 
     def centre_of_mass(physics: Physics) -> Float[Array, ""]:
@@ -48,22 +46,16 @@ def humanoid(
             "reward_contact": -_impact(after, contact_cost_weight, contact_cost_range),
         }
 
-    observe, predicted = _observation(
+    return _definition(
         model,
+        reward_terms,
+        locomotion.ends_unless(is_healthy, terminate_when_unhealthy),
+        reset_noise_scale,
         exclude_current_positions_from_observation,
         include_cinert_in_observation,
         include_cvel_in_observation,
         include_qfrc_actuator_in_observation,
         include_cfrc_ext_in_observation,
-    )
-    return Definition(
-        frame_skip=5,
-        reset=functools.partial(locomotion.reset_uniformly, scale=reset_noise_scale),
-        observe=observe,
-        reward_terms=reward_terms,
-        terminated=(lambda physics: ~is_healthy(physics)) if terminate_when_unhealthy else locomotion.never,
-        derived=_DERIVED,
-        predicted=predicted,
     )
 
 
@@ -90,22 +82,16 @@ def humanoid_standup(
             "reward_constant": jnp.float32(1.0),  # which Gymnasium adds without a name
         }
 
-    observe, predicted = _observation(
+    return _definition(
         model,
+        reward_terms,
+        locomotion.never,
+        reset_noise_scale,
         exclude_current_positions_from_observation,
         include_cinert_in_observation,
         include_cvel_in_observation,
         include_qfrc_actuator_in_observation,
         include_cfrc_ext_in_observation,
-    )
-    return Definition(
-        frame_skip=5,
-        reset=functools.partial(locomotion.reset_uniformly, scale=reset_noise_scale),
-        observe=observe,
-        reward_terms=reward_terms,
-        terminated=locomotion.never,
-        derived=_DERIVED,
-        predicted=predicted,
     )
 
 
@@ -113,10 +99,18 @@ def _impact(physics: Physics, weight: float, limits: Range) -> Float[Array, ""]:
     return jnp.clip(weight * jnp.sum(jnp.square(physics.derived["cfrc_ext"])), *limits)
 
 
-def _observation(
-    model: mujoco.MjModel, without_position: bool, inertias: bool, velocities: bool, actuators: bool, contacts: bool
-) -> tuple[Callable[[Physics], Array], int]:
-    """Returns the function that observes, and how many leading dimensions are no contact forces."""
+def _definition(
+    model: mujoco.MjModel,
+    reward_terms: Callable[[Physics, Array, Physics, float], dict[str, Array]],
+    terminated: Callable[[Physics], Array],
+    reset_noise_scale: float,
+    without_position: bool,
+    inertias: bool,
+    velocities: bool,
+    actuators: bool,
+    contacts: bool,
+) -> Definition:
+    """Returns what the two tasks share, with parts of the observation left out or not."""
     leading = 2 * int(without_position)
     # As in Gymnasium, without what is always zero: the world's row of each field, the free joint's actuator forces.
     parts = {"cinert": (inertias, 1), "cvel": (velocities, 1), "qfrc_actuator": (actuators, 6)}
@@ -126,6 +120,12 @@ def _observation(
         forces = [physics.derived["cfrc_ext"][1:].ravel()] if contacts else []
         return jnp.concatenate([locomotion.state_without(physics, leading), *chosen, *forces])
 
-    bodies = model.nbody - 1
-    predicted = model.nq - leading + model.nv + bodies * (10 * inertias + 6 * velocities) + (model.nv - 6) * actuators
-    return observe, predicted
+    return Definition(
+        frame_skip=5,
+        reset=functools.partial(locomotion.reset_uniformly, scale=reset_noise_scale),
+        observe=observe,
+        reward_terms=reward_terms,
+        terminated=terminated,
+        derived=("xipos", "cinert", "cvel", "qfrc_actuator", "cfrc_ext"),
+        unpredicted=6 * (model.nbody - 1) * contacts,
+    )

@@ -1,5 +1,7 @@
 """Pieces that Gymnasium's tasks share."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -36,6 +38,11 @@ def reset_normally(key: Key, at_rest: Physics, scale: float) -> Physics:
 def never(physics: Physics) -> Bool[Array, ""]:
     """Says that no episode ends before its time."""
     return jnp.zeros((), bool)
+
+
+def ends_unless(is_healthy: Callable[[Physics], Array], terminate_when_unhealthy: bool) -> Callable[[Physics], Array]:
+    """Returns a function that says where an episode ends: where the robot is not healthy, or nowhere."""
+    return (lambda physics: ~is_healthy(physics)) if terminate_when_unhealthy else never
 
 
 def control_cost(control: Float[Array, " nu"], weight: float) -> Float[Array, ""]:

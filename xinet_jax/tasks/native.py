@@ -3,7 +3,7 @@
 import collections
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -26,7 +26,12 @@ def native_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str]
     """
     nq, nv, about = model.nq, model.nv, f"{_fingerprint(model)}_{'_'.join(derived)}"
     fields = _Fields(model, derived)
-    simulator = _FieldSimulator(model, frame_skip, fields) if derived else _Simulator(model, frame_skip)
+
+    def advance(model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        mujoco.mj_step(model, data, frame_skip)
+        mujoco.mj_rnePostConstraint(model, data)  # external forces
+
+    simulator = _FieldSimulator(model, advance, fields) if derived else _Simulator(model, frame_skip)
     simulate = host_call(simulator, f"simulate_{about}_{frame_skip}", nq + nv + fields.size)
 
     def unpack(row: Array) -> Physics:
@@ -37,7 +42,7 @@ def native_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str]
 
     if not derived:
         return Engine(step, lambda physics: physics)
-    complete = host_call(_FieldSimulator(model, 0, fields), f"forward_{about}", nq + nv + fields.size)
+    complete = host_call(_FieldSimulator(model, mujoco.mj_forward, fields), f"forward_{about}", nq + nv + fields.size)
 
     def forward(physics: Physics) -> Physics:
         row = jnp.concatenate([physics.qpos, physics.qvel, jnp.zeros(model.nu)])
@@ -108,14 +113,13 @@ class _Workers(NamedTuple):
 
 
 class _FieldSimulator:
-    """The same where more is asked for than positions and velocities, which MuJoCo's rollout does not give.
+    """The same where more is asked for than positions and velocities, which MuJoCo's rollout does not give."""
 
-    With no steps at all it only computes what a state implies.
-    """
-
-    def __init__(self, model: mujoco.MjModel, frame_skip: int, fields: _Fields):
+    def __init__(
+        self, model: mujoco.MjModel, advance: Callable[[mujoco.MjModel, mujoco.MjData], None], fields: _Fields
+    ):
         _check(model)
-        self.model, self.frame_skip, self.fields = model, frame_skip, fields
+        self.model, self.advance, self.fields = model, advance, fields
         self.idle: list[mujoco.MjData] = []
         self.pool = ThreadPoolExecutor(available_cores())
 
@@ -138,15 +142,9 @@ class _FieldSimulator:
         except IndexError:
             data = mujoco.MjData(model)
         for row, result in zip(rows, found, strict=True):
-            if not self.frame_skip:
-                mujoco.mj_resetData(model, data)
+            mujoco.mj_resetData(model, data)
             data.qpos[:], data.qvel[:], data.ctrl[:] = row[:nq], row[nq : nq + nv], row[nq + nv :]
-            data.qacc_warmstart[:] = 0.0
-            if self.frame_skip:
-                mujoco.mj_step(model, data, self.frame_skip)
-                mujoco.mj_rnePostConstraint(model, data)  # external forces
-            else:
-                mujoco.mj_forward(model, data)
+            self.advance(model, data)
             result[:nq], result[nq : nq + nv] = data.qpos, data.qvel
             self.fields.pack(data, result[nq + nv :])
         self.idle.append(data)

@@ -90,12 +90,6 @@ def load_task(name: str, engine: str = "auto", **options: Any) -> Task:
     Raises:
       UserError: for an unknown task, engine or option.
     """
-    model, definition = load_definition(name, **options)
-    return make_task(name, definition, model, engine)
-
-
-def load_definition(name: str, **options: Any) -> tuple[mujoco.MjModel, Definition]:
-    """Returns a registered task's model and definition. Raises UserError for an unknown task or option."""
     if name not in _ENTRIES:
         raise unknown_name("task", name, _ENTRIES)
     options = checked_options(name, options)
@@ -105,7 +99,7 @@ def load_definition(name: str, **options: Any) -> tuple[mujoco.MjModel, Definiti
         except ValueError as error:
             reason = (str(error).splitlines() or ["it is no model"])[0]
             raise UserError(f"task {name}: cannot load {_ENTRIES[name].xml}: {reason[:200]}") from None
-    return model, _ENTRIES[name].define(model, **options)
+    return make_task(name, _ENTRIES[name].define(model, **options), model, engine, options)
 
 
 def describe_task(name: str) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """A task: what is controlled, what is rewarded, when it ends. Written once in JAX, over any engine."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from xinet_jax.arrays import Key, all_finite
 from xinet_jax.errors import UserError
@@ -26,7 +27,7 @@ class Definition(NamedTuple):
         takes it, `[nu]`, `dt` in seconds.
       terminated: `physics -> bool`, true where the episode ends for good.
       derived: what these functions read of `Physics.derived`.
-      predicted: how many leading dimensions of the observation OFENet learns to predict; None for all.
+      unpredicted: how many trailing dimensions of the observation OFENet need not predict: contact forces.
       episode_length: control steps after which an episode is cut off (truncation).
     """
 
@@ -36,7 +37,7 @@ class Definition(NamedTuple):
     reward_terms: Callable[[Physics, Array, Physics, float], dict[str, Array]]
     terminated: Callable[[Physics], Array]
     derived: tuple[str, ...] = ()
-    predicted: int | None = None
+    unpredicted: int = 0
     episode_length: int = 1000
 
 
@@ -89,6 +90,8 @@ class Task(NamedTuple):
 
     Attributes:
       name: the registered name.
+      options: what of its definition was chosen, by name.
+      model: the MuJoCo model that it is about.
       definition: the task's own functions.
       engine: advances the physics.
       at_rest: the model's reference state.
@@ -99,6 +102,8 @@ class Task(NamedTuple):
     """
 
     name: str
+    options: dict[str, Any]
+    model: mujoco.MjModel
     definition: Definition
     engine: Engine
     at_rest: Physics
@@ -110,8 +115,14 @@ class Task(NamedTuple):
     control_offset: np.ndarray
 
 
-def make_task(name: str, definition: Definition, model: mujoco.MjModel, engine: str = "auto") -> Task:
-    """Binds a definition to a model and an engine (`auto`, `mjx` or `native`).
+def make_task(
+    name: str,
+    definition: Definition,
+    model: mujoco.MjModel,
+    engine: str = "auto",
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> Task:
+    """Binds a definition, made with some options, to a model and an engine (`auto`, `mjx` or `native`).
 
     Raises:
       UserError: if the model has an actuator without limits, or there is no such engine.
@@ -124,16 +135,28 @@ def make_task(name: str, definition: Definition, model: mujoco.MjModel, engine: 
     (observation_size,) = jax.eval_shape(lambda: definition.observe(bound.forward(at_rest))).shape
     return Task(
         name=name,
+        options=dict(options),
+        model=model,
         definition=definition,
         engine=bound,
         at_rest=at_rest,
         dt=model.opt.timestep * definition.frame_skip,
         observation_size=observation_size,
         action_size=model.nu,
-        predicted_size=observation_size if definition.predicted is None else definition.predicted,
+        predicted_size=observation_size - definition.unpredicted,
         control_scale=(high - low) / 2,
         control_offset=(high + low) / 2,
     )
+
+
+def to_control(task: Task, action: Float[ArrayLike, "*batch action"]) -> Float[ArrayLike, "*batch nu"]:
+    """Returns what the model's actuators take for actions in [-1, 1]."""
+    return task.control_offset + task.control_scale * action
+
+
+def to_action(task: Task, control: Float[ArrayLike, "*batch nu"]) -> Float[ArrayLike, "*batch action"]:
+    """Returns the actions in [-1, 1] for what the model's actuators take."""
+    return (control - task.control_offset) / task.control_scale
 
 
 def reset(task: Task, key: Key) -> TaskState:
@@ -155,7 +178,7 @@ def step(task: Task, state: TaskState, action: Float[Array, " action"]) -> tuple
     """
     definition = task.definition
     # MuJoCo would replace, and write to a log, an action that is not finite. The reward shows what was given.
-    control = task.control_offset + task.control_scale * action
+    control = to_control(task, action)
     physics = task.engine.step(state.physics, jnp.where(jnp.isfinite(control), control, 0.0))
     terms = definition.reward_terms(state.physics, control, physics, task.dt)
     reward = sum(terms.values(), start=jnp.float32(0.0))

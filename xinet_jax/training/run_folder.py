@@ -1,9 +1,11 @@
 """The folder that a run writes to: chosen, claimed, and cleared of an older run, but never of anything else."""
 
+import contextlib
 import fcntl
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -43,7 +45,7 @@ def choose_run_folder(config: Config) -> Path:
     folder = config.run_folder
     if "\0" in str(folder):
         raise UserError("cannot write to run folder: its name holds a null character")
-    try:
+    with writing_to(folder):
         if config.out is None and not config.overwrite:
             number = 1
             while os.path.lexists(folder):
@@ -54,8 +56,6 @@ def choose_run_folder(config: Config) -> Path:
         if not config.overwrite:
             raise UserError(f"run folder {folder} exists: choose another with --out, or give --overwrite")
         content = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    except OSError as error:
-        raise cannot_write(folder, error) from None
     known = {*_FILES, POLICY_FOLDER, CHECKPOINT_FOLDER, LOCK_FILE}
     strange = {name for name in content - known if not _OTHER_METRICS.fullmatch(name)}
     begun = folder.is_dir() and content <= {LOCK_FILE, f"{CONFIG_FILE}.new"}  # by a run that was killed at once
@@ -68,8 +68,13 @@ def choose_run_folder(config: Config) -> Path:
 
 
 def make_run_folder(folder: Path, overwrite: bool) -> None:
-    """Makes the folder; of a run that is overwritten, removes what that run wrote and nothing else."""
-    try:
+    """Makes the folder; of a run that is overwritten, removes what that run wrote and nothing else.
+
+    Raises:
+      FileExistsError: if the folder exists and is not to be overwritten.
+      UserError: if it cannot be written to.
+    """
+    with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=overwrite)
         lock(folder).close()  # what another process writes to is not to be cleared
         for name in _FILES:
@@ -78,10 +83,6 @@ def make_run_folder(folder: Path, overwrite: bool) -> None:
         for name in (POLICY_FOLDER, CHECKPOINT_FOLDER):
             if (folder / name).exists():
                 shutil.rmtree(folder / name)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise cannot_write(folder, error) from None
 
 
 def lock(folder: Path) -> IO[bytes]:
@@ -90,10 +91,8 @@ def lock(folder: Path) -> IO[bytes]:
     Raises:
       UserError: if another process holds it.
     """
-    try:
+    with writing_to(folder):
         file = (folder / LOCK_FILE).open("ab")
-    except OSError as error:
-        raise cannot_write(folder, error) from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -127,6 +126,12 @@ def _other_metrics(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if _OTHER_METRICS.fullmatch(path.name))
 
 
-def cannot_write(folder: Path, error: OSError) -> UserError:
-    """Returns the error for a run folder that cannot be written to."""
-    return UserError(f"cannot write to run folder {str(folder)[:200]}: {error.strerror}")
+@contextlib.contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Tells in one line, by a UserError, of a run folder that cannot be written to; lets FileExistsError through."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise UserError(f"cannot write to run folder {str(folder)[:200]}: {error.strerror}") from None

@@ -19,7 +19,7 @@ from xinet_jax.networks import Shape
 from xinet_jax.policy import Policy
 from xinet_jax.replay import replay_filled
 from xinet_jax.state import AgentState
-from xinet_jax.tasks.registry import in_gymnasium, parse_options
+from xinet_jax.tasks.registry import in_gymnasium
 from xinet_jax.telemetry.json_lines import JsonLines
 from xinet_jax.telemetry.progress import ProgressDisplay, Status, whole
 from xinet_jax.telemetry.tables import left
@@ -37,12 +37,12 @@ from xinet_jax.training.run_folder import (
     CONFIG_FILE,
     POLICY_FOLDER,
     STOP_FILE,
-    cannot_write,
     claim_run_folder,
     lock,
     own_checkpoints,
     own_metrics_file,
     remove_other_metrics,
+    writing_to,
 )
 from xinet_jax.training.savings import Ledger
 from xinet_jax.training.signals import StopOnSignal
@@ -65,10 +65,10 @@ def train(config: Config, progress: bool = True) -> Result:
     everyone = members.identities(config)
     processes.join(config.distributed)
     claim_cores(config.devices, len(everyone))
-    mistake, first, index = None, jax.process_index() == 0, jax.process_index()
+    first, index = jax.process_index() == 0, jax.process_index()
     held, folder, start, plan = None, Path(config.resume or ""), None, None
     display = ProgressDisplay(progress and first)
-    try:
+    with processes.together("plan"), writing_to(folder):
         if config.resume is not None:
             check_resumed(config, load_config(folder / CONFIG_FILE))
             held = lock(folder) if first else None
@@ -78,33 +78,20 @@ def train(config: Config, progress: bool = True) -> Result:
             if start and start.about["environment_steps"] == config.steps and is_complete(config, everyone, folder):
                 raise UserError(f"the run is trained to {config.steps} steps already: choose more by steps")
         plan = start.plan if start else prepare(config, processes.own_share(everyone))
-    except UserError as error:
-        mistake = error
-    except OSError as error:
-        mistake = cannot_write(folder, error)
-    processes.agree("plan", mistake)
-    try:
+    with processes.together("claim"), writing_to(plan.config.run_folder):
         if first and config.resume is None:
             folder = claim_run_folder(plan.config)
             held = lock(folder)
         if first:
             (folder / STOP_FILE).unlink(missing_ok=True)
-    except UserError as error:
-        mistake = error
-    except OSError as error:
-        mistake = cannot_write(folder, error)
-    processes.agree("claim", mistake)
     folder = Path(processes.gather_text("folder", str(folder))[0])
-    try:
+    with processes.together("write"), writing_to(folder):
         if first:
             # Without what concerns this start of the run alone, so that the file can be run again.
             own = {"out": None, "overwrite": False, "resume": None, "devices": None, "distributed": False}
             save_config(dataclasses.replace(plan.config, **own), folder / CONFIG_FILE)
         keep = start.about["metrics_bytes"] if start else 0
         metrics = JsonLines(folder / own_metrics_file(index), keep, display.note)
-    except OSError as error:
-        mistake = cannot_write(folder, error)
-    processes.agree("write", mistake)
     kept = own_checkpoints(folder, index, jax.process_count())
     checkpoints = Checkpoints(kept, config.checkpoint_keep, display.note)
     try:
@@ -503,7 +490,6 @@ class _Run:
             self.agent,
             members.select(state.agent, member),
             task=self.plan.task,
-            task_options=parse_options(self.config.task_options),
             name=self.config.agent,
             seed=self.identities[member].seed,
             nu=self.identities[member].nu,
