@@ -3,9 +3,10 @@
 Per step: 1,000 random steps of Gymnasium's environment; before each, our task is set to its state, and both take the
 same action. Differences are relative, |ours - theirs| / (1 + |theirs|): the largest, and the largest of the typical
 (median) step. Free-running: the mean return of whole episodes of a fixed policy, actions that swing like sines, from
-each side's own resets.
+each side's own resets. An engine may be followed by an implementation of MJX or by cheaper physics: mjx-warp,
+native-fast.
 
-    python benchmarks/parity.py [--engine native mjx] [--task ...] [--no-returns] [--json]
+    python benchmarks/parity.py [--engine native mjx mjx-warp mjx-fast] [--task ...] [--steps N] [--no-returns] [--json]
 """
 
 import argparse
@@ -21,10 +22,17 @@ import numpy as np
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.loading import quiet_deprecations
 from xinet_jax.tasks.physics import Physics
-from xinet_jax.tasks.registry import load_task, task_names
+from xinet_jax.tasks.registry import in_gymnasium, load_task, task_names
 from xinet_jax.tasks.task import Task, TaskState
 
 EPISODES = 10
+
+
+def load(name: str, way: str, **options: Any) -> Task:
+    """Returns a task on an engine such as `native`, `mjx-warp` or `mjx-fast`."""
+    engine, *more = way.split("-")
+    impl, physics = "warp" if "warp" in more else "jax", "fast" if "fast" in more else "exact"
+    return load_task(name, engine, impl, physics, **options)
 
 
 def make_gymnasium(name: str, options: dict[str, Any]) -> gymnasium.Env:
@@ -41,7 +49,7 @@ def physics_of(environment: gymnasium.Env, task: Task) -> Physics:
 
 def differences(name: str, engine: str, steps: int = 1000, **options: Any) -> dict[str, Any]:
     """Returns the relative differences of each step, `[steps]`, by what differs, and how many terminations did."""
-    task, environment = load_task(name, engine, **options), make_gymnasium(name, options)
+    task, environment = load(name, engine, **options), make_gymnasium(name, options)
     generator, rows = np.random.default_rng(3), []
     environment.reset(seed=3)
     for _ in range(steps):
@@ -84,7 +92,7 @@ def script(task: Task, elapsed: Any) -> Any:
 
 def returns(name: str, engine: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the fixed policy's returns here and in Gymnasium, `[EPISODES]` each."""
-    task, environment = load_task(name, engine), make_gymnasium(name, {})
+    task, environment = load(name, engine), make_gymnasium(name, {})
 
     def episode(key: jax.Array) -> jax.Array:
         def step(carry: tuple) -> tuple:
@@ -110,7 +118,8 @@ def returns(name: str, engine: str) -> tuple[np.ndarray, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", nargs="+", default=["native", "mjx"], help="engines")
-    parser.add_argument("--task", nargs="+", default=list(task_names()), help="tasks")
+    parser.add_argument("--task", nargs="+", default=list(filter(in_gymnasium, task_names())), help="tasks")
+    parser.add_argument("--steps", type=int, default=1000, help="random steps")
     parser.add_argument("--no-returns", action="store_true", help="leave the free-running episodes out")
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     given = parser.parse_args()
@@ -119,7 +128,7 @@ def main() -> None:
         print("|---|---|---|---|---|---|---|")
     for name in given.task:
         for engine in given.engine:
-            found = differences(name, engine)
+            found = differences(name, engine, given.steps)
             row = {"task": name, "engine": engine, "terminations": found["terminated"]}
             for what in ("observation", "reward"):
                 row |= {what: float(found["differences"][what].max())}

@@ -1,5 +1,11 @@
 """Films of policies: they show a robot that moves, or the command says why not."""
 
+import base64
+import json
+import re
+import sys
+import zlib
+
 import jax
 import numpy as np
 import pytest
@@ -41,10 +47,27 @@ def test_a_film_shows_a_robot_that_moves(name, tmp_path, capsys):
     assert out.with_suffix(".mp4").read_bytes()[4:8] == b"ftyp"
 
 
+def test_a_page_shows_a_robot_that_moves(tmp_path, capsys, monkeypatch):
+    made, out = make("HalfCheetah-v5", tmp_path / "policy"), tmp_path / "page.html"
+    assert main(["render", made, "--out", str(out), "--seconds", "0.5"]) == 0
+    assert capsys.readouterr().out.split()[-2] == "10"
+    packed = re.search(r'var system = "([^"]+)"', out.read_text()).group(1)
+    shown = json.loads(zlib.decompress(base64.b64decode(packed)))
+    assert shown["opt"]["timestep"] == pytest.approx(0.05)
+    assert set(shown["geoms"]) == {"world", "torso", "bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot"}
+    places = np.array([own["pos"] for own in shown["states"]["x"]])
+    assert places.shape == (10, 7, 3)
+    assert np.abs(places[-1] - places[0]).max() > 0.01, "it moves"
+
+    monkeypatch.setitem(sys.modules, "brax.base", None)
+    assert main(["render", made, "--out", str(out), "--seconds", "0.1"]) == 2
+    assert "HTML needs the extra 'brax'" in capsys.readouterr().err
+
+
 def test_what_cannot_be_filmed_is_told_in_one_line(tmp_path, capsys, monkeypatch):
     made = make("InvertedPendulum-v5", tmp_path / "policy")
     for arguments, message in (
-        (["--out", "film.avi"], "--out must end in .gif or .mp4, not '.avi'"),
+        (["--out", "film.avi"], "--out must end in .gif, .mp4 or .html, not '.avi'"),
         (["--out", str(tmp_path / "no" / "film.gif"), "--seconds", "0.1"], "cannot write"),
         (["--width", "0"], "width and height must be from 16 to 4096 pixels"),
         (["--seconds", "0"], "seconds must be above 0"),

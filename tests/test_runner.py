@@ -24,7 +24,8 @@ import xinet_jax.policy
 from xinet_jax.cli import main
 from xinet_jax.config import load_config
 from xinet_jax.errors import UserError
-from xinet_jax.tasks.registry import load_task, parse_options
+from xinet_jax.tasks.options import parse_options
+from xinet_jax.tasks.registry import load_task
 from xinet_jax.telemetry.progress import ProgressDisplay, Status, _Stderr, describe, short
 from xinet_jax.telemetry.tables import returns_table
 from xinet_jax.training import members, phases, plan, run_folder, runner

@@ -71,7 +71,8 @@ class RenderArguments:
     path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
     """A policy/seed_N folder, or a run folder that holds one."""
     out: str = "policy.gif"
-    """File to write: .gif, or .mp4 with the extra `video` [path]."""
+    """File to write: .gif; .mp4 with the extra `video`; .html, a page with Brax's viewer, with the extra `brax`
+    [path]."""
     seed: int = 0
     """Of the episode's first state [integer]."""
     seconds: float | None = None

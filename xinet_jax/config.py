@@ -19,8 +19,10 @@ from xinet_jax.errors import UserError, brief, unknown_name
 from xinet_jax.gates import ESTIMATOR_NAMES
 from xinet_jax.networks import PRECISIONS
 from xinet_jax.pruners import PRUNE_EVERY, PRUNERS
+from xinet_jax.tasks.brax import BACKENDS
+from xinet_jax.tasks.options import parse_options
 from xinet_jax.tasks.physics import ENGINES
-from xinet_jax.tasks.registry import checked_options, parse_options, task_names
+from xinet_jax.tasks.registry import check_physics, checked_options, choose_engine, task_names
 
 AGENTS = ("sac", "ofenet", "xinet", "small", *PRUNERS)
 COMPACT = ("off", "end", "auto")
@@ -151,7 +153,15 @@ class Config:
     """sac (no feature extractor), ofenet (dense OFENet-SAC), xinet (OFENet-SAC that prunes itself); baselines small
     (OFENet-SAC with the widths that --widths-from ended with), magnitude and random (pruned on a schedule) [name]."""
     engine: str = "auto"
-    """Physics: mjx (on the device), native (MuJoCo's C engine, on the CPU) or auto: native on CPU, else mjx [name]."""
+    """Physics: mjx (on the device), native (MuJoCo's C engine, on the CPU), brax (Brax's own tasks) or auto: native on
+    CPU, else mjx, where the task has it [name]."""
+    mjx_impl: str = "jax"
+    """Which of MJX's implementations: jax, or warp (MuJoCo Warp, for NVIDIA's GPUs; extra `warp`) [name]."""
+    physics: str = "exact"
+    """exact: the model's own settings, as in Gymnasium; fast: a cheaper integrator and fewer iterations of the solver
+    (docs: tasks) [name]."""
+    brax_backend: str | None = None
+    """Physics of Brax's tasks: generalized, positional, spring or mjx; None: generalized [name]."""
     precision: str = "float32"
     """Matrix products of the networks: float32 (in full, also where accelerators would take shortcuts) or bfloat16
     (factors rounded, sums in float32; everything else stays float32) [name]."""
@@ -197,7 +207,13 @@ class Config:
     @property
     def run_folder(self) -> Path:
         """The folder that the run writes to."""
-        return Path(self.out or f"runs/{self.task}-{self.agent}-{self.preset}")
+        return Path(self.out or f"runs/{self.task.replace('/', '-')}-{self.agent}-{self.preset}")
+
+    @property
+    def options_of_task(self) -> dict[str, Any]:
+        """The task's options by name. Raises UserError for text that is none."""
+        backend = () if self.brax_backend is None else (f"backend={self.brax_backend}",)
+        return parse_options((*self.task_options, *backend))
 
     @property
     def gated(self) -> tuple[str, ...]:
@@ -308,6 +324,7 @@ def check(config: Config) -> None:
         "preset": (config.preset, PRESETS),
         "agent": (config.agent, AGENTS),
         "engine": (config.engine, ENGINES),
+        "brax_backend": (config.brax_backend or BACKENDS[0], BACKENDS),
         "precision": (config.precision, PRECISIONS),
         "cost": (config.pruning.cost, COSTS),
         "estimator": (config.pruning.estimator, ESTIMATOR_NAMES),
@@ -342,7 +359,10 @@ def check(config: Config) -> None:
         )
     for name in ("first_seed", "pretrain_updates", "random_steps", "prune_start", "prune_ramp"):
         _require(flat[name] >= 0, name, flat[name], "0 or more")
-    checked_options(config.task, parse_options(config.task_options))
+    if config.brax_backend is not None:
+        _require(config.task.startswith("brax/"), "brax_backend", config.brax_backend, "for one of Brax's tasks")
+    checked_options(config.task, config.options_of_task)
+    check_physics(config.task, choose_engine(config.task, config.engine), config.mjx_impl, config.physics)
     _check_swept(config, flat)
     _require(config.first_seed + config.seeds <= 2**31, "first_seed", config.first_seed, "below 2**31, with all seeds")
     _require(0 < config.pruning.theta_min < 1, "theta_min", config.pruning.theta_min, "between 0 and 1")

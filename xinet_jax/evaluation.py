@@ -9,7 +9,7 @@ from xinet_jax.errors import UserError, unknown_name
 from xinet_jax.policy import Policy
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.loading import quiet_deprecations
-from xinet_jax.tasks.registry import in_gymnasium, load_task, task_names
+from xinet_jax.tasks.registry import exact_engine, in_gymnasium, load_task, task_names
 from xinet_jax.tasks.task import Task
 
 
@@ -34,7 +34,7 @@ def evaluate(policy: Policy, episodes: int = 10, seed: int = 0, task: str | None
     if name not in task_names():  # Gymnasium would import a module that a name like "module:Task" speaks of
         raise unknown_name("task", name, task_names())
     if not in_gymnasium(name):
-        return _evaluate_here(policy, episodes, seed, load_task(name, "native", **options))
+        return _evaluate_here(policy, episodes, seed, load_task(name, exact_engine(name), **options))
     with quiet_deprecations():
         environments = [gymnasium.make(name, **options) for _ in range(episodes)]
     _check_fit(policy, name, environments[0].observation_space.shape[0], environments[0].action_space.shape[0])

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import jax
@@ -16,9 +17,11 @@ from rich.progress import track
 from xinet_jax.errors import UserError
 from xinet_jax.policy import Policy
 from xinet_jax.tasks import task as tasks
-from xinet_jax.tasks.registry import load_task
+from xinet_jax.tasks.registry import exact_engine, load_task
+from xinet_jax.tasks.task import Task
+from xinet_jax.viewer import write_page
 
-FORMATS = (".gif", ".mp4")
+FORMATS = (".gif", ".mp4", ".html")
 _MOST_PER_SECOND = 50  # frames; GIFs are shown no faster
 
 
@@ -31,14 +34,15 @@ def render(
     height: int = 360,
     progress: bool = False,
 ) -> int:
-    """Films one episode of the deterministic policy, in real time, in MuJoCo's C engine.
+    """Films one episode of the deterministic policy, in real time, in MuJoCo's C engine where it has the task.
 
     Args:
       policy: the policy.
-      out: the file to write; its ending, .gif or .mp4, says of what kind. MP4 needs the extra `video`.
+      out: the file to write; its ending says of what kind: .gif, .mp4 (needs the extra `video`), or .html (Brax's
+        viewer, which loads its scripts from the network when the page is opened; needs the extra `brax`).
       seed: of the episode's first state.
       seconds: how much of the episode to film at most [s]; all of it if None.
-      width, height: of the picture [pixels].
+      width, height: of the picture [pixels]; a page has its own.
       progress: whether to show a bar on standard error.
 
     Returns:
@@ -48,15 +52,23 @@ def render(
       UserError: for another kind of file, or if nothing can be drawn or written here.
     """
     out = Path(out)
-    if out.suffix.lower() not in FORMATS:
-        raise UserError(f"--out must end in {' or '.join(FORMATS)}, not '{out.suffix}'")
+    kind = out.suffix.lower()
+    if kind not in FORMATS:
+        raise UserError(f"--out must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not '{out.suffix}'")
     if not 16 <= width <= 4096 or not 16 <= height <= 4096:
         raise UserError(f"width and height must be from 16 to 4096 pixels, not {width} and {height}")
     if seconds is not None and not seconds > 0:
         raise UserError(f"seconds must be above 0, not {seconds}")
-    frames, per_second = film(policy, seed, seconds, width, height, progress)
+    structure = policy.structure
+    task = load_task(structure.task, exact_engine(structure.task), **structure.task_options)
+    every = max(1, round(1.0 / (_MOST_PER_SECOND * task.dt)))
+    per_second = 1.0 / (every * task.dt)
+    poses = _play(policy, task, seed, seconds, every, progress)
     try:
-        if out.suffix.lower() == ".gif":
+        if kind == ".html":
+            return write_page(out, task.model, poses, per_second)
+        frames = list(_draw(task.model, poses, width, height))
+        if kind == ".gif":
             _write_gif(out, frames, per_second)
         else:
             _write_mp4(out, frames, per_second)
@@ -65,32 +77,38 @@ def render(
     return len(frames)
 
 
-def film(
-    policy: Policy, seed: int, seconds: float | None, width: int, height: int, progress: bool
-) -> tuple[list[UInt8[np.ndarray, "height width 3"]], float]:
-    """Returns an episode's frames, and how many there are per second."""
-    structure = policy.structure
-    task = load_task(structure.task, "native", **structure.task_options)
-    model, definition = task.model, task.definition
-    model.vis.global_.offwidth, model.vis.global_.offheight = max(width, 640), max(height, 480)
-    every = max(1, round(1.0 / (_MOST_PER_SECOND * task.dt)))
-    most = definition.episode_length if seconds is None else min(definition.episode_length, round(seconds / task.dt))
+def _play(
+    policy: Policy, task: Task, seed: int, seconds: float | None, every: int, progress: bool
+) -> Iterator[mujoco.MjData]:
+    """Yields what MuJoCo makes of the states of an episode, once every so many control steps."""
+    length = task.definition.episode_length
+    most = length if seconds is None else min(length, round(seconds / task.dt))
     step = jax.jit(lambda state, action: tasks.step(task, state, action))
-    data, camera, frames = mujoco.MjData(model), _camera(model), []
-    state = tasks.reset(task, jax.random.PRNGKey(seed))
+    data = mujoco.MjData(task.model)
+    state = jax.jit(lambda key: tasks.reset(task, key))(jax.random.PRNGKey(seed))
+    console = Console(stderr=True)
+    for elapsed in track(range(most), "filming", console=console, transient=True, disable=not progress):
+        if elapsed % every == 0:
+            data.qpos[:], data.qvel[:] = state.physics.qpos, state.physics.qvel
+            if task.model.nmocap:
+                data.mocap_pos[:] = state.physics.mocap_pos
+            mujoco.mj_forward(task.model, data)
+            yield data
+        action = tasks.to_action(task, policy(np.asarray(state.observation)))
+        state, outcome = step(state, action)
+        if outcome.ended:
+            break
+
+
+def _draw(
+    model: mujoco.MjModel, poses: Iterable[mujoco.MjData], width: int, height: int
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    model.vis.global_.offwidth, model.vis.global_.offheight = max(width, 640), max(height, 480)
+    camera = _camera(model)
     with _renderer(model, width, height) as renderer:
-        console = Console(stderr=True)
-        for elapsed in track(range(most), "filming", console=console, transient=True, disable=not progress):
-            if elapsed % every == 0:
-                data.qpos[:], data.qvel[:] = state.physics.qpos, state.physics.qvel
-                mujoco.mj_forward(model, data)
-                renderer.update_scene(data, camera)
-                frames.append(renderer.render().copy())
-            action = tasks.to_action(task, policy(np.asarray(state.observation)))
-            state, outcome = step(state, action)
-            if outcome.ended:
-                break
-    return frames, 1.0 / (every * task.dt)
+        for data in poses:
+            renderer.update_scene(data, camera)
+            yield renderer.render().copy()
 
 
 def _camera(model: mujoco.MjModel) -> str | mujoco.MjvCamera:

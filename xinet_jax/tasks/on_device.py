@@ -17,13 +17,8 @@ from xinet_jax.tasks.physics import Engine, Physics
 
 
 def mjx_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] = ()) -> Engine:
-    """Returns an engine that runs MJX's JAX implementation inside the caller's compiled program.
-
-    MJX has no PGS solver: a model that asks for it gets Newton's (docs/tasks.md has what that changes).
-    """
-    if model.opt.solver == mujoco.mjtSolver.mjSOL_PGS:
-        model = copy.copy(model)
-        model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
+    """Returns an engine that runs MJX's JAX implementation inside the caller's compiled program."""
+    model = with_newton(model)
     device_model = mjx.put_model(model, impl="jax")
     at_rest = mjx.make_data(model, impl="jax")
 
@@ -52,3 +47,11 @@ def mjx_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] = 
         return physics._replace(derived=found)
 
     return Engine(step, forward)
+
+
+def with_newton(model: mujoco.MjModel) -> mujoco.MjModel:
+    """Returns a model with Newton's solver in place of PGS, which MJX lacks (docs/tasks.md has what that changes)."""
+    if model.opt.solver == mujoco.mjtSolver.mjSOL_PGS:
+        model = copy.copy(model)
+        model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
+    return model

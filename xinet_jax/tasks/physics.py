@@ -41,7 +41,9 @@ class Engine(NamedTuple):
     forward: Callable[[Physics], Physics]
 
 
-ENGINES = ("auto", "mjx", "native")
+ENGINES = ("auto", "mjx", "native", "brax")  # the last for Brax's own tasks
+MJX_IMPLEMENTATIONS = ("jax", "warp")
+PHYSICS = ("exact", "fast")
 
 # Fields of MuJoCo's data that tasks may ask for. At a reset, external forces are zero.
 DERIVED = ("xpos", "xipos", "site_xpos", "cinert", "cvel", "qfrc_actuator", "qfrc_constraint", "cfrc_ext")
@@ -52,7 +54,9 @@ def default_engine() -> str:
     return "native" if jax.default_backend() == "cpu" else "mjx"
 
 
-def make_engine(name: str, model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] = ()) -> Engine:
+def make_engine(
+    name: str, model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] = (), mjx_impl: str = "jax"
+) -> Engine:
     """Returns an engine for one model.
 
     Args:
@@ -60,6 +64,7 @@ def make_engine(name: str, model: mujoco.MjModel, frame_skip: int, derived: Sequ
       model: the compiled MuJoCo model.
       frame_skip: simulation steps per control step.
       derived: the names of `Physics.derived`, of `DERIVED`.
+      mjx_impl: which of MJX's implementations: `jax`, or `warp` (MuJoCo Warp, for NVIDIA's GPUs).
 
     Raises:
       UserError: for an unknown name.
@@ -73,7 +78,11 @@ def make_engine(name: str, model: mujoco.MjModel, frame_skip: int, derived: Sequ
 
         return native_engine(model, frame_skip, derived)
     if name == "mjx":
+        if mjx_impl == "warp":
+            from xinet_jax.tasks.warp import warp_engine
+
+            return warp_engine(model, frame_skip, derived)
         from xinet_jax.tasks.on_device import mjx_engine
 
         return mjx_engine(model, frame_skip, derived)
-    raise unknown_name("engine", name, ENGINES)
+    raise unknown_name("engine", name, ENGINES[:3])

@@ -1,9 +1,7 @@
 """Tasks by name."""
 
-import inspect
-import math
+import importlib.util
 import re
-import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +12,17 @@ import mujoco
 from xinet_jax.errors import UserError, brief, unknown_name
 from xinet_jax.tasks.ant import ant
 from xinet_jax.tasks.arms import pusher, reacher
+from xinet_jax.tasks.borrowed import Library
+from xinet_jax.tasks.brax import BRAX
+from xinet_jax.tasks.fast import fast_physics
 from xinet_jax.tasks.half_cheetah import half_cheetah
 from xinet_jax.tasks.hoppers import hopper, walker2d
 from xinet_jax.tasks.humanoids import humanoid, humanoid_standup
 from xinet_jax.tasks.loading import quiet_deprecations
+from xinet_jax.tasks.options import check_options, defaults
 from xinet_jax.tasks.pendulums import inverted_double_pendulum, inverted_pendulum
+from xinet_jax.tasks.physics import ENGINES, MJX_IMPLEMENTATIONS, PHYSICS, default_engine
+from xinet_jax.tasks.playground import PLAYGROUND
 from xinet_jax.tasks.swimmer import swimmer
 from xinet_jax.tasks.task import Definition, Task, make_task
 
@@ -26,26 +30,40 @@ _ASSETS = Path(gymnasium.envs.mujoco.__file__).parent / "assets"
 
 
 class _Entry(NamedTuple):
-    """A model's file, the function `(model, **options) -> Definition`, and whether it is Gymnasium's."""
+    """How a task is made.
 
-    xml: Path
-    define: Callable[..., Definition]
+    Attributes:
+      define: `(model, **options) -> Definition`; of another library's task `(name, mjx_impl, **options) -> Task`.
+      xml: the model's file; None for another library's task.
+      engines: what can simulate it, the most exact first.
+      in_gymnasium: whether Gymnasium has it, by the same name.
+      library: whose it is, if it is another's.
+    """
+
+    define: Callable[..., Any]
+    xml: Path | None
+    engines: tuple[str, ...] = ("native", "mjx")
     in_gymnasium: bool = True
+    library: Library | None = None
 
 
 _ENTRIES: dict[str, _Entry] = {
-    "HalfCheetah-v5": _Entry(_ASSETS / "half_cheetah.xml", half_cheetah),
-    "Hopper-v5": _Entry(_ASSETS / "hopper.xml", hopper),
-    "Walker2d-v5": _Entry(_ASSETS / "walker2d_v5.xml", walker2d),
-    "Ant-v5": _Entry(_ASSETS / "ant.xml", ant),
-    "Humanoid-v5": _Entry(_ASSETS / "humanoid.xml", humanoid),
-    "HumanoidStandup-v5": _Entry(_ASSETS / "humanoidstandup.xml", humanoid_standup),
-    "Swimmer-v5": _Entry(_ASSETS / "swimmer.xml", swimmer),
-    "Reacher-v5": _Entry(_ASSETS / "reacher.xml", reacher),
-    "Pusher-v5": _Entry(_ASSETS / "pusher_v5.xml", pusher),
-    "InvertedPendulum-v5": _Entry(_ASSETS / "inverted_pendulum.xml", inverted_pendulum),
-    "InvertedDoublePendulum-v5": _Entry(_ASSETS / "inverted_double_pendulum.xml", inverted_double_pendulum),
+    "HalfCheetah-v5": _Entry(half_cheetah, _ASSETS / "half_cheetah.xml"),
+    "Hopper-v5": _Entry(hopper, _ASSETS / "hopper.xml"),
+    "Walker2d-v5": _Entry(walker2d, _ASSETS / "walker2d_v5.xml"),
+    "Ant-v5": _Entry(ant, _ASSETS / "ant.xml"),
+    "Humanoid-v5": _Entry(humanoid, _ASSETS / "humanoid.xml"),
+    "HumanoidStandup-v5": _Entry(humanoid_standup, _ASSETS / "humanoidstandup.xml"),
+    "Swimmer-v5": _Entry(swimmer, _ASSETS / "swimmer.xml"),
+    "Reacher-v5": _Entry(reacher, _ASSETS / "reacher.xml"),
+    "Pusher-v5": _Entry(pusher, _ASSETS / "pusher_v5.xml"),
+    "InvertedPendulum-v5": _Entry(inverted_pendulum, _ASSETS / "inverted_pendulum.xml"),
+    "InvertedDoublePendulum-v5": _Entry(inverted_double_pendulum, _ASSETS / "inverted_double_pendulum.xml"),
 }
+_LIBRARIES = {"playground": PLAYGROUND, "brax": BRAX}
+for _prefix, _library in _LIBRARIES.items():
+    for _name in _library.tasks:
+        _ENTRIES[f"{_prefix}/{_name}"] = _Entry(_library.make, None, (_library.engine,), False, _library)
 
 
 def task_names() -> tuple[str, ...]:
@@ -76,99 +94,103 @@ def register_task(name: str, xml: Path | str, define: Callable[..., Definition])
         raise UserError(f"the name of a task must be letters, digits and _.-, not {brief(name, quoted=True)}")
     if not Path(xml).is_file():
         raise UserError(f"task {name}: there is no file {xml}")
-    _ENTRIES[name] = _Entry(Path(xml), define, in_gymnasium=False)
+    _ENTRIES[name] = _Entry(define, Path(xml), in_gymnasium=False)
 
 
-def load_task(name: str, engine: str = "auto", **options: Any) -> Task:
-    """Returns a registered task on an engine (`auto`, `mjx` or `native`).
+def choose_engine(name: str, engine: str) -> str:
+    """Returns the engine that a task runs on: the one given, or for `auto` the best of its own where JAX computes.
+
+    Raises:
+      UserError: if the task does not run on it.
+    """
+    engines = _entry(name).engines
+    if engine not in ENGINES:
+        raise unknown_name("engine", engine, ENGINES)
+    if engine == "auto":
+        return default_engine() if default_engine() in engines else engines[0]
+    if engine not in engines:
+        raise UserError(f"{name} runs on engine {' or '.join(engines)}, not on {engine}")
+    return engine
+
+
+def exact_engine(name: str) -> str:
+    """Returns the engine on which a task's saved policies are judged: MuJoCo's C engine where it has the task."""
+    return _entry(name).engines[0]
+
+
+def load_task(name: str, engine: str = "auto", mjx_impl: str = "jax", physics: str = "exact", **options: Any) -> Task:
+    """Returns a registered task on an engine.
 
     Args:
       name: its name.
-      engine: what simulates it.
+      engine: what simulates it: `auto`, or one of the task's engines.
+      mjx_impl: which of MJX's implementations: `jax` or `warp`.
+      physics: `exact`, or `fast` for `xinet_jax.tasks.fast`.
       options: of its definition, by Gymnasium's names, such as `ctrl_cost_weight`.
 
     Raises:
-      UserError: for an unknown task, engine or option.
+      UserError: for an unknown task, engine or option, or if something has to be installed first.
     """
-    if name not in _ENTRIES:
-        raise unknown_name("task", name, _ENTRIES)
+    entry, engine = _entry(name), choose_engine(name, engine)
     options = checked_options(name, options)
+    check_physics(name, engine, mjx_impl, physics)
+    if entry.library:
+        return entry.define(name.split("/", 1)[1], mjx_impl, **options)
     with quiet_deprecations():
         try:
-            model = mujoco.MjModel.from_xml_path(str(_ENTRIES[name].xml))
+            model = mujoco.MjModel.from_xml_path(str(entry.xml))
         except ValueError as error:
             reason = (str(error).splitlines() or ["it is no model"])[0]
-            raise UserError(f"task {name}: cannot load {_ENTRIES[name].xml}: {reason[:200]}") from None
-    return make_task(name, _ENTRIES[name].define(model, **options), model, engine, options)
+            raise UserError(f"task {name}: cannot load {entry.xml}: {reason[:200]}") from None
+    definition = entry.define(model, **options)
+    if physics == "fast":
+        model = fast_physics(model)
+    return make_task(name, definition, model, engine, mjx_impl, options)
+
+
+def check_physics(name: str, engine: str, mjx_impl: str, physics: str) -> None:
+    """Raises UserError if a task cannot be simulated in such a way, or not before something is installed."""
+    entry = _entry(name)
+    for kind, given, allowed in (("mjx_impl", mjx_impl, MJX_IMPLEMENTATIONS), ("physics", physics, PHYSICS)):
+        if given not in allowed:
+            raise unknown_name(kind, given, allowed)
+    if entry.library and entry.library.missing:
+        raise UserError(f"{name} needs an extra: {entry.library.missing}")
+    if entry.library and physics == "fast":
+        raise UserError(f"physics fast is for tasks over our own engines, not for {name}")
+    if mjx_impl == "warp" and engine != "mjx":
+        raise UserError(f"mjx_impl warp is for engine mjx, not for {engine}")
+    if mjx_impl == "warp" and importlib.util.find_spec("warp") is None:
+        raise UserError("mjx_impl warp needs an extra: pip install 'xinet_jax[warp]'")
 
 
 def describe_task(name: str) -> dict[str, Any]:
-    """Returns what there is to know of a task: sizes, episodes, engines, options with their defaults."""
-    task = load_task(name, "native")
-    return {
+    """Returns what there is to know of a task: sizes, episodes, engines, options with defaults, what is missing."""
+    entry = _entry(name)
+    found = {
         "task": name,
-        "observation": task.observation_size,
-        "predicted": task.predicted_size,
-        "action": task.action_size,
-        "seconds_per_step": task.dt,
-        "episode_length": task.definition.episode_length,
-        "engines": ["native", "mjx"],
-        "in_gymnasium": in_gymnasium(name),
-        "options": _defaults(name),
+        "engines": list(entry.engines),
+        "in_gymnasium": entry.in_gymnasium,
+        "missing": entry.library.missing if entry.library else None,
+        "options": defaults(entry.define),
     }
-
-
-def _defaults(name: str) -> dict[str, Any]:
-    parameters = inspect.signature(_ENTRIES[name].define).parameters.items()
-    return {key: own.default for key, own in parameters if own.default is not inspect.Parameter.empty}
+    if entry.library:
+        sizes = entry.library.tasks[name.split("/", 1)[1]]
+        own = (sizes.observation, sizes.observation, sizes.action, sizes.dt, 1000)
+    else:
+        task = load_task(name, "native")
+        sizes = (task.observation_size, task.predicted_size, task.action_size)
+        own = (*sizes, task.dt, task.definition.episode_length)
+    names = ("observation", "predicted", "action", "seconds_per_step", "episode_length")
+    return found | dict(zip(names, own, strict=True))
 
 
 def checked_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """Returns the options of a task, lists as tuples. Raises UserError for a name or value that is not allowed."""
-    defaults = _defaults(name)
-    hints = typing.get_type_hints(_ENTRIES[name].define)
-    found = {}
-    for key, value in options.items():
-        if key not in defaults:
-            raise unknown_name(f"option of {name}", key, defaults)
-        found[key] = _checked(key, value, hints[key])
-    return found
+    return check_options(name, _entry(name).define, options)
 
 
-def parse_options(given: tuple[str, ...]) -> dict[str, Any]:
-    """Returns options written as `name=value`; a range as `name=low,high`. Raises UserError for anything else."""
-    found: dict[str, Any] = {}
-    for text in given:
-        name, separator, value = text.partition("=")
-        parts = [_read(part) for part in value.split(",")]
-        if not separator or not name or not all(part != "" for part in parts) or name in found:
-            raise UserError(f"task_options must be name=value, each name once, not {brief(text)}")
-        found[name] = parts[0] if len(parts) == 1 else tuple(parts)
-    return found
-
-
-def _read(text: str) -> bool | int | float | str:
-    """Returns the value that a text stands for; itself if nothing else."""
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _checked(name: str, value: Any, hint: Any) -> Any:
-    is_number = lambda item: type(item) in (int, float) and (abs(item) <= 1e30 or abs(item) == math.inf)  # noqa: E731
-    if hint is bool:
-        valid, wanted = isinstance(value, bool), "true or false"
-    elif hint is float:
-        valid, wanted = is_number(value), "a number"
-    elif typing.get_origin(hint) is tuple:
-        valid, wanted = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(is_number, value)), "low,high"
-    else:
-        valid, wanted = type(value) in (int, str), "a number or a name"
-    if not valid:
-        raise UserError(f"task option {name} must be {wanted}, not {brief(value, quoted=True)}")
-    return tuple(map(float, value)) if isinstance(value, (list, tuple)) else value
+def _entry(name: str) -> _Entry:
+    if name not in _ENTRIES:
+        raise unknown_name("task", name, _ENTRIES)
+    return _ENTRIES[name]

@@ -1,6 +1,7 @@
 """A task: what is controlled, what is rewarded, when it ends. Written once in JAX, over any engine."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from xinet_jax.arrays import Key, all_finite
 from xinet_jax.errors import UserError
+from xinet_jax.tasks.batching import as_one_batch
 from xinet_jax.tasks.physics import Engine, Physics, make_engine
 
 
@@ -65,8 +67,8 @@ class Outcome(NamedTuple):
       reward: sum of the reward terms.
       terminated: the episode ended for good: no return is to be expected after it.
       truncated: the episode was cut off by the time limit: the state's value goes on.
-      finite: whether action, physics, observation and reward are; an episode in which they are not ends, and its return
-        is NaN.
+      finite: whether action, positions, velocities, observation and reward are; an episode in which they are not ends,
+        and its return is NaN.
       episode_return: undiscounted return of the episode so far, this step included.
       reward_terms: the reward's parts by Gymnasium's names.
     """
@@ -94,7 +96,7 @@ class Task(NamedTuple):
       model: the MuJoCo model that it is about.
       definition: the task's own functions.
       engine: advances the physics.
-      at_rest: the model's reference state.
+      at_rest: the model's reference state; None for another library's task.
       dt: seconds per control step.
       observation_size, action_size: lengths of observation and action; actions lie in [-1, 1].
       predicted_size: leading dimensions of the observation that OFENet learns to predict.
@@ -106,7 +108,7 @@ class Task(NamedTuple):
     model: mujoco.MjModel
     definition: Definition
     engine: Engine
-    at_rest: Physics
+    at_rest: Physics | None
     dt: float
     observation_size: int
     action_size: int
@@ -120,9 +122,12 @@ def make_task(
     definition: Definition,
     model: mujoco.MjModel,
     engine: str = "auto",
+    mjx_impl: str = "jax",
     options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Task:
     """Binds a definition, made with some options, to a model and an engine (`auto`, `mjx` or `native`).
+
+    `mjx_impl` is `jax` or `warp` (`xinet_jax.tasks.physics.make_engine`).
 
     Raises:
       UserError: if the model has an actuator without limits, or there is no such engine.
@@ -130,7 +135,7 @@ def make_task(
     low, high = model.actuator_ctrlrange.T.astype(np.float32)
     if not model.actuator_ctrllimited.all() or (low >= high).any():
         raise UserError(f"{name}: every actuator of the model needs a ctrlrange, since actions lie in [-1, 1]")
-    bound = make_engine(engine, model, definition.frame_skip, definition.derived)
+    bound = make_engine(engine, model, definition.frame_skip, definition.derived, mjx_impl)
     at_rest = Physics(jnp.asarray(model.qpos0, jnp.float32), jnp.zeros(model.nv, jnp.float32))
     (observation_size,) = jax.eval_shape(lambda: definition.observe(bound.forward(at_rest))).shape
     return Task(
@@ -183,7 +188,7 @@ def step(task: Task, state: TaskState, action: Float[Array, " action"]) -> tuple
     terms = definition.reward_terms(state.physics, control, physics, task.dt)
     reward = sum(terms.values(), start=jnp.float32(0.0))
     observation = definition.observe(physics)
-    finite = all_finite((physics, observation, reward, action))
+    finite = all_finite((physics.qpos, physics.qvel, observation, reward, action))
     episode_return = jnp.where(finite, state.episode_return + reward, jnp.nan)
     after = TaskState(physics, observation, state.elapsed + 1, episode_return)
     outcome = Outcome(
@@ -203,5 +208,13 @@ def step_and_reset(
 ) -> tuple[TaskState, Outcome]:
     """Takes one control step and, if it ended the episode, starts the next. The outcome is from before the reset."""
     after, outcome = step(task, state, action)
-    fresh = reset(task, key)
-    return jax.tree.map(lambda new, old: jnp.where(outcome.ended, new, old), fresh, after), outcome
+
+    def restart(ended: Bool[Array, " batch"], keys: Array, states: TaskState) -> TaskState:
+        def start() -> TaskState:
+            fresh = jax.vmap(lambda key: reset(task, key))(keys)
+            return jax.vmap(lambda own, new, old: jax.tree.map(partial(jnp.where, own), new, old))(ended, fresh, states)
+
+        return jax.lax.cond(ended.any(), start, lambda: states)
+
+    # A start can cost as much as hundreds of steps: none is computed where no episode of the whole batch ends.
+    return as_one_batch(restart)(outcome.ended, key, after), outcome

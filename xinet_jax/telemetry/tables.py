@@ -4,11 +4,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from xinet_jax.complexity import LayerCount
 from xinet_jax.config import value_text
 from xinet_jax.policy import Structure, in_policy
+from xinet_jax.tasks.registry import in_gymnasium
 from xinet_jax.telemetry.progress import whole
 
 
@@ -16,29 +18,27 @@ def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None, str]
     """Returns one line per member: return, parameters and FLOPs.
 
     Args:
-      rows: per member its structure, the newest return seen in training, the returns in Gymnasium, if taken, and what
-        went wrong with it, if anything.
+      rows: per member its structure, the newest return seen in training, the returns of the saved policy, if taken, and
+        what went wrong with it, if anything.
     """
     rows = list(rows)
     varied = _varied([structure for structure, *_ in rows])
     table = Table(title="Per " + " and ".join([*varied, "seed"]), title_justify="left")
-    headings = ("seed", "return", "in Gymnasium", "parameters left", "OFENet", "FLOPs", "policy alone")
+    saved = "in Gymnasium" if all(in_gymnasium(structure.task) for structure, *_ in rows) else "saved policy"
+    headings = ("seed", "return", saved, "parameters left", "OFENet", "FLOPs", "policy alone")
     troubled = any(trouble for *_, trouble in rows)
     for heading in (*varied, *headings):
         table.add_column(heading, justify="right")
     if troubled:
         table.add_column("trouble")
-    for structure, in_training, in_gymnasium, trouble in rows:
-        gymnasium = "not taken"
-        if in_gymnasium is not None:
-            gymnasium = f"{whole(np.mean(in_gymnasium))} ± {whole(np.std(in_gymnasium))}"
+    for structure, in_training, returns, trouble in rows:
         layers = structure.layers
         ofenet = [layer for layer in layers if layer.network == "ofenet"]
         table.add_row(
             *(_value(structure, name) for name in varied),
             str(structure.seed),
             "not taken" if np.isnan(in_training) else whole(in_training),
-            gymnasium,
+            "not taken" if returns is None else f"{whole(np.mean(returns))} ± {whole(np.std(returns))}",
             _left(layers),
             f"{left(ofenet):.0%}" if ofenet else "none",
             f"{left(layers, 'flops'):.0%}",
@@ -99,13 +99,14 @@ def tasks_table(tasks: Iterable[dict[str, Any]]) -> Table:
     for heading in ("task", "observation", "predicted", "action", "episode", "engines"):
         table.add_column(heading, justify="right" if heading in ("observation", "predicted", "action") else "left")
     for own in tasks:
+        engines = ", ".join(own["engines"])
         table.add_row(
             own["task"],
             str(own["observation"]),
             str(own["predicted"]),
             str(own["action"]),
             f"{own['episode_length']} × {own['seconds_per_step']:g} s",
-            ", ".join(own["engines"]),
+            escape(f"{engines}: {own['missing']}" if own["missing"] else engines),
         )
     return table
 

@@ -19,8 +19,7 @@ from xinet_jax.networks import Shape, make_networks
 from xinet_jax.pruners import PRUNERS, smallest_share
 from xinet_jax.replay import make_replay
 from xinet_jax.state import Agent, Hyper
-from xinet_jax.tasks.physics import default_engine
-from xinet_jax.tasks.registry import load_task, parse_options
+from xinet_jax.tasks.registry import choose_engine, load_task
 from xinet_jax.tasks.task import Task
 from xinet_jax.training import members, memory
 from xinet_jax.training.devices import make_mesh, padded
@@ -72,8 +71,7 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
       UserError: for what does not fit together, or not into memory.
       OtherNetworks: if `shape` is not of the agent's networks, made smaller.
     """
-    engine = default_engine() if config.engine == "auto" else config.engine
-    config = dataclasses.replace(config, engine=engine)
+    config = dataclasses.replace(config, engine=choose_engine(config.task, config.engine))
     widths: list[small.Widths] = []
     if config.agent == "small" and shape is None:
         path = Path(config.networks.widths_from).resolve()  # so that the saved configuration runs from anywhere
@@ -83,7 +81,7 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
         structures = small.find_structures(path, [identity.seed for identity in identities], config.pruning.nu)
         config = small.with_dense_sizes(config, structures[0])
         widths = list(map(small.widths_left, structures))
-    task = load_task(config.task, engine, **parse_options(config.task_options))
+    task = load_task(config.task, config.engine, config.mjx_impl, config.physics, **config.options_of_task)
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
     if config.pruner in PRUNERS:
         _check_final_share(config, agent)
