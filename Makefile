@@ -29,7 +29,7 @@ train: setup
 
 # Two at a time: most of the time goes into XLA, which compiles on one core.
 test: setup
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

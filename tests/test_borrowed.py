@@ -81,7 +81,7 @@ def test_mistakes_are_told_in_one_line(monkeypatch, capsys):
     for given, message in (
         ({"task": "brax/ant", "brax_backend": "sprin"}, "unknown brax_backend 'sprin': did you mean 'spring'"),
         ({"task": "brax/ant", "engine": "mjx"}, "brax/ant runs on engine brax, not on mjx"),
-        ({"task": "brax/ant", "mjx_impl": "warp"}, "mjx_impl warp is for engine mjx, not for brax"),
+        ({"task": "brax/ant", "engine": "brax", "mjx_impl": "warp"}, "mjx_impl warp is for engine mjx, not for brax"),
         ({"task": "brax/ant", "physics": "fast"}, "physics fast is for tasks over our own engines, not for brax/ant"),
         ({"task": "playground/CheetahRun", "engine": "native"}, "runs on engine mjx, not on native"),
         ({"brax_backend": "spring"}, "brax_backend must be for one of Brax's tasks"),

@@ -158,13 +158,13 @@ def ten_updates(agent, state, rules):
 @pytest.mark.parametrize(
     ("keep_shares", "multiple", "rules"),
     [
-        ((1.0, 1.0), 4, {}),
+        pytest.param((1.0, 1.0), 4, {}, marks=pytest.mark.slow),
         ((0.5, 0.5), 1, {}),
         ((0.0, 0.7), 4, {}),
         ((0.0, 0.0), 1, {}),
         ((0.4, 0.6), 2, {"estimator": "disarm", "cost": "flops"}),
         ((0.4, 0.6), 2, {"weights_see": "sampled", "weight_decay": 0.1}),
-        ((0.5, 0.4), 4, {"weights_see": "mean"}),
+        pytest.param((0.5, 0.4), 4, {"weights_see": "mean"}, marks=pytest.mark.slow),
     ],
 )
 def test_the_next_ten_updates_are_the_same(keep_shares, multiple, rules):

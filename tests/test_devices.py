@@ -22,7 +22,7 @@ from xinet_jax.training import devices
 from xinet_jax.training.results import read_records
 
 SIZES = "--blocks 2 --block-units 5 --actor-hidden 7 6 --critic-hidden 8 7 --batch-size 16 --steps 60 --random-steps 20"
-SIZES += " --pretrain-updates 5 --eval-every 30 --log-every 20 --eval-episodes 1 --final-episodes 1 --prune-stop 45"
+SIZES += " --pretrain-updates 5 --eval-every 60 --log-every 20 --eval-episodes 1 --final-episodes 1 --prune-stop 45"
 SIZES += " --prune-start 25 --prune-ramp 0 --theta-every 1 --theta-learning-rate 5e-3 --nu 2000 --width-multiple 1"
 
 
@@ -40,11 +40,8 @@ def command(folder, *options):
     return [sys.executable, "-c", SCRIPT, "train", "--out", str(folder), *SIZES.split(), *options]
 
 
-ENVIRONMENT = os.environ | {"XLA_FLAGS": ""}  # with LLVM's optimisation, as users' programs are
-
-
 def train(folder, *options):
-    done = subprocess.run(command(folder, *options), capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    done = subprocess.run(command(folder, *options), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return " ".join(done.stderr.split()), rows
@@ -110,7 +107,7 @@ def start_processes(folder, *options, count=2, sizes=True):
         }
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         line = command(folder, *options) if sizes else [sys.executable, "-c", SCRIPT, "train", *options]
-        started.append(subprocess.Popen(line, env=ENVIRONMENT | own, **pipes))
+        started.append(subprocess.Popen(line, env=os.environ | own, **pipes))
     return started
 
 

@@ -123,16 +123,17 @@ def test_updates_follow_the_schedule_and_bring_nothing_back(key, name):
 @pytest.mark.parametrize("name", ["magnitude", "random"])
 def test_compaction_does_not_change_what_is_pruned_next(key, name):
     agent, hyper, state = make(key, agent=name)
-    early = agents.update(agent, hyper, state, random_batch(key), key, 200, 100)[0]
+
+    def update(agent, state, step, count):
+        return jax.jit(lambda own: agents.update(agent, hyper, own, random_batch(key), key, step, count)[0])(state)
+
+    early = update(agent, state, 200, 100)
     members = jax.tree.map(lambda leaf: leaf[None], early)
     widths = compaction.padded_widths(agent.dense, members.alive, 2)
     assert widths != agent.dense
     smaller, compacted = compaction.compact(agent, members, widths)
     compacted = jax.tree.map(lambda leaf: leaf[0], compacted)
-    whole, small = (
-        agents.update(a, hyper, s, random_batch(key), key, 1025, 200)[0]
-        for a, s in ((agent, early), (smaller, compacted))
-    )
+    whole, small = (update(a, s, 1025, 200) for a, s in ((agent, early), (smaller, compacted)))
 
     def names(state):
         leaves = zip(*map(jax.tree.leaves, (state.alive, state.origin)), strict=True)

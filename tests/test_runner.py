@@ -285,20 +285,23 @@ def test_a_diverged_member_is_marked_and_disturbs_no_other(tmp_path, capsys):
     assert "diverged by step 30" in _returns_shown(tmp_path / "ill", config)
 
 
-def test_a_task_with_other_limits_and_options_is_trained_and_evaluated(tmp_path):
-    for name, options in (
-        ("Ant-v5", ("include_cfrc_ext_in_observation=false", "healthy_z_range=0.3,0.9")),
-        ("Humanoid-v5", ()),
-    ):
-        config = tiny_config(task=name, task_options=options, out=str(tmp_path / name), final_episodes=1)
-        result = xinet_jax.train(config, progress=False)
-        structure = result.seeds[0].structure
-        assert structure.task_options == parse_options(options)
-        task = load_task(name, "native", **structure.task_options)
-        assert structure.observation == task.observation_size
-        predictor = next(layer for layer in structure.layers if layer.name == "predictor")
-        assert predictor.units == task.predicted_size
-        assert load_config(result.folder / "config.yaml").task_options == options
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        pytest.param("Ant-v5", ("main_body=torso", "healthy_z_range=0.3,0.9"), marks=pytest.mark.slow),
+        ("Humanoid-v5", ("include_cinert_in_observation=false", "contact_cost_range=0,5")),
+    ],
+)
+def test_a_task_with_other_limits_and_options_is_trained_and_evaluated(name, options, tmp_path):
+    config = tiny_config(task=name, task_options=options, out=str(tmp_path / name), final_episodes=1)
+    result = xinet_jax.train(config, progress=False)
+    structure = result.seeds[0].structure
+    assert structure.task_options == parse_options(options)
+    task = load_task(name, "native", **structure.task_options)
+    assert structure.observation == task.observation_size
+    predictor = next(layer for layer in structure.layers if layer.name == "predictor")
+    assert predictor.units == task.predicted_size < task.observation_size
+    assert load_config(result.folder / "config.yaml").task_options == options
     with pytest.raises(UserError, match="unknown option of Ant-v5 'gravity'"):
         tiny_config(task="Ant-v5", task_options=("gravity=0",))
 

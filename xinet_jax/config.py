@@ -22,7 +22,7 @@ from xinet_jax.pruners import PRUNE_EVERY, PRUNERS
 from xinet_jax.tasks.brax import BACKENDS
 from xinet_jax.tasks.options import parse_options
 from xinet_jax.tasks.physics import ENGINES
-from xinet_jax.tasks.registry import check_physics, checked_options, choose_engine, task_names
+from xinet_jax.tasks.registry import check_physics, checked_options, task_names
 
 AGENTS = ("sac", "ofenet", "xinet", "small", *PRUNERS)
 COMPACT = ("off", "end", "auto")
@@ -362,7 +362,7 @@ def check(config: Config) -> None:
     if config.brax_backend is not None:
         _require(config.task.startswith("brax/"), "brax_backend", config.brax_backend, "for one of Brax's tasks")
     checked_options(config.task, config.options_of_task)
-    check_physics(config.task, choose_engine(config.task, config.engine), config.mjx_impl, config.physics)
+    check_physics(config.task, config.engine, config.mjx_impl, config.physics)
     _check_swept(config, flat)
     _require(config.first_seed + config.seeds <= 2**31, "first_seed", config.first_seed, "below 2**31, with all seeds")
     _require(0 < config.pruning.theta_min < 1, "theta_min", config.pruning.theta_min, "between 0 and 1")

@@ -100,16 +100,11 @@ def register_task(name: str, xml: Path | str, define: Callable[..., Definition])
 def choose_engine(name: str, engine: str) -> str:
     """Returns the engine that a task runs on: the one given, or for `auto` the best of its own where JAX computes.
 
-    Raises:
-      UserError: if the task does not run on it.
+    It asks JAX where it computes, which fixes its devices.
     """
     engines = _entry(name).engines
-    if engine not in ENGINES:
-        raise unknown_name("engine", engine, ENGINES)
     if engine == "auto":
         return default_engine() if default_engine() in engines else engines[0]
-    if engine not in engines:
-        raise UserError(f"{name} runs on engine {' or '.join(engines)}, not on {engine}")
     return engine
 
 
@@ -131,8 +126,9 @@ def load_task(name: str, engine: str = "auto", mjx_impl: str = "jax", physics: s
     Raises:
       UserError: for an unknown task, engine or option, or if something has to be installed first.
     """
-    entry, engine = _entry(name), choose_engine(name, engine)
-    options = checked_options(name, options)
+    entry, options = _entry(name), checked_options(name, options)
+    check_physics(name, engine, mjx_impl, physics)
+    engine = choose_engine(name, engine)
     check_physics(name, engine, mjx_impl, physics)
     if entry.library:
         return entry.define(name.split("/", 1)[1], mjx_impl, **options)
@@ -149,16 +145,22 @@ def load_task(name: str, engine: str = "auto", mjx_impl: str = "jax", physics: s
 
 
 def check_physics(name: str, engine: str, mjx_impl: str, physics: str) -> None:
-    """Raises UserError if a task cannot be simulated in such a way, or not before something is installed."""
+    """Raises UserError if a task cannot be simulated in such a way, or not before something is installed.
+
+    Of engine `auto` it does not ask which one that is.
+    """
     entry = _entry(name)
-    for kind, given, allowed in (("mjx_impl", mjx_impl, MJX_IMPLEMENTATIONS), ("physics", physics, PHYSICS)):
+    every = (("engine", engine, ENGINES), ("mjx_impl", mjx_impl, MJX_IMPLEMENTATIONS), ("physics", physics, PHYSICS))
+    for kind, given, allowed in every:
         if given not in allowed:
             raise unknown_name(kind, given, allowed)
+    if engine not in ("auto", *entry.engines):
+        raise UserError(f"{name} runs on engine {' or '.join(entry.engines)}, not on {engine}")
     if entry.library and entry.library.missing:
         raise UserError(f"{name} needs an extra: {entry.library.missing}")
     if entry.library and physics == "fast":
         raise UserError(f"physics fast is for tasks over our own engines, not for {name}")
-    if mjx_impl == "warp" and engine != "mjx":
+    if mjx_impl == "warp" and engine not in ("auto", "mjx"):
         raise UserError(f"mjx_impl warp is for engine mjx, not for {engine}")
     if mjx_impl == "warp" and importlib.util.find_spec("warp") is None:
         raise UserError("mjx_impl warp needs an extra: pip install 'xinet_jax[warp]'")
