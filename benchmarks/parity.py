@@ -3,10 +3,11 @@
 Per step: 1,000 random steps of Gymnasium's environment; before each, our task is set to its state, and both take the
 same action. Differences are relative, |ours - theirs| / (1 + |theirs|): the largest, and the largest of the typical
 (median) step. Free-running: the mean return of whole episodes of a fixed policy, actions that swing like sines, from
-each side's own resets. An engine may be followed by an implementation of MJX or by cheaper physics: mjx-warp,
-native-fast.
+each side's own resets.
 
-    python benchmarks/parity.py [--engine native mjx mjx-warp mjx-fast] [--task ...] [--steps N] [--no-returns] [--json]
+    python benchmarks/parity.py [--engine native mjx] [--task ...] [--no-returns] [--json]
+    python benchmarks/parity.py --engine mjx --mjx-impl warp --no-returns
+    python benchmarks/parity.py --engine native --physics fast
 """
 
 import argparse
@@ -28,13 +29,6 @@ from xinet_jax.tasks.task import Task, TaskState
 EPISODES = 10
 
 
-def load(name: str, way: str, **options: Any) -> Task:
-    """Returns a task on an engine such as `native`, `mjx-warp` or `mjx-fast`."""
-    engine, *more = way.split("-")
-    impl, physics = "warp" if "warp" in more else "jax", "fast" if "fast" in more else "exact"
-    return load_task(name, engine, impl, physics, **options)
-
-
 def make_gymnasium(name: str, options: dict[str, Any]) -> gymnasium.Env:
     with quiet_deprecations():
         return gymnasium.make(name, **options)
@@ -47,9 +41,11 @@ def physics_of(environment: gymnasium.Env, task: Task) -> Physics:
     return Physics(np.float32(data.qpos), np.float32(data.qvel), derived)
 
 
-def differences(name: str, engine: str, steps: int = 1000, **options: Any) -> dict[str, Any]:
+def differences(
+    name: str, engine: str, steps: int = 1000, mjx_impl: str = "jax", physics: str = "exact", **options: Any
+) -> dict[str, Any]:
     """Returns the relative differences of each step, `[steps]`, by what differs, and how many terminations did."""
-    task, environment = load(name, engine, **options), make_gymnasium(name, options)
+    task, environment = load_task(name, engine, mjx_impl, physics, **options), make_gymnasium(name, options)
     generator, rows = np.random.default_rng(3), []
     environment.reset(seed=3)
     for _ in range(steps):
@@ -90,9 +86,9 @@ def script(task: Task, elapsed: Any) -> Any:
     return 0.7 * jnp.sin(2 * jnp.pi * elapsed * task.dt * 1.5 + jnp.arange(task.action_size))
 
 
-def returns(name: str, engine: str) -> tuple[np.ndarray, np.ndarray]:
+def returns(name: str, engine: str, mjx_impl: str = "jax", physics: str = "exact") -> tuple[np.ndarray, np.ndarray]:
     """Returns the fixed policy's returns here and in Gymnasium, `[EPISODES]` each."""
-    task, environment = load(name, engine), make_gymnasium(name, {})
+    task, environment = load_task(name, engine, mjx_impl, physics), make_gymnasium(name, {})
 
     def episode(key: jax.Array) -> jax.Array:
         def step(carry: tuple) -> tuple:
@@ -120,6 +116,8 @@ def main() -> None:
     parser.add_argument("--engine", nargs="+", default=["native", "mjx"], help="engines")
     parser.add_argument("--task", nargs="+", default=list(filter(in_gymnasium, task_names())), help="tasks")
     parser.add_argument("--steps", type=int, default=1000, help="random steps")
+    parser.add_argument("--mjx-impl", default="jax", help="implementation of MJX: jax or warp")
+    parser.add_argument("--physics", default="exact", help="exact or fast")
     parser.add_argument("--no-returns", action="store_true", help="leave the free-running episodes out")
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     given = parser.parse_args()
@@ -128,14 +126,16 @@ def main() -> None:
         print("|---|---|---|---|---|---|---|")
     for name in given.task:
         for engine in given.engine:
-            found = differences(name, engine, given.steps)
-            row = {"task": name, "engine": engine, "terminations": found["terminated"]}
+            how = (given.mjx_impl if engine == "mjx" else "jax", given.physics)
+            found = differences(name, engine, given.steps, *how)
+            label = ", ".join([engine, *(own for own in how if own not in ("jax", "exact"))])
+            row = {"task": name, "engine": label, "terminations": found["terminated"]}
             for what in ("observation", "reward"):
                 row |= {what: float(found["differences"][what].max())}
                 row |= {f"typical_{what}": float(np.median(found["differences"][what]))}
             row |= {key: found[key] for key in ("terminations_missed", "compile_seconds")}
             if not given.no_returns:
-                ours, theirs = returns(name, engine)
+                ours, theirs = returns(name, engine, *how)
                 row |= {"return": float(ours.mean()), "gymnasium_return": float(theirs.mean())}
                 row |= {"gymnasium_deviation": float(theirs.std())}
             print(json.dumps(row) if given.json else markdown(row), flush=True)

@@ -5,6 +5,7 @@ has a process for each of its environments, so it is run with as many as 16. Our
 it: action scaled, physics, observation, reward, reset.
 
     taskset -c 0,1 python benchmarks/tasks.py [--task Ant-v5 ...] [--engine native] [--parallel 1 16 128] [--json]
+    taskset -c 0,1 python benchmarks/tasks.py --engine mjx [--physics fast] [--mjx-impl warp]
 """
 
 import argparse
@@ -21,7 +22,7 @@ import numpy as np
 
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.loading import quiet_deprecations
-from xinet_jax.tasks.registry import load_task, task_names
+from xinet_jax.tasks.registry import in_gymnasium, load_task, task_names
 
 SECONDS, MOST_PROCESSES = 2.0, 16
 
@@ -39,9 +40,9 @@ def rate(run: Callable[[int], None], parallel: int) -> float:
     return steps * parallel / seconds
 
 
-def ours(name: str, engine: str, parallel: int) -> tuple[Callable[[int], None], float]:
+def ours(name: str, engine: str, how: tuple[str, str], parallel: int) -> tuple[Callable[[int], None], float]:
     """Returns what takes steps of all episodes, and the time that it took to compile."""
-    task = load_task(name, engine)
+    task = load_task(name, engine, *how)
 
     def step(_: int, carry: tuple) -> tuple:
         state, key = carry
@@ -52,6 +53,7 @@ def ours(name: str, engine: str, parallel: int) -> tuple[Callable[[int], None], 
     keys = jax.random.split(jax.random.PRNGKey(0), parallel)
     carry = jax.jit(jax.vmap(lambda key: (tasks.reset(task, key), key)))(keys)
     before = time.perf_counter()
+    # What training compiles for one task's steps, tracing included.
     many = jax.jit(lambda carry, count: jax.lax.fori_loop(0, count, jax.vmap(step, in_axes=(None, 0)), carry))
     compiled = many.lower(carry, 1).compile()
     seconds = time.perf_counter() - before
@@ -80,8 +82,10 @@ def gymnasium_rate(name: str, mode: str, parallel: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", nargs="+", default=list(task_names()), help="tasks")
+    parser.add_argument("--task", nargs="+", default=list(filter(in_gymnasium, task_names())), help="tasks")
     parser.add_argument("--engine", nargs="+", default=["native"], help="engines")
+    parser.add_argument("--mjx-impl", default="jax", help="implementation of MJX: jax or warp")
+    parser.add_argument("--physics", default="exact", help="exact or fast")
     parser.add_argument("--parallel", nargs="+", type=int, default=[1, 16, 128, 1024], help="environments")
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     given = parser.parse_args()
@@ -89,14 +93,15 @@ def main() -> None:
         print(
             "| task | in parallel | "
             + " | ".join(given.engine)
-            + " | Gymnasium, synchronous | asynchronous | ours / best |"
+            + " | Gymnasium, synchronous | asynchronous | ours / best | compile | memory |"
         )
-        print("|---|" + "---|" * (len(given.engine) + 4))
+        print("|---|" + "---|" * (len(given.engine) + 6))
     for name in given.task:
         for parallel in given.parallel:
             row: dict[str, Any] = {"task": name, "parallel": parallel}
             for engine in given.engine:
-                run, row[f"{engine}_compile_seconds"] = ours(name, engine, parallel)
+                how = (given.mjx_impl if engine == "mjx" else "jax", given.physics)
+                run, row[f"{engine}_compile_seconds"] = ours(name, engine, how, parallel)
                 row[engine] = rate(run, parallel)
             row["sync"] = gymnasium_rate(name, "sync", parallel)
             row["async"] = gymnasium_rate(name, "async", parallel) if parallel <= MOST_PROCESSES else None
@@ -106,7 +111,8 @@ def main() -> None:
                 print(json.dumps(row), flush=True)
                 continue
             rates = [f"{row[key]:,.0f}" if row[key] else "not run" for key in (*given.engine, "sync", "async")]
-            print(f"| {name} | {parallel} | " + " | ".join(rates) + f" | {row['ratio']:.2f} |", flush=True)
+            more = f"{max(row[f'{own}_compile_seconds'] for own in given.engine):.0f} s | {row['megabytes']:,.0f} MB"
+            print(f"| {name} | {parallel} | " + " | ".join(rates) + f" | {row['ratio']:.2f} | {more} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def test_trained_resumed_and_judged_by_the_same_commands(name, options, tmp_path
     config = tiny_config(task=name, agent="ofenet", seeds=2, final_episodes=2, checkpoint_every=20, out=out, **options)
     whole = runner.train(config, progress=False)
     assert load_config(whole.folder / "config.yaml").brax_backend == options.get("brax_backend")
-    longer = runner.train(dataclasses.replace(config, out=None, resume=out, steps=80), progress=False)
+    longer = runner.train(dataclasses.replace(whole.config, out=None, resume=out, steps=80), progress=False)
     straight = runner.train(dataclasses.replace(config, out=f"{out}-2", steps=80), progress=False)
     for one, other in zip(longer.seeds, straight.seeds, strict=True):
         assert np.isfinite(one.returns).all()

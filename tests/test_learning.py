@@ -1,8 +1,12 @@
 """Learning from scratch, in minutes. Thresholds lie far below what the set-up reaches: they tell broken from not."""
 
+import jax
+import numpy as np
 import pytest
 
 import xinet_jax
+from xinet_jax.tasks import task as tasks
+from xinet_jax.tasks.registry import load_task
 
 
 @pytest.mark.slow
@@ -14,3 +18,49 @@ def test_half_cheetah_learns_while_ofenet_shrinks(tmp_path):
     left = sum(layer.parameters for layer in ofenet) / sum(layer.parameters_before for layer in ofenet)
     assert result.seeds[0].returns.mean() > 400, "random actions return about -280"
     assert left < 0.6
+
+
+def random_return(name):
+    """Returns the mean return of 32 episodes of random actions."""
+    task = load_task(name, "native")
+
+    def episode(key):
+        def step(carry):
+            state, key, _ = carry
+            key, own = jax.random.split(key)
+            action = jax.random.uniform(own, (task.action_size,), minval=-1.0, maxval=1.0)
+            after, outcome = tasks.step(task, state, action)
+            return after, key, outcome.ended
+
+        start = (tasks.reset(task, key), key, False)
+        return jax.lax.while_loop(lambda carry: ~carry[2], step, start)[0].episode_return
+
+    return float(jax.jit(jax.vmap(episode))(jax.random.split(jax.random.PRNGKey(0), 32)).mean())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "steps", "better_by"),
+    [
+        ("InvertedPendulum-v5", 10_000, 990),
+        ("InvertedDoublePendulum-v5", 12_000, 200),
+        ("Reacher-v5", 8_000, 25),
+        ("Pusher-v5", 8_000, 60),
+        ("Swimmer-v5", 10_000, 10),
+        ("Hopper-v5", 10_000, 100),
+        ("Walker2d-v5", 10_000, 100),
+        ("Ant-v5", 10_000, 100),
+        ("Humanoid-v5", 10_000, 100),
+        ("HumanoidStandup-v5", 10_000, 10_000),
+    ],
+)
+def test_each_task_is_learnt(name, steps, better_by, tmp_path):
+    """The best of a few evaluations on the way beats random actions; with so few steps the last one may not."""
+    often = {"random_steps": 1_000, "pretrain_updates": 1_000, "eval_every": 1_000}
+    config = xinet_jax.make_config(task=name, agent="ofenet", steps=steps, out=str(tmp_path / "run"), **often)
+    result = xinet_jax.train(config)
+    curve = [mean for _, mean in result.seeds[0].curve]
+    before = random_return(name)
+    print(f"{name}: {before:.0f} at random; {', '.join(f'{own:.0f}' for own in curve)}; saved", result.seeds[0].returns)
+    assert max(curve) > before + better_by
+    assert np.isfinite(result.seeds[0].returns).all()

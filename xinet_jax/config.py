@@ -158,8 +158,7 @@ class Config:
     mjx_impl: str = "jax"
     """Which of MJX's implementations: jax, or warp (MuJoCo Warp, for NVIDIA's GPUs; extra `warp`) [name]."""
     physics: str = "exact"
-    """exact: the model's own settings, as in Gymnasium; fast: a cheaper integrator and fewer iterations of the solver
-    (docs: tasks) [name]."""
+    """exact: the model's own settings, as in Gymnasium; fast: fewer iterations of the solver (docs: tasks) [name]."""
     brax_backend: str | None = None
     """Physics of Brax's tasks: generalized, positional, spring or mjx; None: generalized [name]."""
     precision: str = "float32"

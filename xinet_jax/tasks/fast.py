@@ -1,4 +1,4 @@
-"""Cheaper physics: the same model, less exactly integrated and solved."""
+"""Cheaper physics: the same model, less exactly solved."""
 
 import copy
 
@@ -10,8 +10,8 @@ _ITERATIONS, _LINE_SEARCH = 4, 8
 def fast_physics(model: mujoco.MjModel) -> mujoco.MjModel:
     """Returns a copy of a model that takes fewer operations a step; docs/tasks.md has how far off it is.
 
-    Newton's solver with few iterations, and in place of the fourth-order Runge-Kutta method, which computes forces four
-    times a step, the semi-implicit Euler method.
+    Newton's solver with few iterations. A batch takes as many as its slowest robot, which most others do not need. The
+    integrator stays: replacing the Runge-Kutta method of most models would be faster still, and other physics.
     """
     model = copy.copy(model)
     model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON

@@ -14,6 +14,7 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints that its optional b
     from mujoco import mjx
 
 from xinet_jax.tasks.physics import Engine, Physics
+from xinet_jax.tasks.runge_kutta import runge_kutta_step
 
 
 def mjx_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] = ()) -> Engine:
@@ -22,12 +23,14 @@ def mjx_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] = 
     device_model = mjx.put_model(model, impl="jax")
     at_rest = mjx.make_data(model, impl="jax")
 
+    advance = runge_kutta_step if model.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4 else mjx.step
+
     def read(data: mjx.Data) -> dict[str, Array]:
         return {name: getattr(data, name) if hasattr(data, name) else getattr(data._impl, name) for name in derived}
 
     def step(physics: Physics, control: Float[Array, " nu"]) -> Physics:
         data = at_rest.replace(qpos=physics.qpos, qvel=physics.qvel, ctrl=control)
-        data = jax.lax.fori_loop(0, frame_skip, lambda _, d: mjx.step(device_model, d), data)
+        data = jax.lax.fori_loop(0, frame_skip, lambda _, d: advance(device_model, d), data)
         if "cfrc_ext" in derived:
             data = mjx.rne_postconstraint(device_model, data)
         return Physics(data.qpos, data.qvel, read(data))
