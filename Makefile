@@ -27,9 +27,10 @@ $(READY): pyproject.toml constraints.txt
 train: setup
 	$(BIN)/xinet train --task HalfCheetah-v5 --preset quick
 
-# Two at a time: most of the time goes into XLA, which compiles on one core.
+# Two at a time: most of the time goes into XLA, which compiles on one core. Files whole and in order, since tests of a
+# file share what takes long to make, and the longest files come late.
 test: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

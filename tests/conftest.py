@@ -23,15 +23,6 @@ if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
 jax.devices()  # one CPU device, whichever test comes first
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives tests that share a fixture of their module to one process: making it takes up to two minutes."""
-    for item in items:
-        for name, definitions in item._fixtureinfo.name2fixturedefs.items():
-            if definitions[-1].scope == "module":
-                item.add_marker(pytest.mark.xdist_group(f"{item.module.__name__}.{name}"))
-
-
 @pytest.fixture
 def key() -> jax.Array:
     return jax.random.PRNGKey(0)

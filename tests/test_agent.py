@@ -190,7 +190,7 @@ def test_weights_learn_at_the_gates_they_are_set_to_see(key):
         assert distance(one, other) > 1e-5
 
 
-@pytest.mark.parametrize("cost", ["parameters", "flops"])
+@pytest.mark.parametrize("cost", ["parameters", pytest.param("flops", marks=pytest.mark.slow)])
 def test_each_network_pays_the_price_times_its_multiplier(key, cost):
     scales = {"nu_scale_ofenet": 1.0, "nu_scale_actor": 0.25, "nu_scale_critic": 0.5}
     settings = {"gated": ("ofenet", "actor", "critic"), "prune_start": 21, "prune_ramp": 0, "cost": cost}

@@ -129,6 +129,7 @@ def trained_to(file, steps):
     return file.exists() and f'"environment_steps": {steps}' in file.read_text()
 
 
+@pytest.mark.slow
 def test_members_are_the_same_in_two_processes(runs, tmp_path):
     folder = tmp_path / "run"
     said = wait_for(processes := start_processes(folder, "--seeds", "3"))

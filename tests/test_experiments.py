@@ -9,6 +9,7 @@ from experiments.estimators import __main__ as estimators
 from xinet_jax.config import PruningConfig
 
 
+@pytest.mark.slow
 def test_the_estimators_script_measures_what_it_says():
     sizes = {"blocks": 1, "block_units": 4, "actor_hidden": (4,), "critic_hidden": (4,), "batch_size": 16}
     lengths = {"random_steps": 30, "pretrain_updates": 5, "log_every": 10, "eval_every": 50}

@@ -120,7 +120,7 @@ def test_updates_follow_the_schedule_and_bring_nothing_back(key, name):
     assert float(complexity.share(agent.dense, agent.dense, state.alive)) > 0.2
 
 
-@pytest.mark.parametrize("name", ["magnitude", "random"])
+@pytest.mark.parametrize("name", ["magnitude", pytest.param("random", marks=pytest.mark.slow)])
 def test_compaction_does_not_change_what_is_pruned_next(key, name):
     agent, hyper, state = make(key, agent=name)
 

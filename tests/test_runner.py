@@ -165,6 +165,7 @@ def test_several_values_of_nu_end_in_a_trade_off_curve(tmp_path):
     assert [path.name for path in folder.iterdir()] == ["lock"]
 
 
+@pytest.mark.slow
 def test_every_combination_of_hyper_parameters_is_a_member(tmp_path, capsys):
     folder, several = tmp_path / "run", {"learning_rate": (1e-3, 3e-4), "target_entropy": (-6.0, -3.0)}
     command = f"train --agent ofenet --seeds 2 --out {folder} --blocks 2 --block-units 5 --actor-hidden 7 6"
@@ -192,6 +193,7 @@ def test_every_combination_of_hyper_parameters_is_a_member(tmp_path, capsys):
     assert faster["temperature"] != pytest.approx(last["temperature"], rel=1e-2)
 
 
+@pytest.mark.slow
 def test_a_run_in_bfloat16_learns_something_else_and_saves_float32(result, tmp_path):
     overrides = {"nu": 20_000.0, "prune_ramp": 0, "theta_learning_rate": 5e-3, "eval_every": 30, "eval_episodes": 2}
     folder = tmp_path / "run"

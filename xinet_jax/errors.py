@@ -33,10 +33,14 @@ def brief(value: object, quoted: bool = False) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+_FEW = 12  # names of many that an error tells
+
+
 def unknown_name(kind: str, given: object, allowed: Iterable[str]) -> UserError:
-    """Returns the error for a name that is not one of `allowed`, with the nearest match."""
+    """Returns the error for a name that is not one of `allowed`, with the nearest match; of many it tells a few."""
     allowed = list(allowed)
     given = brief(given)
     match = nearest(given, allowed)
     hint = f"did you mean '{match}'? " if match else ""
-    return UserError(f"unknown {kind} '{given}': {hint}allowed: {', '.join(allowed)}")
+    more = f" and {len(allowed) - _FEW} more" if len(allowed) > 2 * _FEW else ""
+    return UserError(f"unknown {kind} '{given}': {hint}allowed: {', '.join(allowed[: _FEW if more else None])}{more}")
