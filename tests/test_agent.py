@@ -106,8 +106,17 @@ def test_one_bad_minibatch_prunes_nothing(key):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.theta))
 
 
-@pytest.mark.parametrize("estimator", ["heun", "straight_through"])
-@pytest.mark.parametrize("weights_see", ["open", "mean", "sampled"])
+@pytest.mark.parametrize(
+    ("weights_see", "estimator"),
+    [
+        ("open", "heun"),
+        ("mean", "straight_through"),
+        ("sampled", "heun"),
+        pytest.param("open", "straight_through", marks=pytest.mark.slow),
+        pytest.param("mean", "heun", marks=pytest.mark.slow),
+        pytest.param("sampled", "straight_through", marks=pytest.mark.slow),
+    ],
+)
 def test_theta_step_is_the_estimate_at_the_sampled_gates(key, weights_see, estimator):
     """Recomputes one theta step by hand: gates drawn, gradient in nats, estimator's weight, projection."""
     settings = {"weights_see": weights_see, "estimator": estimator, "prune_start": 21, "nu": 0.0}
@@ -138,7 +147,7 @@ def test_theta_step_is_the_estimate_at_the_sampled_gates(key, weights_see, estim
         np.testing.assert_allclose(end, np.clip(start - 1e-3 * weight * g, 0, 1), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("weights_see", ["open", "mean"])
+@pytest.mark.parametrize("weights_see", ["open", pytest.param("mean", marks=pytest.mark.slow)])
 def test_disarm_step_is_the_difference_of_the_losses_at_antithetic_gates(key, weights_see):
     settings = {"estimator": "disarm", "prune_start": 21, "nu": 0.0, "gated": ("ofenet", "actor", "critic")}
     settings |= {"weights_see": weights_see, "leave_out": 0.3}  # with theta = 0.7 both draw alike
@@ -255,7 +264,7 @@ def test_settling_rounds_every_gate_and_keeps_what_open_units_contribute(key):
     assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["critic"])] == [2] * 2
 
 
-@pytest.mark.parametrize("estimator", ["heun", "disarm"])
+@pytest.mark.parametrize("estimator", ["heun", pytest.param("disarm", marks=pytest.mark.slow)])
 def test_the_actors_say_in_ofenets_gates_can_be_taken_away(key, estimator):
     """Another temperature changes the actor's loss in nats, and nothing else that theta sees."""
     settings = {"estimator": estimator, "prune_start": 21, "nu": 0.0, "theta_learning_rate": 0.1}

@@ -42,7 +42,7 @@ def rate(i):
     return jnp.where(i < 1000, 0.0, 1e-3)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(own, marks=pytest.mark.slow) for own in range(2, 6))])
 def test_with_the_exact_gradient_theta_ends_at_0_and_1_exactly(seed):
     """Weights and theta descend E_xi[l] + price together; the expectation is enumerated. Theta waits at first."""
     batch = data(jax.random.PRNGKey(100), 512)

@@ -98,7 +98,7 @@ def test_replay_holds_what_happened():
         assert tally.episode_length[member] == sum(map(len, returns))
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_no_step_copies_the_replay(count):
     config = tiny_config(steps=4321, engine="native")
     program, hyper = make(config)
@@ -171,7 +171,7 @@ def test_ofenet_that_diverges_alone_stays_as_it_was():
     assert any(jax.tree.leaves(moved))
 
 
-@pytest.mark.parametrize("broken", ["reward", "observation"])
+@pytest.mark.parametrize("broken", [pytest.param("reward", marks=pytest.mark.slow), "observation"])
 def test_transitions_that_are_not_finite_never_enter_replay(broken):
     """Whenever a HalfCheetah moves forward fast, its reward or observation is not a number."""
     config = tiny_config(engine="native", steps=50)

@@ -361,7 +361,7 @@ def test_a_full_disk_stops_nothing(tmp_path, trouble):
         assert set(steps) >= set(range(40, newest["position"] + 1, 20)), "no line of metrics is lost"
 
 
-@pytest.mark.parametrize(("chunks", "phase"), [(2, "collect"), (6, "pretrain")])
+@pytest.mark.parametrize(("chunks", "phase"), [pytest.param(2, "collect", marks=pytest.mark.slow), (6, "pretrain")])
 def test_a_run_goes_on_from_within_any_phase(tmp_path, monkeypatch, chunks, phase):
     few = {"agent": "ofenet", "eval_episodes": 1, "final_episodes": 1, "steps": 40}
     monkeypatch.setattr(phases.Pace, "chunk", lambda pace, most: min(most, 4))

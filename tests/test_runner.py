@@ -419,7 +419,7 @@ def test_segments_cover_every_step_once():
     assert [s.last for s in segments if s.evaluate] == [30, 60, 90, 95]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_saves_what_was_learnt_and_says_so(number, tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "xinet_jax.cli", "train", "--out", str(folder), "--steps", "1000000"]

@@ -114,7 +114,7 @@ def pruned(tmp_path_factory):
     return xinet_jax.train(tiny_config(seeds=2, out=str(folder), **settings), progress=False)
 
 
-@pytest.mark.parametrize("uniform", [False, True])
+@pytest.mark.parametrize("uniform", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_run_with_the_widths_of_another(pruned, uniform, tmp_path):
     settings = {"widths_from": str(pruned.folder), "uniform_widths": uniform, "blocks": 7}  # sizes are the other run's
     lengths = {"steps": 40, "final_episodes": 1, "eval_episodes": 1}
