@@ -79,6 +79,8 @@ def test_policies_are_smaller_and_say_what_they_are(result):
         assert sum(layer.parameters for layer in seed.structure.layers) < before
         stored = records(result.folder, "train")[-2 + seed.seed]
         assert stored["parameters"] == sum(layer.parameters for layer in seed.structure.layers)
+        assert "actor/hidden_1" in stored["units"]
+        assert list(stored["units"].values()) == [layer.units for layer in seed.structure.layers]
 
 
 def test_returns_are_gymnasiums(result):

@@ -399,6 +399,7 @@ class _Run:
             record["parameters_left"] = left(layers[member])
             record["ofenet_left"] = left(layer for layer in layers[member] if layer.network == "ofenet")
             record["flops"] = sum(layer.flops for layer in layers[member])
+            record["units"] = {f"{layer.network}/{layer.name}": layer.units for layer in layers[member]}
             record["bad_transitions"] = int(tally.bad_transitions)
             record["diverged"] = bool(diverged[member])
             self.metrics.write(record)
