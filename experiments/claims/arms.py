@@ -1,0 +1,45 @@
+"""What is compared: every arm of every claim, as options of `xinet train`."""
+
+from typing import NamedTuple
+
+STEPS = 100_000
+SEEDS = {"HalfCheetah-v5": 5, "Hopper-v5": 5, "Walker2d-v5": 3, "Ant-v5": 3}
+PRICES = (100, 200, 400, 800, 3000)
+PRICES_SEEDS = 3
+# The preset begins to prune after 50,000 steps, and ends after 200,000.
+PAPER_SCHEDULE = "--prune-start 15000 --prune-ramp 5000 --prune-stop 25000"
+
+
+class Arm(NamedTuple):
+    """One way to train.
+
+    Attributes:
+      options: of `xinet train`; `{xinet}` stands for the run folder of arm xinet on the same task, `{left}` for the
+        share of all parameters that arm ended with, as a mean over its seeds.
+      seeds: how many; None: as many as `SEEDS` says of the task.
+      steps: environment steps per seed.
+    """
+
+    options: str
+    seeds: int | None = None
+    steps: int = STEPS
+
+    @property
+    def needs_xinet(self) -> bool:
+        """Whether it takes something over from arm xinet."""
+        return "{" in self.options
+
+
+# What is not said is the default. Pruning on a schedule lasts as long as theta's does.
+ARMS = {
+    "xinet": Arm("--agent xinet"),
+    "ofenet": Arm("--agent ofenet"),
+    "sac": Arm("--agent sac"),
+    "small": Arm("--agent small --widths-from {xinet}"),
+    "uniform": Arm("--agent small --widths-from {xinet} --uniform-widths"),
+    "magnitude": Arm("--agent magnitude --prune-ramp 10000 --final-share {left:.4f}"),
+    "random": Arm("--agent random --prune-ramp 10000 --final-share {left:.4f}"),
+    "prices": Arm(f"--agent xinet --nu {' '.join(map(str, PRICES))}", PRICES_SEEDS),
+    "paper-xinet": Arm(f"--preset paper --agent xinet {PAPER_SCHEDULE}", 1),
+    "paper-ofenet": Arm("--preset paper --agent ofenet", 1),
+}

@@ -1,0 +1,187 @@
+"""Draws the figures of docs/results.md from the committed results, and renews the page's tables.
+
+python -m experiments.claims.figures
+"""
+
+import argparse
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from experiments.claims import prices, pruned_vs_dense, published_sizes, results, same_size, speed, structure
+from experiments.claims.arms import SEEDS
+from experiments.claims.statistics import interquartile_mean
+
+PAGE = Path("docs/results.md")
+CLAIMS = {
+    "pruned_vs_dense": (pruned_vs_dense, tuple(SEEDS)),
+    "same_size": (same_size, same_size.TASKS),
+    "prices": (prices, prices.TASKS),
+    "speed": (speed, tuple(SEEDS)),
+    "structure": (structure, tuple(SEEDS)),
+    "published_sizes": (published_sizes, ("HalfCheetah-v5",)),
+}
+COLORS = {"xinet": "C0", "ofenet": "C1", "sac": "C2", "small": "C3", "uniform": "C4", "magnitude": "C5", "random": "C6"}
+COLORS |= {"paper-xinet": "C0", "paper-ofenet": "C1"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=results.FOLDER, help="folder of results")
+    parser.add_argument("--page", type=Path, default=PAGE, help="page to renew; figures go into the folder of its name")
+    given = parser.parse_args()
+    folder = given.page.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, draw in FIGURES.items():
+        figure = draw(given.results)
+        if figure is not None:
+            figure.savefig(folder / f"{name}.png", dpi=110)
+            print(folder / f"{name}.png")
+    if given.page.exists():
+        given.page.write_text(renewed(given.page.read_text(), given.results))
+
+
+def renewed(page: str, folder: Path) -> str:
+    """Returns a page with the table between each claim's marks, `<!-- NAME -->` and `<!-- end -->`, taken anew."""
+    for name, (claim, tasks) in CLAIMS.items():
+        text = f"<!-- {name} -->\n\n{claim.table(folder, list(tasks))}\n\n<!-- end -->"
+        page = re.sub(rf"<!-- {name} -->.*?<!-- end -->", lambda _, text=text: text, page, flags=re.DOTALL)
+    return page
+
+
+def learning_curves(folder: Path, arms: Iterable[str], tasks: Iterable[str]) -> Figure | None:
+    """Draws returns and parameters left over environment steps, a column for each task."""
+    tasks = [task for task in tasks if any(results.read(folder / task / arm, "course") for arm in arms)]
+    if not tasks:
+        return None
+    figure, axes = panels(2, len(tasks))
+    for column, task in enumerate(tasks):
+        for arm in arms:
+            course = results.read(folder / task / arm, "course")
+            if course:
+                band(axes[0, column], course, "environment_steps", "return", arm)
+                band(axes[1, column], course, "environment_steps", "parameters_left", arm, 100)
+        axes[0, column].set_title(task)
+        axes[1, column].set_xlabel("environment steps")
+        axes[1, column].set_ylim(0, 105)
+    axes[0, 0].set_ylabel("return in training: interquartile mean, 95%")
+    axes[1, 0].set_ylabel("parameters left [%]")
+    axes[0, 0].legend()
+    return figure
+
+
+def band(axes: Axes, course: list[dict], x: str, y: str, arm: str, scale: float = 1) -> None:
+    """Draws the interquartile mean over seeds and its interval, evaluation by evaluation."""
+    steps = np.unique(results.column(course, "environment_steps"))
+    at = [[row for row in course if row["environment_steps"] == step] for step in steps]
+    found = [interquartile_mean(scale * results.column(rows, y)) for rows in at]
+    places = [results.column(rows, x).mean() for rows in at]
+    axes.plot(places, [own.value for own in found], color=COLORS[arm], label=arm)
+    axes.fill_between(places, [own.low for own in found], [own.high for own in found], color=COLORS[arm], alpha=0.2)
+
+
+def return_over_size(folder: Path) -> Figure | None:
+    """Draws every seed's return over the parameters that are left: all arms, and all prices of XiNet."""
+    tasks = [task for task in same_size.TASKS if results.read(folder / task / "xinet", "final")]
+    if not tasks:
+        return None
+    figure, axes = panels(1, len(tasks))
+    for column, task in enumerate(tasks):
+        for arm, color in COLORS.items():
+            found = results.read(folder / task / arm, "final")
+            if found and not arm.startswith("paper"):
+                left = 100 * results.column(found, "parameters_left")
+                axes[0, column].scatter(left, results.column(found, "return"), s=16, color=color, label=arm)
+        found = results.read(folder / task / "prices", "final")
+        nus = sorted(set(results.column(found, "nu")))
+        own = [[row for row in found if row["nu"] == nu] for nu in nus]
+        left = [100 * results.column(rows, "parameters_left").mean() for rows in own]
+        means = [interquartile_mean(results.column(rows, "return")) for rows in own]
+        if means:
+            spread = [[m.value - m.low for m in means], [m.high - m.value for m in means]]
+            axes[0, column].errorbar(
+                left, [m.value for m in means], spread, fmt="o-", color="k", label="XiNet by price"
+            )
+        for nu, x, mean in zip(nus, left, means, strict=True):
+            place = {"textcoords": "offset points", "xytext": (5, 5), "fontsize": 8}
+            axes[0, column].annotate(f"ν {nu:g}", (x, mean.value), **place)
+        axes[0, column].set_title(task)
+        axes[0, column].set_xlabel("parameters left [%]")
+    axes[0, 0].set_ylabel("return in Gymnasium, every seed")
+    axes[0, 0].legend(fontsize=8)
+    return figure
+
+
+def speeds(folder: Path) -> Figure | None:
+    """Draws updates per second over steps, and returns over time."""
+    tasks = [task for task in SEEDS if results.read(folder / task / "xinet", "course")]
+    if not tasks:
+        return None
+    figure, axes = panels(2, len(tasks))
+    for column, task in enumerate(tasks):
+        for arm in speed.ARMS:
+            steps, rate = speed.rates(folder / task / arm)
+            axes[0, column].plot(steps, rate, color=COLORS[arm], label=arm)
+            course = results.read(folder / task / arm, "course")
+            if course:
+                hours = [row | {"minutes": row["seconds"] / 60} for row in course]
+                band(axes[1, column], hours, "minutes", "return", arm)
+        axes[0, column].set_title(task)
+        axes[0, column].set_xlabel("environment steps")
+        axes[0, column].set_ylim(0)
+        axes[1, column].set_xlabel("minutes since the start, all seeds")
+    axes[0, 0].set_ylabel("updates per second, all seeds")
+    axes[1, 0].set_ylabel("return in training")
+    axes[0, 0].legend()
+    return figure
+
+
+def widths(folder: Path) -> Figure | None:
+    """Draws what is left of every layer over time, as means over seeds, and the seeds' range at the end."""
+    tasks = [task for task in SEEDS if structure.final_units(folder / task / "xinet")]
+    if not tasks:
+        return None
+    groups = {"state branch": "ofenet/state", "action branch": "ofenet/action", "actor": "actor", "critics": "critic"}
+    figure, axes = panels(len(groups), len(tasks), height=2.2)
+    for column, task in enumerate(tasks):
+        steps, units = structure.units_over_time(folder / task / "xinet")
+        for row, (title, prefix) in enumerate(groups.items()):
+            own = {name: counts for name, counts in units.items() if name.startswith(prefix)}
+            for name, counts in own.items():
+                axes[row, column].plot(
+                    steps, counts.mean(axis=1), label=name.removeprefix("ofenet/").replace("/", ", ")
+                )
+                axes[row, column].fill_between(steps, counts.min(axis=1), counts.max(axis=1), alpha=0.15)
+            axes[row, column].set_title(f"{task}: {title}", fontsize=9)
+            axes[row, column].set_ylim(0)
+        axes[-1, column].set_xlabel("environment steps")
+    for row in range(len(groups)):
+        axes[row, 0].set_ylabel("units: mean, range")
+        axes[row, 0].legend(fontsize=7)
+    return figure
+
+
+def panels(rows: int, columns: int, height: float = 3.2) -> tuple[Figure, np.ndarray]:
+    """Returns a figure and its axes, `[rows, columns]`."""
+    figure = Figure(figsize=(4.2 * columns, height * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+FIGURES: dict[str, Callable[[Path], Figure | None]] = {
+    "pruned_vs_dense": lambda folder: learning_curves(folder, pruned_vs_dense.ARMS, SEEDS),
+    "same_size": lambda folder: learning_curves(folder, same_size.ARMS, same_size.TASKS),
+    "return_over_size": return_over_size,
+    "speed": speeds,
+    "structure": widths,
+    "published_sizes": lambda folder: learning_curves(folder, published_sizes.ARMS, ("HalfCheetah-v5",)),
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Claim 3: how much is too much? Five prices over a factor of 30, all in one program.
+
+python -m experiments.claims.prices            # hours; Ctrl-C, and again, goes on
+python -m experiments.claims.prices --table    # the table of what is there
+"""
+
+from pathlib import Path
+
+from experiments.claims import results, tables
+from experiments.claims.claim import main
+from experiments.claims.statistics import interquartile_mean
+
+TASKS = ("HalfCheetah-v5", "Hopper-v5")
+
+
+def table(folder: Path, tasks: list[str]) -> str:
+    """Returns a line per task and price: returns and sizes."""
+    rows = []
+    for task in tasks:
+        found = results.read(folder / task / "prices", "final")
+        for nu in sorted(set(results.column(found, "nu"))):
+            own = [row for row in found if row["nu"] == nu]
+            scores = results.column(own, "return")
+            each = ", ".join(f"{score:.0f}" for score in scores)
+            shares = (tables.share(own, part) for part in ("parameters", "ofenet", "actor", "critic", "policy"))
+            rows.append([task, f"{nu:g}", str(interquartile_mean(scores)), each, *shares])
+    headings = ["task", "ν", "return", "each seed", "parameters left", "OFENet", "actor", "critics", "policy alone"]
+    return tables.markdown(headings, rows)
+
+
+if __name__ == "__main__":
+    main(__doc__, ("prices",), TASKS, table)

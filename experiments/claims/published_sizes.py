@@ -1,0 +1,21 @@
+"""Claim 6: the published sizes (preset `paper`), for as many steps as fit.
+
+python -m experiments.claims.published_sizes            # hours; Ctrl-C, and again, goes on
+python -m experiments.claims.published_sizes --table    # the table of what is there
+"""
+
+from pathlib import Path
+
+from experiments.claims import tables
+from experiments.claims.claim import main
+
+ARMS = ("paper-xinet", "paper-ofenet")
+
+
+def table(folder: Path, tasks: list[str]) -> str:
+    """Returns returns and sizes, against the dense agent."""
+    return tables.returns(folder, tasks, ARMS, "paper-ofenet")
+
+
+if __name__ == "__main__":
+    main(__doc__, ARMS, ("HalfCheetah-v5",), table)
