@@ -53,8 +53,9 @@ def test_the_defaults_series_runs_a_candidate(tmp_path, monkeypatch):
 
 
 TINY = "--seeds 2 --blocks 1 --block-units 4 --actor-hidden 4 --critic-hidden 4 --batch-size 16 --steps 80"
-TINY += " --random-steps 20 --pretrain-updates 0 --log-every 20 --eval-every 20 --eval-episodes 1"
-TINY += " --final-episodes 2 --compact off --prune-start 25 --prune-ramp 0 --prune-stop 45 --theta-every 1 --theta-learning-rate 5e-3 --nu 2000"
+TINY += " --random-steps 20 --pretrain-updates 0 --log-every 20 --eval-every 20 --eval-episodes 1 --final-episodes 2"
+TINY += " --compact off --prune-start 25 --prune-ramp 0 --prune-stop 45 --theta-every 1 --theta-learning-rate 5e-3"
+TINY += " --nu 2000"
 
 
 @pytest.mark.slow
