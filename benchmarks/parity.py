@@ -121,12 +121,14 @@ def main() -> None:
     parser.add_argument("--no-returns", action="store_true", help="leave the free-running episodes out")
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     given = parser.parse_args()
+    if given.mjx_impl != "jax" and given.engine != ["mjx"]:
+        parser.error("--mjx-impl is for --engine mjx alone")
     if not given.json:
         print("| task | engine | observation: largest, typical | reward | terminations missed | return | compile [s] |")
         print("|---|---|---|---|---|---|---|")
     for name in given.task:
         for engine in given.engine:
-            how = (given.mjx_impl if engine == "mjx" else "jax", given.physics)
+            how = (given.mjx_impl, given.physics)
             found = differences(name, engine, given.steps, *how)
             label = ", ".join([engine, *(own for own in how if own not in ("jax", "exact"))])
             row = {"task": name, "engine": label, "terminations": found["terminated"]}

@@ -89,6 +89,8 @@ def main() -> None:
     parser.add_argument("--parallel", nargs="+", type=int, default=[1, 16, 128, 1024], help="environments")
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     given = parser.parse_args()
+    if given.mjx_impl != "jax" and given.engine != ["mjx"]:
+        parser.error("--mjx-impl is for --engine mjx alone")
     if not given.json:
         print(
             "| task | in parallel | "
@@ -100,7 +102,7 @@ def main() -> None:
         for parallel in given.parallel:
             row: dict[str, Any] = {"task": name, "parallel": parallel}
             for engine in given.engine:
-                how = (given.mjx_impl if engine == "mjx" else "jax", given.physics)
+                how = (given.mjx_impl, given.physics)
                 run, row[f"{engine}_compile_seconds"] = ours(name, engine, how, parallel)
                 row[engine] = rate(run, parallel)
             row["sync"] = gymnasium_rate(name, "sync", parallel)

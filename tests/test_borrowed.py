@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from helpers import tiny_config
 
+from xinet_jax import rendering
 from xinet_jax.cli import main
 from xinet_jax.config import load_config
 from xinet_jax.errors import UserError
 from xinet_jax.evaluation import evaluate
 from xinet_jax.policy import load_policy
 from xinet_jax.tasks import task as tasks
-from xinet_jax.tasks.brax import BRAX
+from xinet_jax.tasks.brax import BACKENDS, BRAX
 from xinet_jax.tasks.playground import PLAYGROUND
 from xinet_jax.tasks.registry import describe_task, load_task
 from xinet_jax.training import runner
@@ -63,7 +64,39 @@ def test_names_are_the_libraries_own():
     from mujoco_playground import dm_control_suite
 
     assert set(PLAYGROUND.tasks) == set(dm_control_suite.ALL_ENVS)
-    assert set(BRAX.tasks) == set(envs._envs) - {"fast"}, "all but the one that is a test of theirs"
+    # One is a test of theirs. Swimmer: see xinet_jax/tasks/brax.py; should it work again, this fails.
+    assert set(BRAX.tasks) == set(envs._envs) - {"fast", "swimmer"}
+    swimmer = envs.get_environment("swimmer", backend="generalized")
+    with pytest.raises(TypeError, match="a_min"):
+        jax.eval_shape(lambda key: swimmer.step(swimmer.reset(key), jnp.zeros(2)), jax.random.PRNGKey(0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", BRAX.tasks)
+def test_every_brax_task_runs_on_every_back_end(name, backend):
+    task = load_task(f"brax/{name}", backend=backend)
+    start = jax.eval_shape(lambda: tasks.reset(task, jax.random.PRNGKey(0)))
+    step = lambda state: tasks.step_and_reset(task, state, jnp.zeros(task.action_size), jax.random.PRNGKey(1))[0]  # noqa: E731
+    after = jax.eval_shape(step, start)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), start
+    )
+
+
+@pytest.mark.slow
+def test_what_is_filmed_is_where_the_library_says_things_are():
+    """Of a task whose target is a body that something else than physics moves."""
+    task = load_task("playground/ReacherEasy")
+    step, state = jax.jit(lambda s, a: tasks.step(task, s, a)[0]), tasks.reset(task, jax.random.PRNGKey(3))
+
+    def act(observation):
+        return np.full(task.action_size, 0.5, np.float32)
+
+    for pose in rendering._play(act, task, 3, 0.2, 2, progress=False):
+        np.testing.assert_allclose(pose.xpos, state.physics.state.data.xpos, atol=1e-4)
+        for _ in range(2):
+            state = step(state, jnp.full(task.action_size, 0.5))
 
 
 @pytest.mark.slow
@@ -81,7 +114,16 @@ def test_mistakes_are_told_in_one_line(monkeypatch, capsys):
     for given, message in (
         ({"task": "brax/ant", "brax_backend": "sprin"}, "unknown brax_backend 'sprin': did you mean 'spring'"),
         ({"task": "brax/ant", "engine": "mjx"}, "brax/ant runs on engine brax, not on mjx"),
-        ({"task": "brax/ant", "engine": "brax", "mjx_impl": "warp"}, "mjx_impl warp is for engine mjx, not for brax"),
+        ({"task": "brax/ant", "mjx_impl": "warp"}, "mjx_impl warp is for tasks over our own engines, not for brax/ant"),
+        ({"task": "playground/CheetahRun", "mjx_impl": "warp"}, "our own engines, not for playground/CheetahRun"),
+        (
+            {"task": "brax/ant", "task_options": ("backend=sprin",)},
+            "unknown task option backend 'sprin': did you mean 'spring'",
+        ),
+        (
+            {"task": "playground/CheetahRun", "task_options": ("ctrl=1",)},
+            "unknown option of playground/CheetahRun 'ctrl': there is none",
+        ),
         ({"task": "brax/ant", "physics": "fast"}, "physics fast is for tasks over our own engines, not for brax/ant"),
         ({"task": "playground/CheetahRun", "engine": "native"}, "runs on engine mjx, not on native"),
         ({"brax_backend": "spring"}, "brax_backend must be for one of Brax's tasks"),
@@ -96,9 +138,6 @@ def test_mistakes_are_told_in_one_line(monkeypatch, capsys):
         with pytest.raises(UserError) as caught:
             tiny_config(**given)
         assert message in str(caught.value)
-    with pytest.raises(UserError, match="brax/swimmer does not run on Brax's back end spring"):
-        load_task("brax/swimmer", backend="spring")
-
     find = importlib.util.find_spec
     gone = ("brax", "mujoco_playground", "warp")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in gone else find(name))

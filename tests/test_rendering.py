@@ -1,12 +1,14 @@
 """Films of policies: they show a robot that moves, or the command says why not."""
 
 import base64
+import importlib.util
 import json
 import re
 import sys
 import zlib
 
 import jax
+import mujoco
 import numpy as np
 import pytest
 from helpers import tiny_config
@@ -17,6 +19,7 @@ from xinet_jax import policy, rendering
 from xinet_jax.cli import main
 from xinet_jax.errors import UserError
 from xinet_jax.tasks.registry import load_task
+from xinet_jax.viewer import write_page
 
 
 def make(name, folder):
@@ -59,6 +62,16 @@ def test_a_page_shows_a_robot_that_moves(tmp_path, capsys, monkeypatch):
     assert places.shape == (10, 7, 3)
     assert np.abs(places[-1] - places[0]).max() > 0.01, "it moves"
 
+    assert main(["render", made, "--out", str(out), "--seconds", "0.001"]) == 0
+    assert "1 frame\n" in capsys.readouterr().out
+    assert main(["render", made, "--out", str(out), "--width", "100"]) == 2
+    assert "width and height are for pictures" in capsys.readouterr().err
+    ellipsoid = mujoco.MjModel.from_xml_string(
+        '<mujoco><worldbody><body><freejoint/><geom type="ellipsoid" size="1 2 3"/></body></worldbody></mujoco>'
+    )
+    with pytest.raises(UserError, match=r"viewer cannot show this model .*: choose a \.gif"):
+        write_page(out, ellipsoid, [], 50.0)
+
     monkeypatch.setitem(sys.modules, "brax.base", None)
     assert main(["render", made, "--out", str(out), "--seconds", "0.1"]) == 2
     assert "HTML needs the extra 'brax'" in capsys.readouterr().err
@@ -76,6 +89,11 @@ def test_what_cannot_be_filmed_is_told_in_one_line(tmp_path, capsys, monkeypatch
         said = capsys.readouterr().err.strip()
         assert message in said
         assert "\n" not in said
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "imageio_ffmpeg" else find(name))
+    with pytest.raises(UserError, match="MP4 needs the extra 'video'"):
+        rendering.render(policy.load_policy(made), tmp_path / "film.mp4")
 
     def broken(*_):
         raise RuntimeError("no display")

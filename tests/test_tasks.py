@@ -1,5 +1,7 @@
 """Parity with Gymnasium's own environments, and what a task adds to its physics."""
 
+import copy
+
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -16,7 +18,7 @@ from xinet_jax.tasks.options import parse_options
 from xinet_jax.tasks.physics import Physics, make_engine
 from xinet_jax.tasks.registry import in_gymnasium, load_task, task_names
 from xinet_jax.tasks.runge_kutta import runge_kutta_step
-from xinet_jax.tasks.task import TaskState
+from xinet_jax.tasks.task import Definition, TaskState
 
 
 def state_at(task, physics):
@@ -55,6 +57,26 @@ def test_mjx_parity_with_gymnasium(name):
             assert np.quantile(error, 0.95) < 5e-4, what
             assert error.max() < 2e-2, what
     assert found["terminations_missed"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["HalfCheetah-v5", "Ant-v5"])
+def test_warp_is_as_near_to_gymnasium_as_mjx_and_resets_by_itself(name):
+    found = differences(name, "mjx", steps=100, mjx_impl="warp")["differences"]
+    assert np.median(found["observation"]) < 2e-4
+    assert np.median(found["reward"]) < 2e-4
+    task = load_task(name, "mjx", mjx_impl="warp")
+    keys = jax.random.split(jax.random.PRNGKey(0), 6).reshape(2, 3, 2)
+    states = jax.vmap(jax.vmap(lambda key: tasks.reset(task, key)))(keys)
+    states = states._replace(elapsed=states.elapsed.at[0, 1].set(999))
+    step = jax.jit(jax.vmap(jax.vmap(lambda s, a, k: tasks.step_and_reset(task, s, a, k))))
+    after, outcome = step(states, jnp.zeros((2, 3, task.action_size)), keys)
+    ended = np.zeros((2, 3), bool)
+    ended[0, 1] = True
+    np.testing.assert_array_equal(outcome.truncated, ended)
+    np.testing.assert_array_equal(after.elapsed, np.where(ended, 0, 1))
+    assert outcome.finite.all()
+    assert (np.abs(after.observation - outcome.observation).max(axis=-1) > 0).tolist() == ended.tolist()
 
 
 @pytest.mark.parametrize(("tilt", "same"), [(20.0, False), (40.0, True)])
@@ -179,7 +201,7 @@ def test_options_that_do_not_exist_are_told():
 def test_mjx_is_the_same_physics_in_float64(name):
     """What is left of the difference in float64 is nothing: MJX's errors are float32's."""
     task, environment = load_task(name, "native"), make_gymnasium(name, {})
-    model, definition = task.model, task.definition
+    model, definition = copy.copy(task.model), task.definition
     model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
     generator, rows = np.random.default_rng(3), []
     environment.reset(seed=3)
@@ -285,6 +307,52 @@ def test_termination_starts_a_new_episode():
     assert outcome.terminated
     assert not outcome.truncated
     assert outcome.observation[0] < 0.7 < state.observation[0]
+
+
+@pytest.mark.parametrize("engine", ["native", "mjx"])
+@pytest.mark.parametrize(
+    ("inside", "message"),
+    [
+        ('<actuator><general joint="hinge" ctrlrange="-1 1" dyntype="filter"/></actuator>', "with activations"),
+        (
+            '<actuator><motor joint="hinge" ctrlrange="-1 1"/></actuator><worldbody><body mocap="true"/></worldbody>',
+            "moc",
+        ),
+        ('<actuator><motor joint="hinge"/></actuator>', "every actuator of the model needs a ctrlrange"),
+    ],
+)
+def test_models_that_no_engine_simulates_rightly_are_refused(engine, inside, message):
+    pendulum = '<body><joint name="hinge" type="hinge"/><geom type="capsule" size="0.1 0.2"/></body>'
+    model = mujoco.MjModel.from_xml_string(f"<mujoco><worldbody>{pendulum}</worldbody>{inside}</mujoco>")
+    nothing = Definition(
+        frame_skip=1,
+        reset=lambda key, at_rest: at_rest,
+        observe=lambda physics: physics.qpos,
+        reward_terms=lambda before, control, after, dt: {},
+        terminated=lambda physics: False,
+    )
+    with pytest.raises(UserError, match=message):
+        tasks.make_task("Own-v0", nothing, model, engine)
+
+
+def test_engines_are_chosen_by_name():
+    model = load_task("InvertedPendulum-v5", "native").model
+    for name, mjx_impl, message in (
+        ("mjx", "wrap", "unknown mjx_impl 'wrap': did you mean 'warp'"),
+        ("native", "warp", "mjx_impl warp is for engine mjx, not for native"),
+        ("mxj", "jax", "unknown engine 'mxj': did you mean 'mjx'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            make_engine(name, model, 1, mjx_impl=mjx_impl)
+
+
+def test_a_changed_model_does_not_change_the_simulation():
+    task = load_task("InvertedPendulum-v5", "native")
+    pose = task.at_rest._replace(qpos=jnp.array([0.0, 0.1]))
+    before = task.engine.step(pose, jnp.zeros(1))
+    task.model.opt.gravity[:] = 0.0
+    for own in (task, load_task("InvertedPendulum-v5", "native")):
+        np.testing.assert_array_equal(own.engine.step(pose, jnp.zeros(1)).qvel, before.qvel)
 
 
 def test_native_engine_gives_the_same_in_any_batch():

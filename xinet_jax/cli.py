@@ -42,7 +42,7 @@ _DESCRIPTION = "Train reinforcement-learning agents that prune themselves while 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateArguments:
-    """Run saved policies in Gymnasium's own environment."""
+    """Run saved policies in Gymnasium's own environment, or where it does not have the task, in the task itself."""
 
     path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
     """A run folder, or one of its policy/seed_N folders."""
@@ -77,10 +77,10 @@ class RenderArguments:
     """Of the episode's first state [integer]."""
     seconds: float | None = None
     """How much of the episode to film at most; all of it if none [s]."""
-    width: int = 480
-    """Width of the picture [pixels]."""
-    height: int = 360
-    """Height of the picture [pixels]."""
+    width: int | None = None
+    """Width of the picture; none: 480. Not for .html [pixels]."""
+    height: int | None = None
+    """Height of the picture; none: 360. Not for .html [pixels]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _evaluate(arguments: list[str]) -> int:
     policies = [(folder, load_policy(folder)) for folder in find_policies(given.path)]
     found = []
     for folder, policy in policies:
-        returns = evaluate(policy, given.episodes, given.seed)
+        returns = evaluate(policy, given.episodes, given.seed, progress=True)
         found.append(
             {
                 "policy": str(folder),
@@ -227,7 +227,7 @@ def _render(arguments: list[str]) -> int:
     from xinet_jax.rendering import render
 
     frames = render(load_policy(given.path), given.out, given.seed, given.seconds, given.width, given.height, True)
-    _console().print(f"{escape(given.out)}: {frames} frames", highlight=False, soft_wrap=True)
+    _console().print(f"{escape(given.out)}: {frames} frame{'s' * (frames > 1)}", highlight=False, soft_wrap=True)
     return 0
 
 
@@ -235,7 +235,7 @@ def _tasks(arguments: list[str]) -> int:
     given = _parse(TasksArguments, arguments, "xinet tasks")
     found = [describe_task(name) for name in ([given.name] if given.name else task_names())]
     if given.json:
-        print(json.dumps({"tasks": found}))
+        print(json.dumps(finite({"tasks": found})))
         return 0
     _console().print(tasks_table(found))
     if given.name:
@@ -267,7 +267,7 @@ def _usage() -> str:
             _DESCRIPTION,
             "",
             "  train     train, prune, save and evaluate agents",
-            "  evaluate  run saved policies in Gymnasium's own environment",
+            "  evaluate  run saved policies, in Gymnasium's own environment where it has the task",
             "  inspect   show what is left of saved policies' networks",
             "  render    film a saved policy",
             "  tasks     list the tasks: sizes, engines, options",

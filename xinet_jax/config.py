@@ -185,7 +185,7 @@ class Config:
     eval_episodes: int = 5
     """Episodes of each evaluation during training, per seed [episodes]."""
     final_episodes: int = 10
-    """Episodes per seed that the saved policy is given in Gymnasium's environment at the end [episodes]."""
+    """Episodes per seed that the saved policy is given at the end, in Gymnasium where it has the task [episodes]."""
     log_every: int = 1_000
     """Steps from one line of metrics per seed to the next [environment steps]."""
     out: str | None = None

@@ -42,5 +42,7 @@ def unknown_name(kind: str, given: object, allowed: Iterable[str]) -> UserError:
     given = brief(given)
     match = nearest(given, allowed)
     hint = f"did you mean '{match}'? " if match else ""
+    if not allowed:
+        return UserError(f"unknown {kind} '{given}': there is none")
     more = f" and {len(allowed) - _FEW} more" if len(allowed) > 2 * _FEW else ""
     return UserError(f"unknown {kind} '{given}': {hint}allowed: {', '.join(allowed[: _FEW if more else None])}{more}")

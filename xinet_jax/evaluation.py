@@ -1,9 +1,11 @@
-"""Runs a saved policy in Gymnasium's own environment, with Gymnasium's own MuJoCo."""
+"""Runs a saved policy in Gymnasium's own environment; a task that Gymnasium does not have, on its most exact engine."""
 
 import gymnasium
 import jax
 import numpy as np
 from jaxtyping import Float
+from rich.console import Console
+from rich.progress import track
 
 from xinet_jax.errors import UserError, unknown_name
 from xinet_jax.policy import Policy
@@ -13,7 +15,9 @@ from xinet_jax.tasks.registry import exact_engine, in_gymnasium, load_task, task
 from xinet_jax.tasks.task import Task
 
 
-def evaluate(policy: Policy, episodes: int = 10, seed: int = 0, task: str | None = None) -> Float[np.ndarray, " n"]:
+def evaluate(
+    policy: Policy, episodes: int = 10, seed: int = 0, task: str | None = None, progress: bool = False
+) -> Float[np.ndarray, " n"]:
     """Returns the undiscounted return of each of some episodes of the deterministic policy, `[episodes]`.
 
     The return is NaN where the policy gave an action that is not finite.
@@ -23,6 +27,7 @@ def evaluate(policy: Policy, episodes: int = 10, seed: int = 0, task: str | None
       episodes: how many; they run side by side.
       seed: the first episode's reset seed; the others count up from it.
       task: a registered task; the policy's own if None.
+      progress: whether to show a bar on standard error where it can take minutes: outside Gymnasium.
 
     Raises:
       UserError: if there is no such task, or the policy does not fit it.
@@ -34,7 +39,7 @@ def evaluate(policy: Policy, episodes: int = 10, seed: int = 0, task: str | None
     if name not in task_names():  # Gymnasium would import a module that a name like "module:Task" speaks of
         raise unknown_name("task", name, task_names())
     if not in_gymnasium(name):
-        return _evaluate_here(policy, episodes, seed, load_task(name, exact_engine(name), **options))
+        return _evaluate_here(policy, episodes, seed, load_task(name, exact_engine(name), **options), progress)
     with quiet_deprecations():
         environments = [gymnasium.make(name, **options) for _ in range(episodes)]
     _check_fit(policy, name, environments[0].observation_space.shape[0], environments[0].action_space.shape[0])
@@ -55,14 +60,18 @@ def evaluate(policy: Policy, episodes: int = 10, seed: int = 0, task: str | None
     return returns
 
 
-def _evaluate_here(policy: Policy, episodes: int, seed: int, task: Task) -> Float[np.ndarray, " n"]:
-    """The same for a task that Gymnasium does not have, in MuJoCo's C engine."""
+def _evaluate_here(policy: Policy, episodes: int, seed: int, task: Task, progress: bool) -> Float[np.ndarray, " n"]:
+    """The same for a task that Gymnasium does not have."""
     _check_fit(policy, task.name, task.observation_size, task.action_size)
     step = jax.jit(jax.vmap(lambda state, action: tasks.step(task, state, action)))
     keys = jax.vmap(jax.random.PRNGKey)(np.arange(seed, seed + episodes))
     state = jax.jit(jax.vmap(lambda key: tasks.reset(task, key)))(keys)
     returns, running = np.zeros(episodes), np.ones(episodes, bool)
-    while running.any():
+    console = Console(stderr=True)
+    length = range(task.definition.episode_length)
+    for _ in track(length, "evaluating", console=console, transient=True, disable=not progress):
+        if not running.any():
+            break
         actions = tasks.to_action(task, policy(np.asarray(state.observation)))
         state, outcome = step(state, actions)
         returns = np.where(running, outcome.episode_return, returns)

@@ -1,5 +1,7 @@
 """Films a saved policy: MuJoCo's own renderer, off screen."""
 
+import copy
+import importlib.util
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -30,8 +32,8 @@ def render(
     out: Path | str,
     seed: int = 0,
     seconds: float | None = None,
-    width: int = 480,
-    height: int = 360,
+    width: int | None = None,
+    height: int | None = None,
     progress: bool = False,
 ) -> int:
     """Films one episode of the deterministic policy, in real time, in MuJoCo's C engine where it has the task.
@@ -42,7 +44,7 @@ def render(
         viewer, which loads its scripts from the network when the page is opened; needs the extra `brax`).
       seed: of the episode's first state.
       seconds: how much of the episode to film at most [s]; all of it if None.
-      width, height: of the picture [pixels]; a page has its own.
+      width, height: of the picture [pixels]; 480 and 360 if None. A page has no size of its own.
       progress: whether to show a bar on standard error.
 
     Returns:
@@ -55,10 +57,17 @@ def render(
     kind = out.suffix.lower()
     if kind not in FORMATS:
         raise UserError(f"--out must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not '{out.suffix}'")
+    if kind == ".html" and (width, height) != (None, None):
+        raise UserError("width and height are for pictures: a page fills its window")
+    width, height = 480 if width is None else width, 360 if height is None else height
     if not 16 <= width <= 4096 or not 16 <= height <= 4096:
         raise UserError(f"width and height must be from 16 to 4096 pixels, not {width} and {height}")
     if seconds is not None and not seconds > 0:
         raise UserError(f"seconds must be above 0, not {seconds}")
+    if not os.access(out.absolute().parent, os.W_OK):
+        raise UserError(f"cannot write {out}: its folder is not there, or may not be written to")
+    if kind == ".mp4" and not importlib.util.find_spec("imageio_ffmpeg"):
+        raise UserError("MP4 needs the extra 'video': pip install 'xinet_jax[video]', or choose a .gif")
     structure = policy.structure
     task = load_task(structure.task, exact_engine(structure.task), **structure.task_options)
     every = max(1, round(1.0 / (_MOST_PER_SECOND * task.dt)))
@@ -67,14 +76,12 @@ def render(
     try:
         if kind == ".html":
             return write_page(out, task.model, poses, per_second)
-        frames = list(_draw(task.model, poses, width, height))
+        frames = _draw(task.model, poses, width, height)
         if kind == ".gif":
-            _write_gif(out, frames, per_second)
-        else:
-            _write_mp4(out, frames, per_second)
+            return _write_gif(out, frames, per_second)
+        return _write_mp4(out, frames, per_second, (width, height))
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from None
-    return len(frames)
 
 
 def _play(
@@ -82,7 +89,7 @@ def _play(
 ) -> Iterator[mujoco.MjData]:
     """Yields what MuJoCo makes of the states of an episode, once every so many control steps."""
     length = task.definition.episode_length
-    most = length if seconds is None else min(length, round(seconds / task.dt))
+    most = length if seconds is None else min(length, max(1, round(seconds / task.dt)))
     step = jax.jit(lambda state, action: tasks.step(task, state, action))
     data = mujoco.MjData(task.model)
     state = jax.jit(lambda key: tasks.reset(task, key))(jax.random.PRNGKey(seed))
@@ -103,6 +110,7 @@ def _play(
 def _draw(
     model: mujoco.MjModel, poses: Iterable[mujoco.MjData], width: int, height: int
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    model = copy.copy(model)
     model.vis.global_.offwidth, model.vis.global_.offheight = max(width, 640), max(height, 480)
     camera = _camera(model)
     with _renderer(model, width, height) as renderer:
@@ -135,21 +143,20 @@ def _renderer(model: mujoco.MjModel, width: int, height: int) -> mujoco.Renderer
         raise UserError(f"nothing can be drawn by {chosen or 'EGL'} here ({reason}): {hint}") from None
 
 
-def _write_gif(out: Path, frames: list[np.ndarray], per_second: float) -> None:
-    first, *rest = (Image.fromarray(frame) for frame in frames)
+def _write_gif(out: Path, frames: Iterable[np.ndarray], per_second: float) -> int:
+    first, *rest = map(Image.fromarray, frames)
     first.save(out, save_all=True, append_images=rest, duration=round(1000 / per_second), loop=0)
+    return 1 + len(rest)
 
 
-def _write_mp4(out: Path, frames: list[np.ndarray], per_second: float) -> None:
-    try:
-        import imageio_ffmpeg
-    except ImportError:
-        raise UserError("MP4 needs the extra 'video': pip install 'xinet_jax[video]', or choose a .gif") from None
-    height, width, _ = frames[0].shape
-    writer = imageio_ffmpeg.write_frames(str(out), (width, height), fps=per_second, macro_block_size=2)
+def _write_mp4(out: Path, frames: Iterable[np.ndarray], per_second: float, size: tuple[int, int]) -> int:
+    import imageio_ffmpeg
+
+    count, writer = 0, imageio_ffmpeg.write_frames(str(out), size, fps=per_second, macro_block_size=2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # JAX warns of forks; this one becomes another program at once
         writer.send(None)
-    for frame in frames:
+    for count, frame in enumerate(frames, start=1):  # noqa: B007
         writer.send(np.ascontiguousarray(frame))
     writer.close()
+    return count

@@ -16,11 +16,18 @@ from xinet_jax.tasks.task import Definition, Task
 
 
 class Sizes(NamedTuple):
-    """What is known of a task before its library is loaded: lengths of observation and action, seconds per step."""
+    """What is known of a task, at its default options, before its library is loaded.
+
+    Attributes:
+      observation, action: their lengths.
+      dt: seconds per control step.
+      episode_length: control steps after which an episode is cut off.
+    """
 
     observation: int
     action: int
     dt: float
+    episode_length: int = 1000
 
 
 class Library(NamedTuple):
@@ -31,7 +38,7 @@ class Library(NamedTuple):
       extra: the extra of ours that installs it.
       engine: what simulates its tasks: `mjx`, or `brax` for its own physics.
       tasks: its tasks by the library's own names.
-      make: `(name, mjx_impl, **options) -> Task`; arguments with a default are the tasks' options.
+      make: `(name, **options) -> Task`; arguments with a default are the tasks' options.
     """
 
     module: str

@@ -1,6 +1,7 @@
 """MuJoCo's C engine, called from inside the compiled program: far faster than MJX on a CPU, with nothing to compile."""
 
 import collections
+import copy
 import hashlib
 import math
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ def native_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str]
 
     `jax.vmap`, nested or not, turns into one larger batch. States cross in float32; the simulation is in float64.
     """
+    model = copy.copy(model)  # the caller's may change later; what is registered under its fingerprint must not
     nq, nv, about = model.nq, model.nv, f"{_fingerprint(model)}_{'_'.join(derived)}"
     fields = _Fields(model, derived)
 
@@ -81,7 +83,6 @@ class _Simulator:
     """
 
     def __init__(self, model: mujoco.MjModel, frame_skip: int):
-        _check(model)
         self.model = model
         self.frame_skip = frame_skip
         self.idle: collections.defaultdict[int, list[_Workers]] = collections.defaultdict(list)
@@ -118,7 +119,6 @@ class _FieldSimulator:
     def __init__(
         self, model: mujoco.MjModel, advance: Callable[[mujoco.MjModel, mujoco.MjData], None], fields: _Fields
     ):
-        _check(model)
         self.model, self.advance, self.fields = model, advance, fields
         self.idle: list[mujoco.MjData] = []
         self.pool = ThreadPoolExecutor(available_cores())
@@ -148,11 +148,6 @@ class _FieldSimulator:
             result[:nq], result[nq : nq + nv] = data.qpos, data.qvel
             self.fields.pack(data, result[nq + nv :])
         self.idle.append(data)
-
-
-def _check(model: mujoco.MjModel) -> None:
-    if model.na or model.nmocap:
-        raise NotImplementedError("models with actuator activations or mocap bodies are not supported")
 
 
 def _threads(count: int) -> int:

@@ -4,7 +4,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from xinet_jax.errors import UserError, brief, unknown_name
 
@@ -57,6 +57,10 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         valid, wanted = isinstance(value, bool), "true or false"
     elif hint is float:
         valid, wanted = is_number(value), "a number"
+    elif typing.get_origin(hint) is Literal:
+        if value not in typing.get_args(hint):
+            raise unknown_name(f"task option {name}", value, typing.get_args(hint))
+        return value
     elif typing.get_origin(hint) is tuple:
         valid, wanted = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(is_number, value)), "low,high"
     else:

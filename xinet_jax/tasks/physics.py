@@ -5,13 +5,13 @@ are cleared at each control step, so nothing but positions and velocities has to
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import mujoco
 from jaxtyping import Array, Float
 
-from xinet_jax.errors import unknown_name
+from xinet_jax.errors import UserError, unknown_name
 
 
 class Physics(NamedTuple):
@@ -29,16 +29,26 @@ class Physics(NamedTuple):
     derived: dict[str, Float[Array, "..."]] = {}  # noqa: RUF012
 
 
+class PhysicalState(Protocol):
+    """What is asked of any physical state: ours (`Physics`), or another library's (`xinet_jax.tasks.borrowed`)."""
+
+    @property
+    def qpos(self) -> Float[Array, "*batch nq"]: ...
+
+    @property
+    def qvel(self) -> Float[Array, "*batch nv"]: ...
+
+
 class Engine(NamedTuple):
-    """A physics engine for one model.
+    """A physics engine for one model: functions of `Physics`, or of another library's states.
 
     Attributes:
       step: advances a state by one control step, `frame_skip` steps of the model's time step under one control, `[nu]`.
       forward: fills in what a state alone implies, as at a reset: no contact forces have acted yet.
     """
 
-    step: Callable[[Physics, Array], Physics]
-    forward: Callable[[Physics], Physics]
+    step: Callable[[Any, Array], Any]
+    forward: Callable[[Any], Any]
 
 
 ENGINES = ("auto", "mjx", "native", "brax")  # the last for Brax's own tasks
@@ -67,9 +77,13 @@ def make_engine(
       mjx_impl: which of MJX's implementations: `jax`, or `warp` (MuJoCo Warp, for NVIDIA's GPUs).
 
     Raises:
-      UserError: for an unknown name.
+      UserError: for an unknown name, or an implementation of MJX for another engine.
     """
     name = default_engine() if name == "auto" else name
+    if mjx_impl not in MJX_IMPLEMENTATIONS:
+        raise unknown_name("mjx_impl", mjx_impl, MJX_IMPLEMENTATIONS)
+    if mjx_impl == "warp" and name != "mjx":
+        raise UserError(f"mjx_impl warp is for engine mjx, not for {name}")
     for field in derived:
         if field not in DERIVED:
             raise unknown_name("field of MuJoCo's data", field, DERIVED)

@@ -10,11 +10,11 @@ from xinet_jax.tasks.loading import quiet_deprecations
 from xinet_jax.tasks.task import Task
 
 
-def _make(name: str, mjx_impl: str) -> Task:
+def _make(name: str) -> Task:
     from mujoco_playground import dm_control_suite
 
     with quiet_deprecations():
-        environment = dm_control_suite.load(name, config_overrides={"impl": mjx_impl})
+        environment = dm_control_suite.load(name, config_overrides={"impl": "jax"})
 
     def motion(state: object) -> tuple[Array, Array, Array]:
         return state.data.qpos, state.data.qvel, state.data.mocap_pos

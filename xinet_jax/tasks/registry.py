@@ -33,7 +33,7 @@ class _Entry(NamedTuple):
     """How a task is made.
 
     Attributes:
-      define: `(model, **options) -> Definition`; of another library's task `(name, mjx_impl, **options) -> Task`.
+      define: `(model, **options) -> Definition`; of another library's task `(name, **options) -> Task`.
       xml: the model's file; None for another library's task.
       engines: what can simulate it, the most exact first.
       in_gymnasium: whether Gymnasium has it, by the same name.
@@ -61,9 +61,11 @@ _ENTRIES: dict[str, _Entry] = {
     "InvertedDoublePendulum-v5": _Entry(inverted_double_pendulum, _ASSETS / "inverted_double_pendulum.xml"),
 }
 _LIBRARIES = {"playground": PLAYGROUND, "brax": BRAX}
-for _prefix, _library in _LIBRARIES.items():
-    for _name in _library.tasks:
-        _ENTRIES[f"{_prefix}/{_name}"] = _Entry(_library.make, None, (_library.engine,), False, _library)
+_ENTRIES |= {
+    f"{prefix}/{name}": _Entry(library.make, None, (library.engine,), False, library)
+    for prefix, library in _LIBRARIES.items()
+    for name in library.tasks
+}
 
 
 def task_names() -> tuple[str, ...]:
@@ -131,7 +133,7 @@ def load_task(name: str, engine: str = "auto", mjx_impl: str = "jax", physics: s
     engine = choose_engine(name, engine)
     check_physics(name, engine, mjx_impl, physics)
     if entry.library:
-        return entry.define(name.split("/", 1)[1], mjx_impl, **options)
+        return entry.define(name.split("/", 1)[1], **options)
     with quiet_deprecations():
         try:
             model = mujoco.MjModel.from_xml_path(str(entry.xml))
@@ -158,8 +160,9 @@ def check_physics(name: str, engine: str, mjx_impl: str, physics: str) -> None:
         raise UserError(f"{name} runs on engine {' or '.join(entry.engines)}, not on {engine}")
     if entry.library and entry.library.missing:
         raise UserError(f"{name} needs an extra: {entry.library.missing}")
-    if entry.library and physics == "fast":
-        raise UserError(f"physics fast is for tasks over our own engines, not for {name}")
+    for kind, given, own in (("physics", physics, "fast"), ("mjx_impl", mjx_impl, "warp")):
+        if entry.library and given == own:
+            raise UserError(f"{kind} {own} is for tasks over our own engines, not for {name}")
     if mjx_impl == "warp" and engine not in ("auto", "mjx"):
         raise UserError(f"mjx_impl warp is for engine mjx, not for {engine}")
     if mjx_impl == "warp" and importlib.util.find_spec("warp") is None:
@@ -178,7 +181,7 @@ def describe_task(name: str) -> dict[str, Any]:
     }
     if entry.library:
         sizes = entry.library.tasks[name.split("/", 1)[1]]
-        own = (sizes.observation, sizes.observation, sizes.action, sizes.dt, 1000)
+        own = (sizes.observation, sizes.observation, sizes.action, sizes.dt, sizes.episode_length)
     else:
         task = load_task(name, "native")
         sizes = (task.observation_size, task.predicted_size, task.action_size)

@@ -14,7 +14,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 from xinet_jax.arrays import Key, all_finite
 from xinet_jax.errors import UserError
 from xinet_jax.tasks.batching import as_one_batch
-from xinet_jax.tasks.physics import Engine, Physics, make_engine
+from xinet_jax.tasks.physics import Engine, PhysicalState, Physics, make_engine
 
 
 class Definition(NamedTuple):
@@ -53,7 +53,7 @@ class TaskState(NamedTuple):
       episode_return: undiscounted sum of rewards since then.
     """
 
-    physics: Physics
+    physics: PhysicalState
     observation: Float[Array, "*batch observation"]
     elapsed: Int[Array, "*batch"]
     episode_return: Float[Array, "*batch"]
@@ -130,8 +130,12 @@ def make_task(
     `mjx_impl` is `jax` or `warp` (`xinet_jax.tasks.physics.make_engine`).
 
     Raises:
-      UserError: if the model has an actuator without limits, or there is no such engine.
+      UserError: if the model has an actuator without limits, or what no engine here carries from step to step
+        (activations of actuators, mocap bodies), or there is no such engine.
     """
+    if model.na or model.nmocap:
+        what = "actuators with activations" if model.na else "mocap bodies"
+        raise UserError(f"{name}: models with {what} are not supported, since they have a state of their own")
     low, high = model.actuator_ctrlrange.T.astype(np.float32)
     if not model.actuator_ctrllimited.all() or (low >= high).any():
         raise UserError(f"{name}: every actuator of the model needs a ctrlrange, since actions lie in [-1, 1]")

@@ -18,13 +18,14 @@ _CONTACTS, _CONSTRAINTS = 64, 320  # of one robot; a contact makes four constrai
 
 def warp_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] = ()) -> Engine:
     """Returns an engine that runs MJX's Warp implementation, the whole batch at a time."""
-    warp.config.log_level = warp.LOG_WARNING  # it would name every kernel that it compiles
+    if warp.config.log_level == warp.LOG_INFO:  # its default, by which it names every kernel that it compiles
+        warp.config.log_level = warp.LOG_WARNING
     model = with_newton(model)
     device_model = mjx.put_model(model, impl="warp")
     if "cfrc_ext" in derived:
         device_model = device_model.tree_replace({"opt._impl.run_rne_postconstraint": True})
 
-    def at_rest(count: int) -> mjx.Data:
+    def empty(count: int) -> mjx.Data:
         return mjx.make_data(model, impl="warp", naconmax=count * _CONTACTS, njmax=_CONSTRAINTS)
 
     def read(data: mjx.Data) -> dict[str, Array]:
@@ -32,7 +33,7 @@ def warp_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] =
 
     @as_one_batch
     def steps(physics: Physics, control: Float[Array, "batch nu"]) -> Physics:
-        data = at_rest(len(control))
+        data = empty(len(control))
 
         def step(physics: Physics, control: Float[Array, " nu"]) -> Physics:
             own = data.replace(qpos=physics.qpos, qvel=physics.qvel, ctrl=control)
@@ -43,7 +44,7 @@ def warp_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] =
 
     @as_one_batch
     def forwards(physics: Physics) -> Physics:
-        data = at_rest(len(physics.qpos))
+        data = empty(len(physics.qpos))
 
         def forward(physics: Physics) -> Physics:
             found = read(mjx.forward(device_model, data.replace(qpos=physics.qpos, qvel=physics.qvel)))

@@ -49,7 +49,7 @@ def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None, str]
 
 
 def evaluations_table(rows: Iterable[tuple[Structure, Sequence[float]]]) -> Table:
-    """Returns one line per policy: its returns in Gymnasium's environment."""
+    """Returns one line per policy: its returns."""
     rows = list(rows)
     varied = _varied([structure for structure, _ in rows])
     table = Table()

@@ -29,7 +29,7 @@ class MemberResult(NamedTuple):
       curve: `(environment steps, mean return)` of every evaluation during training.
       diverged: environment steps by which it had diverged, and learnt nothing more; None if it did not.
       bad_transitions: how many of its transitions were not finite, and so not stored.
-      returns: returns of the saved policy in Gymnasium's environment, `[episodes]`; None if the run was interrupted.
+      returns: returns of the saved policy by `xinet_jax.evaluate`, `[episodes]`; None if the run was interrupted.
     """
 
     seed: int
@@ -119,7 +119,7 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 def trade_off(result: Result) -> list[Point]:
     """Returns each member's hyper-parameters, parameters left, and return.
 
-    The return is the saved policy's in Gymnasium, or the newest evaluation's where that was not taken.
+    The return is the saved policy's, or the newest evaluation's where that was not taken.
     """
     points = []
     for own in result.seeds:

@@ -443,7 +443,7 @@ class _Run:
         )
 
     def _finish(self, state: Member) -> None:
-        """Saves every policy, and gives what was saved its episodes in Gymnasium, unless the run is interrupted."""
+        """Saves every policy, and gives what was saved its last episodes, unless the run is interrupted."""
         if self.compaction:
             self._report_compaction(1.0 / self.paces["train"].rate if self.paces["train"].rate else None)
         folders = [self.folder / POLICY_FOLDER / identity.folder for identity in self.identities]
