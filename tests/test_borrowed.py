@@ -93,10 +93,12 @@ def test_what_is_filmed_is_where_the_library_says_things_are():
     def act(observation):
         return np.full(task.action_size, 0.5, np.float32)
 
-    for pose in rendering._play(act, task, 3, 0.2, 2, progress=False):
+    count = 0
+    for count, pose in enumerate(rendering._play(act, task, 3, 0.2, 2, progress=False), start=1):  # noqa: B007
         np.testing.assert_allclose(pose.xpos, state.physics.state.data.xpos, atol=1e-4)
         for _ in range(2):
             state = step(state, jnp.full(task.action_size, 0.5))
+    assert count == 5
 
 
 @pytest.mark.slow

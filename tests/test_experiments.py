@@ -1,24 +1,41 @@
 """The scripts of `experiments/` run, on tiny sizes."""
 
 import functools
+import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-import yaml
+from helpers import tiny_config
 
 from experiments.claims import claim as claims
-from experiments.claims import figures, prices, pruned_vs_dense, published_sizes, results, same_size, structure
+from experiments.claims import (
+    figures,
+    prices,
+    pruned_vs_dense,
+    published_sizes,
+    results,
+    same_size,
+    speed,
+    starts,
+    statistics,
+    structure,
+)
 from experiments.claims.arms import ARMS, PRICES, SEEDS
 from experiments.claims.statistics import difference, interquartile_mean
 from experiments.defaults import __main__ as defaults
 from experiments.estimators import __main__ as estimators
-from xinet_jax import cli
-from xinet_jax.config import PruningConfig
+from xinet_jax import agent as agents
+from xinet_jax import cli, policy
+from xinet_jax.config import PruningConfig, load_config, make_config, save_config
 from xinet_jax.errors import UserError
+from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import runner
 
 
@@ -59,41 +76,121 @@ TINY += " --nu 2000"
 
 
 @pytest.mark.slow
-def test_a_claim_is_run_once_and_its_tables_and_figures_come_from_files(tmp_path, monkeypatch, capsys):
+def test_a_claim_is_run_once_and_interrupted_without_loss(tmp_path):
+    """Ctrl-C reaches the command alone, as from a terminal; training saves, and goes on at the next command."""
     runs, folder = tmp_path / "runs", tmp_path / "results"
-    line = ["claim", "--tasks", "Hopper-v5", "--arms", "xinet", "--runs", str(runs), "--results", str(folder)]
-    monkeypatch.setattr(sys, "argv", [*line, f"--options={TINY}"])
-    claim = functools.partial(claims.main, "", pruned_vs_dense.ARMS, ("Hopper-v5",), pruned_vs_dense.table)
-    claim()
-    assert "| Hopper-v5 | xinet |" in capsys.readouterr().out
+    command = [sys.executable, "-m", "experiments.claims.pruned_vs_dense", "--tasks", "Hopper-v5", "--arms", "xinet"]
+    command += ["--runs", str(runs), "--results", str(folder), f"--options={TINY} --checkpoint-every 1000"]
+    with subprocess.Popen(command) as process:
+        metrics = runs / "Hopper-v5" / "xinet" / "metrics.jsonl"
+        while not (metrics.exists() and '"kind": "train"' in metrics.read_text()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 1
+    assert not folder.exists()
+    assert len(list((runs / "Hopper-v5" / "xinet" / "checkpoints" / "all").iterdir())) > 0
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "| Hopper-v5 | xinet |" in done.stdout
     own = folder / "Hopper-v5" / "xinet"
-    assert sorted(path.name for path in own.iterdir()) == ["about.yaml", "config.yaml", "course.csv", "final.csv"]
-    about = yaml.safe_load((own / "about.yaml").read_text())
+    about = results.about(own)
+    assert about["resumed"] == 1
     assert about["command"].startswith("xinet train --task Hopper-v5 --seeds 5 --steps 100000 --agent xinet")
-    assert about["resumed"] == 0
-    final, course = results.read(own, "final"), results.read(own, "course")
-    assert [row["seed"] for row in final] == [0, 1]
-    assert all(row["return"] == pytest.approx((row["return_1"] + row["return_2"]) / 2, rel=1e-4) for row in final)
-    assert all(0 < row["parameters_left"] < 1 for row in final)
+    course = results.read(own, "course")
     assert [row["environment_steps"] for row in course] == [40, 40, 60, 60, 80, 80]
-    assert structure.final_units(own)["actor/hidden_1"].shape == (2,)
+    assert all(0 < row["parameters_left"] < 1 for row in results.read(own, "final"))
 
-    # What is there is not run again; what was finished but not written is written; the others take over from it.
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("it trained again"))
+    before = (own / "final.csv").stat().st_mtime_ns
+    subprocess.run(command, capture_output=True, check=True)
+    assert (own / "final.csv").stat().st_mtime_ns == before, "it is not run again"
+    refused = subprocess.run([*command[:-1], "--options=--nu 3"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "was made by `xinet train" in refused.stderr
+
+
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory):
+    """Two policies that have learnt nothing, with half of OFENet's units gone."""
+    folder, config = tmp_path_factory.mktemp("policies"), tiny_config(task="Hopper-v5")
+    task = load_task("Hopper-v5", "native")
+    agent = agents.make_agent(config, task.observation_size, task.action_size)
+    about = {"task": task, "name": "xinet", "nu": 400.0, "settings": {}, "environment_steps": 1}
+    state = agents.init(agent, agents.make_hyper(config, task.action_size), jax.random.PRNGKey(0))
+    alive = state.alive | {"ofenet": jax.tree.map(lambda own: own.at[::2].set(0.0), state.alive["ofenet"])}
+    for seed in (0, 1):
+        made = policy.from_agent(agent, state._replace(alive=alive), seed=seed, **about)
+        policy.save_policy(made, folder / f"seed_{seed}")
+    return folder
+
+
+def finished_run(runs, policies, task, arm, returns):
+    """Makes what the training of two seeds leaves: files alone. Their returns are given, of two episodes each."""
+    own = runs / task / arm
+    own.mkdir(parents=True)
+    save_config(make_config(task, seeds=2, out=str(own)), own / "config.yaml")
+    starts.Starts(runs / task / f"{arm}.starts").add(claims.command_of(task, arm, runs, runs / "none"), anew=True)
+    shutil.copytree(policies, own / "policy")
+    lines = []
+    for seed in (0, 1):
+        for step in (9_000, 10_000, 15_000, 30_000):
+            rate = 20.0 if step <= 10_000 else 50.0
+            stamp = {"member": f"seed_{seed}", "seed": seed, "nu": 400.0}
+            stamp |= {"environment_steps": step, "seconds": step / 100}
+            units = {"ofenet/state_1": 7 + seed, "ofenet/predictor": 11, "actor/hidden_1": 5}
+            trained = {"iterations_per_second": rate, "parameters": step, "units": units, "bad_transitions": 1}
+            lines.append({"kind": "train", "diverged": seed == 1 and step == 30_000} | trained | stamp)
+            lines.append({"kind": "evaluation", "return": float(step + seed)} | stamp)
+        lines.append({"kind": "gymnasium", "return": returns[seed], "returns": [returns[seed]] * 2} | stamp)
+    (own / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def command_line(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["claim", *map(str, arguments)])
+
+
+def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch, capsys):
+    runs, folder = tmp_path / "runs", tmp_path / "results"
+    for task in ("Hopper-v5", "HalfCheetah-v5"):
+        finished_run(runs, policies, task, "xinet", [300.0, 500.0])
+        finished_run(runs, policies, task, "ofenet", [800.0, float("nan") if task == "HalfCheetah-v5" else 800.0])
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("nothing is left to train"))
+    monkeypatch.setattr(statistics, "DRAWS", 100)
+    where = ("--runs", runs, "--results", folder)
+    command_line(monkeypatch, "--tasks", "Hopper-v5", "HalfCheetah-v5", "--arms", "xinet", "ofenet", *where)
+    claim = functools.partial(claims.main, "", pruned_vs_dense.ARMS, SEEDS, pruned_vs_dense.table)
     claim()
-    monkeypatch.undo()
-    shutil.rmtree(own)
-    claims.run("Hopper-v5", "xinet", runs, folder)
-    assert results.read(own, "course") == course
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    found = {(row[0].removeprefix("| "), row[1]): row[2:] for row in rows[2:]}
+    assert found["Hopper-v5", "xinet"][:3] == ["400 [300, 500]", "300, 500 (diverged)", "-400 [-500, -300]"]
+    assert found["Hopper-v5", "ofenet"][:3] == ["800 [800, 800]", "800, 800 (diverged)", ""]
+    assert found["HalfCheetah-v5", "ofenet"][0] == "nan"
+    own = folder / "Hopper-v5" / "xinet"
+    final, course = results.read(own, "final"), results.read(own, "course")
+    assert [row["bad_transitions"] for row in final] == [4, 4]
+    assert 0 < final[0]["policy_parameters"] < final[0]["parameters"]
+    assert 0 < final[0]["ofenet_left"] < final[0]["parameters_left"] < 1
+    assert [row["return"] for row in course[:3]] == [9_000, 10_000, 15_000]
+    np.testing.assert_array_equal(structure.final_units(own)["ofenet/state_1"], [7, 8])
+    assert set(structure.final_units(own)) == {"ofenet/state_1", "actor/hidden_1"}
+    assert "| Hopper-v5 | xinet | 40 | 100 | 2.50 | 5 | 1.00 |" in speed.table(folder, ["Hopper-v5"], ["xinet"])
+    about = results.about(own)
+    assert (about["resumed"], about["command"].split()[:2]) == (0, ["xinet", "train"])
+    assert load_config(own / "config.yaml").seeds == 2
+    assert not Path(load_config(own / "config.yaml").out).is_absolute()
+
+    # The arms that take over from it have its folder and its share; what was made in another way is told.
     left = sum(row["parameters_left"] for row in final) / 2
-    assert f"{left:.4f}" == claims.arguments_of("Hopper-v5", "magnitude", runs, folder)[-1]
-    assert str(runs / "Hopper-v5" / "xinet") in claims.arguments_of("Hopper-v5", "small", runs, folder)
-    with pytest.raises(SystemExit, match="run it first"):
-        claims.run("Ant-v5", "small", runs, folder)
+    assert claims.command_of("Hopper-v5", "magnitude", runs, folder).endswith(f"--final-share {left:.4f}")
+    assert f"--widths-from {runs / 'Hopper-v5' / 'xinet'}" in claims.command_of("Hopper-v5", "small", runs, folder)
+    with pytest.raises(SystemExit, match=r"xinet was made by `xinet train .*`, not by `xinet train .* --nu 3`"):
+        claims.complete("Hopper-v5", "xinet", runs, folder, ["--nu", "3"])
+    command_line(monkeypatch, "--options=--nu 3")
+    with pytest.raises(SystemExit):
+        claim()
 
     page = tmp_path / "page.md"
     page.write_text("<!-- pruned_vs_dense -->old<!-- end --> between <!-- prices -->old<!-- end -->")
-    monkeypatch.setattr(sys, "argv", ["figures", "--results", str(folder), "--page", str(page)])
+    command_line(monkeypatch, "--results", folder, "--page", page)
     figures.main()
     assert "| Hopper-v5 | xinet |" in page.read_text()
     assert "nothing has been run yet" in page.read_text()
@@ -101,6 +198,24 @@ def test_a_claim_is_run_once_and_its_tables_and_figures_come_from_files(tmp_path
     assert "old" not in page.read_text()
     drawn = sorted(path.stem for path in (tmp_path / "page").iterdir())
     assert drawn == ["pruned_vs_dense", "return_over_size", "same_size", "speed", "structure"]
+    command_line(monkeypatch, "--results", tmp_path / "typo", "--page", page)
+    with pytest.raises(SystemExit):
+        figures.main()
+
+
+def test_what_was_begun_goes_on_and_what_was_refused_does_not_count(policies, tmp_path, monkeypatch):
+    called, own = [], tmp_path / "Ant-v5" / "sac"
+    for code, begun in ((2, False), (130, False), (2, True), (130, True)):
+        monkeypatch.setattr(claims, "_wait_for", lambda command, code=code: called.append(command) or code)
+        with pytest.raises(SystemExit, match=f"training ended with code {code}"):
+            claims.train("Ant-v5", "sac", tmp_path, tmp_path, [])
+        assert called[-1][3:5] == (["train", "--resume"] if begun else ["train", "--task"])
+        if code == 130 and not begun:
+            own.mkdir()
+            save_config(make_config("Ant-v5", agent="sac"), own / "config.yaml")
+    assert starts.Starts(tmp_path / "Ant-v5" / "sac.starts").about()["resumed"] == 1
+    with pytest.raises(SystemExit, match="was made by"):
+        claims.train("Ant-v5", "sac", tmp_path, tmp_path, ["--tau", "0.1"])
 
 
 @pytest.mark.parametrize("name", ARMS)
@@ -126,11 +241,10 @@ def test_every_arm_belongs_to_a_claim():
 def test_interquartile_means_and_their_intervals():
     estimate = interquartile_mean(np.array([1.0, 2.0, 3.0, 4.0, 100.0]))
     assert estimate.value == pytest.approx(3.0)
-    assert (estimate.low, estimate.high) == (pytest.approx(1.33, abs=0.4), pytest.approx(68, abs=34))
+    assert (estimate.low, estimate.high) == (pytest.approx(4 / 3), pytest.approx(68))
     # Rliable 1.2.0 (pandas 2, 10,000 draws, seed 0) says 94.31 [87.45, 110.86] of these ten scores.
-    tasks = np.random.default_rng(3)
-    tasks.normal(100, 20, 5), tasks.normal(100, 20, 3)
-    estimate = interquartile_mean(*tasks.normal(100, 20, (5, 2)).T)
+    scores = np.random.default_rng(3).normal(100, 20, 18)[8:].reshape(5, 2)
+    estimate = interquartile_mean(*scores.T)
     assert estimate == pytest.approx((94.31, 87.45, 110.86), abs=0.6)
     gap = difference(np.array([5.0, 6, 7, 8, 9]), np.array([1.0, 2, 3, 4, 5]))
     assert gap.value == pytest.approx(4.0)

@@ -95,9 +95,17 @@ def test_what_cannot_be_filmed_is_told_in_one_line(tmp_path, capsys, monkeypatch
     with pytest.raises(UserError, match="MP4 needs the extra 'video'"):
         rendering.render(policy.load_policy(made), tmp_path / "film.mp4")
 
+    monkeypatch.undo()
+    (tmp_path / "film.mp4").write_text("the film of before")
+
     def broken(*_):
         raise RuntimeError("no display")
 
     monkeypatch.setattr(rendering.mujoco, "Renderer", broken)
     with pytest.raises(UserError, match=r"nothing can be drawn by EGL here \(no display\)"):
-        rendering.render(policy.load_policy(made), tmp_path / "film.gif")
+        rendering.render(policy.load_policy(made), tmp_path / "film.mp4")
+    assert [path.name for path in tmp_path.iterdir() if path.suffix] == ["film.mp4"]
+    assert (tmp_path / "film.mp4").read_text() == "the film of before"
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(UserError, match="it is a folder"):
+        rendering.render(policy.load_policy(made), tmp_path / "folder.mp4")

@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import itertools
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -64,8 +65,8 @@ def render(
         raise UserError(f"width and height must be from 16 to 4096 pixels, not {width} and {height}")
     if seconds is not None and not seconds > 0:
         raise UserError(f"seconds must be above 0, not {seconds}")
-    if not os.access(out.absolute().parent, os.W_OK):
-        raise UserError(f"cannot write {out}: its folder is not there, or may not be written to")
+    if out.is_dir() or not os.access(out.absolute().parent, os.W_OK):
+        raise UserError(f"cannot write {out}: it is a folder, or its own folder is not there or may not be written to")
     if kind == ".mp4" and not importlib.util.find_spec("imageio_ffmpeg"):
         raise UserError("MP4 needs the extra 'video': pip install 'xinet_jax[video]', or choose a .gif")
     structure = policy.structure
@@ -73,15 +74,21 @@ def render(
     every = max(1, round(1.0 / (_MOST_PER_SECOND * task.dt)))
     per_second = 1.0 / (every * task.dt)
     poses = _play(policy, task, seed, seconds, every, progress)
+    aside = out.with_name(f".{out.stem}.new{kind}")  # a film that fails leaves one that was there as it was
     try:
         if kind == ".html":
-            return write_page(out, task.model, poses, per_second)
-        frames = _draw(task.model, poses, width, height)
-        if kind == ".gif":
-            return _write_gif(out, frames, per_second)
-        return _write_mp4(out, frames, per_second, (width, height))
+            count = write_page(aside, task.model, poses, per_second)
+        elif kind == ".gif":
+            count = _write_gif(aside, _draw(task.model, poses, width, height), per_second)
+        else:
+            count = _write_mp4(aside, _draw(task.model, poses, width, height), per_second)
+        aside.replace(out)
     except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}") from None
+        reason = (error.strerror or str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"cannot write {out}: {reason}") from None
+    finally:
+        aside.unlink(missing_ok=True)
+    return count
 
 
 def _play(
@@ -149,14 +156,20 @@ def _write_gif(out: Path, frames: Iterable[np.ndarray], per_second: float) -> in
     return 1 + len(rest)
 
 
-def _write_mp4(out: Path, frames: Iterable[np.ndarray], per_second: float, size: tuple[int, int]) -> int:
+def _write_mp4(out: Path, frames: Iterator[np.ndarray], per_second: float) -> int:
     import imageio_ffmpeg
 
-    count, writer = 0, imageio_ffmpeg.write_frames(str(out), size, fps=per_second, macro_block_size=2)
+    first = next(frames)  # before anything is written: nothing may be drawn here
+    height, width, _ = first.shape
+    writer = imageio_ffmpeg.write_frames(str(out), (width, height), fps=per_second, macro_block_size=2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # JAX warns of forks; this one becomes another program at once
         writer.send(None)
-    for count, frame in enumerate(frames, start=1):  # noqa: B007
-        writer.send(np.ascontiguousarray(frame))
-    writer.close()
+    count = 0
+    try:
+        for frame in itertools.chain([first], frames):
+            writer.send(np.ascontiguousarray(frame))
+            count += 1
+    finally:
+        writer.close()
     return count

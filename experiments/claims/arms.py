@@ -7,6 +7,7 @@ SEEDS = {"HalfCheetah-v5": 5, "Hopper-v5": 5, "Walker2d-v5": 3, "Ant-v5": 3}
 PRICES = (100, 200, 400, 800, 3000)
 PRICES_SEEDS = 3
 # The preset begins to prune after 50,000 steps, and ends after 200,000.
+PAPER = "--preset paper --checkpoint-every 5000"
 PAPER_SCHEDULE = "--prune-start 15000 --prune-ramp 5000 --prune-stop 25000"
 
 
@@ -24,11 +25,6 @@ class Arm(NamedTuple):
     seeds: int | None = None
     steps: int = STEPS
 
-    @property
-    def needs_xinet(self) -> bool:
-        """Whether it takes something over from arm xinet."""
-        return "{" in self.options
-
 
 # What is not said is the default. Pruning on a schedule lasts as long as theta's does.
 ARMS = {
@@ -40,6 +36,6 @@ ARMS = {
     "magnitude": Arm("--agent magnitude --prune-ramp 10000 --final-share {left:.4f}"),
     "random": Arm("--agent random --prune-ramp 10000 --final-share {left:.4f}"),
     "prices": Arm(f"--agent xinet --nu {' '.join(map(str, PRICES))}", PRICES_SEEDS),
-    "paper-xinet": Arm(f"--preset paper --agent xinet {PAPER_SCHEDULE}", 1),
-    "paper-ofenet": Arm("--preset paper --agent ofenet", 1),
+    "paper-xinet": Arm(f"{PAPER} --agent xinet {PAPER_SCHEDULE}", 1),
+    "paper-ofenet": Arm(f"{PAPER} --agent ofenet", 1),
 }

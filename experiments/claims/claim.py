@@ -1,6 +1,7 @@
 """The command line that all claims share: runs what is missing, goes on with what was interrupted, prints the table."""
 
 import argparse
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -8,11 +9,11 @@ from pathlib import Path
 
 from experiments.claims import results
 from experiments.claims.arms import ARMS, SEEDS
-from xinet_jax.config import load_config
+from experiments.claims.starts import Starts
 from xinet_jax.training.results import read_records
 
 RUNS = Path("runs/claims")
-Table = Callable[[Path, list[str]], str]
+Table = Callable[[Path, list[str], list[str]], str]
 
 
 def main(description: str, arms: Iterable[str], tasks: Iterable[str], table: Table) -> None:
@@ -22,7 +23,7 @@ def main(description: str, arms: Iterable[str], tasks: Iterable[str], table: Tab
       description: what `--help` says of the claim.
       arms: names of its arms, in the order in which they are run.
       tasks: its tasks.
-      table: returns the claim's table as Markdown, from the results' folder and the tasks.
+      table: returns the claim's table as Markdown, from the results' folder, the tasks and the arms.
     """
     arms, tasks = list(arms), list(tasks)
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -33,71 +34,87 @@ def main(description: str, arms: Iterable[str], tasks: Iterable[str], table: Tab
     parser.add_argument("--options", default="", help="further options of `xinet train`, for every arm")
     parser.add_argument("--table", action="store_true", help="print the table of what is there, and run nothing")
     given = parser.parse_args()
-    try:
-        for task in () if given.table else given.tasks:
-            for arm in given.arms:
-                if not (given.results / task / arm).exists():
-                    run(task, arm, given.runs, given.results, given.options.split())
-    except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on from the last checkpoint")
-    print(table(given.results, given.tasks))
+    if given.options and (given.table or given.runs == RUNS or given.results == results.FOLDER):
+        parser.error("--options is for runs of your own: give --runs and --results as well, and not --table")
+    for task in () if given.table else given.tasks:
+        for arm in given.arms:
+            complete(task, arm, given.runs, given.results, given.options.split())
+    print(table(given.results, given.tasks, given.arms))
 
 
-def run(task: str, arm: str, runs: Path, folder: Path, options: Iterable[str] = ()) -> None:
-    """Trains one arm on one task, all seeds in one program, and writes its results.
+def complete(task: str, arm: str, runs: Path, folder: Path, options: Iterable[str] = ()) -> None:
+    """Trains one arm on one task, all seeds in one program, and writes its results, unless they are there.
 
     Args:
       task, arm: which.
       runs: where its run folder is or will be; a run that was interrupted goes on.
-      folder: where its results go.
+      folder: where its results are or go.
       options: further options of `xinet train`.
+
+    Raises:
+      SystemExit: if what is there was made in another way, or training ends early.
     """
-    if ARMS[arm].needs_xinet and not (runs / task / "xinet").exists():
-        sys.exit(f"arm {arm} takes over from arm xinet, whose run {runs / task / 'xinet'} is not there: run it first")
-    if ARMS[arm].needs_xinet and not (folder / task / "xinet").exists():
-        run(task, "xinet", runs, folder, options)
-    own = runs / task / arm
+    options = list(options)
+    if "{left" in ARMS[arm].options:
+        complete(task, "xinet", runs, folder, options)
+    if "{xinet" in ARMS[arm].options:  # its policies, which results do not hold
+        train(task, "xinet", runs, folder, options)
+    command = command_of(task, arm, runs, folder, options)
+    there = results.about(folder / task / arm)
+    if there:
+        _check_same(command, there["command"], folder / task / arm)
+        return
+    train(task, arm, runs, folder, options)
+    results.save(runs / task / arm, folder / task / arm, Starts(runs / task / f"{arm}.starts").about())
+
+
+def train(task: str, arm: str, runs: Path, folder: Path, options: Iterable[str]) -> None:
+    """Trains one arm on one task to its end, from where it was left. The arguments are those of `complete`."""
+    own, command = runs / task / arm, command_of(task, arm, runs, folder, options)
+    if finished(own):
+        return
     own.parent.mkdir(parents=True, exist_ok=True)
-    arguments = [*arguments_of(task, arm, runs, folder), *options]
-    print(f"{task}, {arm}: xinet train {' '.join(arguments)}", flush=True)
-    if not finished(own):
-        versions = own.with_name(f"{arm}.versions")
-        begun = (own / "config.yaml").exists()
-        if not begun:
-            versions.unlink(missing_ok=True)
-        with versions.open("a") as file:
-            file.write(f"{_version()}\n")
-        how = ["--resume", str(own)] if begun else [*arguments, "--out", str(own)]
-        ended = subprocess.run([sys.executable, "-m", "xinet_jax.cli", "train", *how], check=False).returncode
-        if ended:
-            sys.exit(f"{task}, {arm}: `xinet train` ended with code {ended}; the same command goes on where it was")
-    versions = own.with_name(f"{arm}.versions").read_text().split("\n")[:-1]
-    about = {"command": f"xinet train {' '.join(arguments)}", "code": versions[-1], "resumed": len(versions) - 1}
-    if len(set(versions)) > 1:
-        about["code_before"] = list(dict.fromkeys(versions[:-1]))
-    results.save(own, folder / task / arm, about)
+    begun, starts = (own / "config.yaml").exists(), Starts(own.with_name(f"{arm}.starts"))
+    if begun:
+        _check_same(command, starts.about()["command"], own)
+    print(f"{task}, {arm}: {command}", flush=True)
+    starts.add(command, anew=not begun)
+    how = ["--resume", str(own)] if begun else [*command.split()[2:], "--out", str(own), "--overwrite"]
+    status = _wait_for([sys.executable, "-m", "xinet_jax.cli", "train", *how])
+    if status == 2:  # refused: nothing was started
+        starts.drop_last()
+    if status:
+        sys.exit(f"{task}, {arm}: training ended with code {status}; the same command goes on from where it was")
 
 
-def arguments_of(task: str, arm: str, runs: Path, folder: Path) -> list[str]:
-    """Returns the arguments of `xinet train` for one arm on one task."""
+def command_of(task: str, arm: str, runs: Path, folder: Path, options: Iterable[str] = ()) -> str:
+    """Returns the command that trains one arm on one task, but for its run folder."""
     own = ARMS[arm]
     seeds = own.seeds or SEEDS[task]
-    ended = results.read(folder / task / "xinet", "final")
-    left = float(results.column(ended, "parameters_left").mean()) if own.needs_xinet else None
-    options = own.options.format(xinet=runs / task / "xinet", left=left)
-    return ["--task", task, "--seeds", str(seeds), "--steps", str(own.steps), *options.split()]
+    left = results.column(results.read(folder / task / "xinet", "final"), "parameters_left")
+    shown = own.options.format(xinet=runs / task / "xinet", left=float(left.mean()) if len(left) else 1.0)
+    return " ".join(["xinet train --task", task, f"--seeds {seeds} --steps {own.steps}", shown, *options])
 
 
 def finished(run: Path) -> bool:
-    """Returns whether a run has come to its end, policies' returns in Gymnasium included."""
-    if not (run / "config.yaml").exists():
-        return False
-    records, steps = read_records(run), load_config(run / "config.yaml").steps
-    taken = {r["member"] for r in records if r["kind"] == "gymnasium" and r["environment_steps"] == steps}
+    """Returns whether a run has come to its end, every saved policy's last episodes included."""
+    records = read_records(run) if run.exists() else []
+    taken = {r["member"] for r in records if r["kind"] == "gymnasium"}
     return bool(taken) and taken == {r["member"] for r in records if "member" in r}
 
 
-def _version() -> str:
-    ask = lambda *words: subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()  # noqa: E731
-    changed = "+changes" if ask("status", "--porcelain", "--", "xinet_jax") else ""
-    return f"{ask('rev-parse', '--short', 'HEAD') or 'unknown'}{changed}"
+def _check_same(command: str, other: str, where: Path) -> None:
+    if command != other:
+        sys.exit(f"{where} was made by `{other}`, not by `{command}`: remove it, or give --runs and --results")
+
+
+def _wait_for(command: list[str]) -> int:
+    """Runs a command; signals reach it once each, by us, and it has the time that it needs to end."""
+    with subprocess.Popen(command, start_new_session=True) as process:
+        pass_on = lambda number, _: process.send_signal(number)  # noqa: E731
+        before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -19,12 +19,12 @@ from experiments.claims.statistics import interquartile_mean
 
 PAGE = Path("docs/results.md")
 CLAIMS = {
-    "pruned_vs_dense": (pruned_vs_dense, tuple(SEEDS)),
-    "same_size": (same_size, same_size.TASKS),
-    "prices": (prices, prices.TASKS),
-    "speed": (speed, tuple(SEEDS)),
-    "structure": (structure, tuple(SEEDS)),
-    "published_sizes": (published_sizes, ("HalfCheetah-v5",)),
+    "pruned_vs_dense": (pruned_vs_dense, tuple(SEEDS), pruned_vs_dense.ARMS),
+    "same_size": (same_size, same_size.TASKS, same_size.ARMS),
+    "prices": (prices, prices.TASKS, ("prices",)),
+    "speed": (speed, tuple(SEEDS), speed.ARMS),
+    "structure": (structure, tuple(SEEDS), ("xinet",)),
+    "published_sizes": (published_sizes, published_sizes.TASKS, published_sizes.ARMS),
 }
 COLORS = {"xinet": "C0", "ofenet": "C1", "sac": "C2", "small": "C3", "uniform": "C4", "magnitude": "C5", "random": "C6"}
 COLORS |= {"paper-xinet": "C0", "paper-ofenet": "C1"}
@@ -35,6 +35,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=results.FOLDER, help="folder of results")
     parser.add_argument("--page", type=Path, default=PAGE, help="page to renew; figures go into the folder of its name")
     given = parser.parse_args()
+    for path in (given.results, given.page):
+        if not path.exists():
+            parser.error(f"there is no {path}")
     folder = given.page.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     for name, draw in FIGURES.items():
@@ -42,20 +45,19 @@ def main() -> None:
         if figure is not None:
             figure.savefig(folder / f"{name}.png", dpi=110)
             print(folder / f"{name}.png")
-    if given.page.exists():
-        given.page.write_text(renewed(given.page.read_text(), given.results))
+    given.page.write_text(renewed(given.page.read_text(), given.results))
 
 
 def renewed(page: str, folder: Path) -> str:
     """Returns a page with the table between each claim's marks, `<!-- NAME -->` and `<!-- end -->`, taken anew."""
-    for name, (claim, tasks) in CLAIMS.items():
-        text = f"<!-- {name} -->\n\n{claim.table(folder, list(tasks))}\n\n<!-- end -->"
+    for name, (claim, tasks, arms) in CLAIMS.items():
+        text = f"<!-- {name} -->\n\n{claim.table(folder, list(tasks), list(arms))}\n\n<!-- end -->"
         page = re.sub(rf"<!-- {name} -->.*?<!-- end -->", lambda _, text=text: text, page, flags=re.DOTALL)
     return page
 
 
 def learning_curves(folder: Path, arms: Iterable[str], tasks: Iterable[str]) -> Figure | None:
-    """Draws returns and parameters left over environment steps, a column for each task."""
+    """Draws returns and numbers of parameters over environment steps, a column for each task."""
     tasks = [task for task in tasks if any(results.read(folder / task / arm, "course") for arm in arms)]
     if not tasks:
         return None
@@ -65,13 +67,13 @@ def learning_curves(folder: Path, arms: Iterable[str], tasks: Iterable[str]) -> 
             course = results.read(folder / task / arm, "course")
             if course:
                 band(axes[0, column], course, "environment_steps", "return", arm)
-                band(axes[1, column], course, "environment_steps", "parameters_left", arm, 100)
+                band(axes[1, column], course, "environment_steps", "parameters", arm, 1e-3)
         axes[0, column].set_title(task)
         axes[1, column].set_xlabel("environment steps")
-        axes[1, column].set_ylim(0, 105)
+        axes[1, column].set_ylim(0)
     axes[0, 0].set_ylabel("return in training: interquartile mean, 95%")
-    axes[1, 0].set_ylabel("parameters left [%]")
-    axes[0, 0].legend()
+    axes[1, 0].set_ylabel("parameters [thousands]")
+    legend(figure)
     return figure
 
 
@@ -86,34 +88,31 @@ def band(axes: Axes, course: list[dict], x: str, y: str, arm: str, scale: float 
 
 
 def return_over_size(folder: Path) -> Figure | None:
-    """Draws every seed's return over the parameters that are left: all arms, and all prices of XiNet."""
+    """Draws every seed's return over the number of parameters: all arms, and all prices of XiNet."""
     tasks = [task for task in same_size.TASKS if results.read(folder / task / "xinet", "final")]
     if not tasks:
         return None
     figure, axes = panels(1, len(tasks))
     for column, task in enumerate(tasks):
+        own = axes[0, column]
         for arm, color in COLORS.items():
             found = results.read(folder / task / arm, "final")
             if found and not arm.startswith("paper"):
-                left = 100 * results.column(found, "parameters_left")
-                axes[0, column].scatter(left, results.column(found, "return"), s=16, color=color, label=arm)
+                sizes = results.column(found, "parameters") / 1e3
+                own.scatter(sizes, results.column(found, "return"), s=16, color=color, label=arm)
         found = results.read(folder / task / "prices", "final")
-        nus = sorted(set(results.column(found, "nu")))
-        own = [[row for row in found if row["nu"] == nu] for nu in nus]
-        left = [100 * results.column(rows, "parameters_left").mean() for rows in own]
-        means = [interquartile_mean(results.column(rows, "return")) for rows in own]
-        if means:
-            spread = [[m.value - m.low for m in means], [m.high - m.value for m in means]]
-            axes[0, column].errorbar(
-                left, [m.value for m in means], spread, fmt="o-", color="k", label="XiNet by price"
-            )
-        for nu, x, mean in zip(nus, left, means, strict=True):
+        for nu in sorted(set(results.column(found, "nu"))):
+            rows = [row for row in found if row["nu"] == nu]
+            size = results.column(rows, "parameters").mean() / 1e3
+            mean = interquartile_mean(results.column(rows, "return"))
+            spread = [[mean.value - mean.low], [mean.high - mean.value]]
+            own.errorbar([size], [mean.value], spread, fmt="ko", label="xinet by price")
             place = {"textcoords": "offset points", "xytext": (5, 5), "fontsize": 8}
-            axes[0, column].annotate(f"ν {nu:g}", (x, mean.value), **place)
-        axes[0, column].set_title(task)
-        axes[0, column].set_xlabel("parameters left [%]")
+            own.annotate(f"ν {nu:g}", (size, mean.value), **place)
+        own.set_title(task)
+        own.set_xlabel("parameters [thousands]")
     axes[0, 0].set_ylabel("return in Gymnasium, every seed")
-    axes[0, 0].legend(fontsize=8)
+    legend(figure)
     return figure
 
 
@@ -126,18 +125,18 @@ def speeds(folder: Path) -> Figure | None:
     for column, task in enumerate(tasks):
         for arm in speed.ARMS:
             steps, rate = speed.rates(folder / task / arm)
-            axes[0, column].plot(steps, rate, color=COLORS[arm], label=arm)
             course = results.read(folder / task / arm, "course")
             if course:
-                hours = [row | {"minutes": row["seconds"] / 60} for row in course]
-                band(axes[1, column], hours, "minutes", "return", arm)
+                axes[0, column].plot(steps, rate, color=COLORS[arm], label=arm)
+                timed = [row | {"minutes": row["seconds"] / 60} for row in course]
+                band(axes[1, column], timed, "minutes", "return", arm)
         axes[0, column].set_title(task)
         axes[0, column].set_xlabel("environment steps")
         axes[0, column].set_ylim(0)
         axes[1, column].set_xlabel("minutes since the start, all seeds")
     axes[0, 0].set_ylabel("updates per second, all seeds")
     axes[1, 0].set_ylabel("return in training")
-    axes[0, 0].legend()
+    legend(figure)
     return figure
 
 
@@ -162,7 +161,8 @@ def widths(folder: Path) -> Figure | None:
         axes[-1, column].set_xlabel("environment steps")
     for row in range(len(groups)):
         axes[row, 0].set_ylabel("units: mean, range")
-        axes[row, 0].legend(fontsize=7)
+        if axes[row, 0].lines:
+            axes[row, 0].legend(fontsize=7)
     return figure
 
 
@@ -173,13 +173,22 @@ def panels(rows: int, columns: int, height: float = 3.2) -> tuple[Figure, np.nda
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def legend(figure: Figure) -> None:
+    """Adds a legend with every label of any of a figure's axes, once."""
+    found = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=min(len(found), 4), fontsize=8)
+
+
 FIGURES: dict[str, Callable[[Path], Figure | None]] = {
     "pruned_vs_dense": lambda folder: learning_curves(folder, pruned_vs_dense.ARMS, SEEDS),
     "same_size": lambda folder: learning_curves(folder, same_size.ARMS, same_size.TASKS),
     "return_over_size": return_over_size,
     "speed": speeds,
     "structure": widths,
-    "published_sizes": lambda folder: learning_curves(folder, published_sizes.ARMS, ("HalfCheetah-v5",)),
+    "published_sizes": lambda folder: learning_curves(folder, published_sizes.ARMS, published_sizes.TASKS),
 }
 
 

@@ -13,19 +13,16 @@ from experiments.claims.statistics import interquartile_mean
 TASKS = ("HalfCheetah-v5", "Hopper-v5")
 
 
-def table(folder: Path, tasks: list[str]) -> str:
+def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
     """Returns a line per task and price: returns and sizes."""
     rows = []
     for task in tasks:
-        found = results.read(folder / task / "prices", "final")
+        found = [row for arm in arms for row in results.read(folder / task / arm, "final")]
         for nu in sorted(set(results.column(found, "nu"))):
             own = [row for row in found if row["nu"] == nu]
-            scores = results.column(own, "return")
-            each = ", ".join(f"{score:.0f}" for score in scores)
-            shares = (tables.share(own, part) for part in ("parameters", "ofenet", "actor", "critic", "policy"))
-            rows.append([task, f"{nu:g}", str(interquartile_mean(scores)), each, *shares])
-    headings = ["task", "ν", "return", "each seed", "parameters left", "OFENet", "actor", "critics", "policy alone"]
-    return tables.markdown(headings, rows)
+            mean = interquartile_mean(results.column(own, "return"))
+            rows.append([task, f"{nu:g}", str(mean), tables.each_seed(own), *tables.sizes(own)])
+    return tables.markdown(["task", "ν", "return", "each seed", *tables.size_headings()], rows)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from experiments.claims.claim import main
 ARMS = ("xinet", "ofenet", "sac")
 
 
-def table(folder: Path, tasks: list[str]) -> str:
+def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
     """Returns returns and sizes, against the dense agent."""
-    return tables.returns(folder, tasks, ARMS, "ofenet")
+    return tables.returns(folder, tasks, arms, "ofenet")
 
 
 if __name__ == "__main__":

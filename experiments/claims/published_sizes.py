@@ -10,12 +10,13 @@ from experiments.claims import tables
 from experiments.claims.claim import main
 
 ARMS = ("paper-xinet", "paper-ofenet")
+TASKS = ("HalfCheetah-v5",)
 
 
-def table(folder: Path, tasks: list[str]) -> str:
+def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
     """Returns returns and sizes, against the dense agent."""
-    return tables.returns(folder, tasks, ARMS, "paper-ofenet")
+    return tables.returns(folder, tasks, arms, "paper-ofenet")
 
 
 if __name__ == "__main__":
-    main(__doc__, ARMS, ("HalfCheetah-v5",), table)
+    main(__doc__, ARMS, TASKS, table)

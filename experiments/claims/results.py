@@ -1,8 +1,11 @@
-"""The small files that a finished run leaves in `results/TASK/ARM/`: config.yaml, about.yaml, final.csv, course.csv."""
+"""The small files that a finished run leaves in `results/TASK/ARM/`.
+
+`config.yaml` and `about.yaml` say what was run and how; `final.csv` has a line per member, `course.csv` a line per
+member and evaluation, `speed.csv` a line per thousand steps.
+"""
 
 import csv
-import importlib.metadata
-import platform
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,13 +15,11 @@ import numpy as np
 import yaml
 
 from xinet_jax.complexity import LayerCount
-from xinet_jax.cores import available_cores
 from xinet_jax.policy import find_policies, in_policy, load_structure
 from xinet_jax.telemetry.tables import left
 from xinet_jax.training.results import read_records
 
 FOLDER = Path(__file__).parent / "results"
-PACKAGES = ("jax", "jaxlib", "flax", "mujoco", "gymnasium", "numpy")
 
 
 def save(run: Path, folder: Path, about: dict[str, Any]) -> None:
@@ -33,18 +34,23 @@ def save(run: Path, folder: Path, about: dict[str, Any]) -> None:
     aside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    shutil.copy(run / "config.yaml", aside)
-    machine = {"processor": _processor(), "cores": available_cores(), "python": platform.python_version()}
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    (aside / "about.yaml").write_text(yaml.safe_dump(about | machine | {"packages": versions}, sort_keys=False))
+    (aside / "config.yaml").write_text(yaml.safe_dump(_configuration(run), sort_keys=False))
+    (aside / "about.yaml").write_text(yaml.safe_dump(about, sort_keys=False))
     _write(aside / "final.csv", _final(run, records))
     _write(aside / "course.csv", _course(records))
+    _write(aside / "speed.csv", _speed(records))
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
 
 
+def about(folder: Path) -> dict[str, Any]:
+    """Returns what is known of how results were made; nothing if there are none."""
+    path = folder / "about.yaml"
+    return yaml.safe_load(path.read_text()) if path.exists() else {}
+
+
 def read(folder: Path, name: str) -> list[dict[str, float]]:
-    """Returns the lines of `final` or `course` as numbers; what is not there is NaN, or no file no lines."""
+    """Returns the lines of `final`, `course` or `speed` as numbers; what is not there is NaN, or no file no lines."""
     path = folder / f"{name}.csv"
     if not path.exists():
         return []
@@ -57,18 +63,30 @@ def column(rows: Iterable[dict[str, float]], name: str) -> np.ndarray:
     return np.array([row[name] for row in rows])
 
 
+def _configuration(run: Path) -> dict[str, Any]:
+    """Returns a run's configuration, with paths from where it was started."""
+    nested = yaml.safe_load((run / "config.yaml").read_text())
+    for section, name in ((nested, "out"), (nested["networks"], "widths_from")):
+        section[name] = section[name] and os.path.relpath(section[name])
+    return nested
+
+
 def _final(run: Path, records: list[dict]) -> list[dict[str, Any]]:
-    """Returns a line per member: what is left of it, and its returns in Gymnasium."""
+    """Returns a line per member: what is left of it, what went wrong with it, and its returns in Gymnasium."""
     rows = []
     for path in find_policies(run):
         structure = load_structure(path)
-        (found,) = [r for r in records if r["kind"] == "gymnasium" and r["member"] == path.name]
+        own = [record for record in records if record.get("member") == path.name]
+        (found,) = [record for record in own if record["kind"] == "gymnasium"]
         layers = structure.layers
-        row: dict[str, Any] = {"seed": structure.seed, "nu": structure.nu, "parameters": structure.parameters}
+        row: dict[str, Any] = {"seed": structure.seed, "nu": structure.nu}
+        row |= {"parameters": sum(layer.parameters for layer in layers), "policy_parameters": structure.parameters}
         row |= {"parameters_left": left(layers), "flops_left": left(layers, "flops")}
         for network in ("ofenet", "actor", "critic"):
-            row[f"{network}_left"] = _left([own for own in layers if own.network.startswith(network)])
-        row["policy_left"] = left([own for own in layers if in_policy(own)])
+            row[f"{network}_left"] = _left([layer for layer in layers if layer.network.startswith(network)])
+        row["policy_left"] = left([layer for layer in layers if in_policy(layer)])
+        row["diverged"] = int(any(record.get("diverged", False) for record in own))
+        row["bad_transitions"] = sum(record.get("bad_transitions", 0) for record in own)
         row["return"] = found["return"]
         row |= {f"return_{k + 1}": value for k, value in enumerate(found["returns"])}
         rows.append(row)
@@ -76,7 +94,7 @@ def _final(run: Path, records: list[dict]) -> list[dict[str, Any]]:
 
 
 def _course(records: list[dict]) -> list[dict[str, Any]]:
-    """Returns a line per member and evaluation: return, speed, and every layer's units at that step."""
+    """Returns a line per member and evaluation: return, what is left, and every layer's units at that step."""
     key = lambda record: (record["environment_steps"], record["member"])  # noqa: E731
     trained = {key(record): record for record in records if record["kind"] == "train"}
     rows = []
@@ -84,10 +102,20 @@ def _course(records: list[dict]) -> list[dict[str, Any]]:
         if record["kind"] == "evaluation" and key(record) in trained:
             beside = trained[key(record)]
             row = {name: beside.get(name) for name in ("seed", "nu", "environment_steps", "seconds")}
-            row |= {name: beside[name] for name in ("iterations_per_second", "parameters_left")}
-            row["return"] = record["return"]
+            row |= {"parameters": beside["parameters"], "return": record["return"]}
             rows.append(row | beside.get("units", {}))
     return rows
+
+
+def _speed(records: list[dict]) -> list[dict[str, Any]]:
+    """Returns updates per second of all members together, at each line of metrics."""
+    rows: dict[int, dict[str, Any]] = {}
+    for record in records:
+        if record["kind"] == "train":
+            start = {name: record[name] for name in ("environment_steps", "seconds")} | {"updates_per_second": 0.0}
+            row = rows.setdefault(record["environment_steps"], start)
+            row["updates_per_second"] += record["iterations_per_second"]
+    return list(rows.values())
 
 
 def _left(layers: list[LayerCount]) -> float | None:
@@ -96,16 +124,10 @@ def _left(layers: list[LayerCount]) -> float | None:
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer = csv.DictWriter(file, rows[0].keys() if rows else (), lineterminator="\n")
         writer.writeheader()
         writer.writerows([{key: _short(value) for key, value in row.items()} for row in rows])
 
 
 def _short(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"

@@ -16,9 +16,9 @@ ARMS = ("xinet", "small", "uniform", "magnitude", "random")
 TASKS = ("HalfCheetah-v5", "Hopper-v5")
 
 
-def table(folder: Path, tasks: list[str]) -> str:
+def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
     """Returns returns and sizes, against XiNet."""
-    return tables.returns(folder, tasks, ARMS, "xinet")
+    return tables.returns(folder, tasks, arms, "xinet")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ python -m experiments.claims.speed --table    # the table of what is there
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from experiments.claims import results, tables
 from experiments.claims.arms import SEEDS
@@ -15,42 +16,43 @@ from experiments.claims.claim import main
 ARMS = ("xinet", "ofenet")
 
 
-def table(folder: Path, tasks: list[str]) -> str:
-    """Returns a line per task and arm: updates of all seeds per second at first and at last, and the run's length."""
+def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
+    """Returns a line per task and arm: updates of all seeds per second before and after pruning, and the run's length.
+
+    Rates are medians over lines of metrics, a thousand steps each.
+    """
     rows = []
     for task in tasks:
-        seconds = {arm: total_seconds(folder / task / arm) for arm in ARMS}
-        for arm in ARMS:
-            steps, rate = rates(folder / task / arm)
+        minutes = {arm: minutes_in_all(folder / task / arm) for arm in ARMS}
+        for arm in arms:
+            own = folder / task / arm
+            steps, rate = rates(own)
             if not len(steps):
                 continue
-            row = [task, arm, f"{rate[0]:.0f}", f"{rate[-1]:.0f}", f"{rate[-1] / rate[0]:.2f}"]
-            faster = seconds["ofenet"] / seconds[arm]
-            rows.append([*row, f"{seconds[arm] / 60:.0f}", "" if np.isnan(faster) else f"{faster:.2f}"])
-    headings = [
-        "task",
-        "arm",
-        "updates/s at first",
-        "at last",
-        "ratio",
-        "minutes in all",
-        "times as fast",
-    ]
+            pruning = yaml.safe_load((folder / task / arm / "config.yaml").read_text())["pruning"]
+            before = float(np.median(rate[steps <= pruning["prune_start"]]))
+            after = float(np.median(rate[steps > pruning["prune_stop"]]))
+            row = [task, arm, f"{before:.0f}", f"{after:.0f}", f"{after / before:.2f}", _text(minutes[arm], ".0f")]
+            rows.append([*row, _text(minutes["ofenet"] / minutes[arm], ".2f")])
+    headings = ["task", "arm", "updates/s before", "after", "after / before", "minutes", "times as fast as ofenet"]
     return tables.markdown(headings, rows)
 
 
 def rates(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Returns environment steps, and updates per second of all seeds together at these, `[evaluations]` each."""
-    course = results.read(folder, "course")
-    steps = np.unique(results.column(course, "environment_steps"))
-    at = [[row["iterations_per_second"] for row in course if row["environment_steps"] == step] for step in steps]
-    return steps, np.array([sum(own) for own in at])
+    """Returns environment steps, and updates per second of all seeds together up to these, `[lines]` each."""
+    found = results.read(folder, "speed")
+    return results.column(found, "environment_steps"), results.column(found, "updates_per_second")
 
 
-def total_seconds(folder: Path) -> float:
-    """Returns how long a run took, compilation and evaluations included [s]; NaN if it is not there."""
-    course = results.read(folder, "course")
-    return max(results.column(course, "seconds"), default=np.nan)
+def minutes_in_all(folder: Path) -> float:
+    """Returns how long a run took, compilation and evaluations but the last included; NaN if it was resumed."""
+    if results.about(folder).get("resumed", 0):
+        return float("nan")
+    return max(results.column(results.read(folder, "speed"), "seconds"), default=float("nan")) / 60
+
+
+def _text(value: float, how: str) -> str:
+    return "" if np.isnan(value) else format(value, how)
 
 
 if __name__ == "__main__":

@@ -17,14 +17,14 @@ DRAWS = 10_000
 
 
 class Estimate(NamedTuple):
-    """An estimate, and the ends of its 95% interval."""
+    """An estimate, and the ends of its 95% interval; these are NaN of a single seed, or where a score is no number."""
 
     value: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.0f} [{self.low:.0f}, {self.high:.0f}]"
+        return f"{self.value:.0f}" + (f" [{self.low:.0f}, {self.high:.0f}]" if np.isfinite(self.low) else "")
 
 
 def interquartile_mean(*tasks: np.ndarray) -> Estimate:
@@ -47,7 +47,7 @@ def _mean(*samples: np.ndarray, axis: int) -> np.ndarray:
 
 def _estimate(statistic, samples) -> Estimate:
     value = float(statistic(*samples, axis=0))
-    if min(map(len, samples)) < 2:
+    if min(map(len, samples)) < 2 or not np.isfinite(np.concatenate(samples)).all():
         return Estimate(value, np.nan, np.nan)
     interval = stats.bootstrap(
         samples, statistic, n_resamples=DRAWS, method="percentile", vectorized=True, rng=np.random.default_rng(0)

@@ -13,9 +13,9 @@ from experiments.claims.arms import SEEDS
 from experiments.claims.claim import main
 
 
-def table(folder: Path, tasks: list[str]) -> str:
+def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
     """Returns a line per layer that can be pruned, a column per task: units left of each seed."""
-    found = {task: final_units(folder / task / "xinet") for task in tasks}
+    found = {task: final_units(folder / task / arm) for task in tasks for arm in arms}
     found = {task: units for task, units in found.items() if units}
     layers = list(dict.fromkeys(layer for units in found.values() for layer in units))
     rows = [[layer, *(", ".join(f"{u:.0f}" for u in found[task][layer]) for task in found)] for layer in layers]

@@ -27,7 +27,7 @@ class Sizes(NamedTuple):
     observation: int
     action: int
     dt: float
-    episode_length: int = 1000
+    episode_length: int = 1000  # of every one of them, by `brax.envs.create` and Playground's configurations
 
 
 class Library(NamedTuple):

@@ -16,7 +16,6 @@ from xinet_jax.tasks.task import Task
 
 _Backend = Literal["generalized", "positional", "spring", "mjx"]
 BACKENDS: tuple[str, ...] = typing.get_args(_Backend)
-_EPISODE_LENGTH = 1000  # as `brax.envs.create` cuts all of them off
 
 
 def _make(name: str, backend: _Backend = "generalized") -> Task:
@@ -29,8 +28,8 @@ def _make(name: str, backend: _Backend = "generalized") -> Task:
     def motion(state: object) -> tuple[Array, Array, Array]:
         return state.pipeline_state.q, state.pipeline_state.qd, jnp.zeros((0, 3))
 
-    options = {"backend": backend}
-    return borrow(f"brax/{name}", environment, environment.sys.mj_model, motion, _EPISODE_LENGTH, options)
+    length, options = BRAX.tasks[name].episode_length, {"backend": backend}
+    return borrow(f"brax/{name}", environment, environment.sys.mj_model, motion, length, options)
 
 
 # Without its swimmer: the one back end that has it calls NumPy's `clip` by a name that JAX no longer knows.
