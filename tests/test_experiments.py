@@ -108,6 +108,16 @@ def test_a_claim_is_run_once_and_interrupted_without_loss(tmp_path):
     assert "was made by `xinet train" in refused.stderr
 
 
+def test_the_page_shows_the_committed_results():
+    page = figures.PAGE.read_text()
+    assert figures.renewed(page, results.FOLDER) == page
+    assert "| HalfCheetah-v5 | xinet |" in page
+    for found in results.FOLDER.glob("*/*"):
+        assert sorted(path.name for path in found.iterdir()) == sorted(FILES), found
+        load_config(found / "config.yaml")
+        assert results.about(found)["command"].startswith(f"xinet train --task {found.parent.name} ")
+
+
 @pytest.fixture(scope="module")
 def policies(tmp_path_factory):
     """Two policies that have learnt nothing, with half of OFENet's units gone."""
@@ -121,6 +131,9 @@ def policies(tmp_path_factory):
         made = policy.from_agent(agent, state._replace(alive=alive), seed=seed, **about)
         policy.save_policy(made, folder / f"seed_{seed}")
     return folder
+
+
+FILES = ("about.yaml", "config.yaml", "course.csv", "final.csv", "speed.csv")
 
 
 def finished_run(runs, policies, task, arm, returns):
