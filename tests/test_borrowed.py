@@ -6,6 +6,7 @@ import json
 
 import jax
 import jax.numpy as jnp
+import mujoco
 import numpy as np
 import pytest
 from helpers import tiny_config
@@ -79,9 +80,9 @@ def test_every_brax_task_runs_on_every_back_end(name, backend):
     start = jax.eval_shape(lambda: tasks.reset(task, jax.random.PRNGKey(0)))
     step = lambda state: tasks.step_and_reset(task, state, jnp.zeros(task.action_size), jax.random.PRNGKey(1))[0]  # noqa: E731
     after = jax.eval_shape(step, start)
-    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
-        lambda leaf: (leaf.shape, leaf.dtype), start
-    )
+    assert jax.tree.structure(after) == jax.tree.structure(start)
+    of_leaves = lambda tree: [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]  # noqa: E731
+    assert of_leaves(after) == of_leaves(start)
 
 
 @pytest.mark.slow
@@ -93,9 +94,13 @@ def test_what_is_filmed_is_where_the_library_says_things_are():
     def act(observation):
         return np.full(task.action_size, 0.5, np.float32)
 
+    assert np.abs(state.physics.mocap_pos).max() > 0.01
     count = 0
     for count, pose in enumerate(rendering._play(act, task, 3, 0.2, 2, progress=False), start=1):  # noqa: B007
-        np.testing.assert_allclose(pose.xpos, state.physics.state.data.xpos, atol=1e-4)
+        theirs, data = state.physics.state.data, mujoco.MjData(task.model)
+        data.qpos[:], data.mocap_pos[:] = theirs.qpos, theirs.mocap_pos
+        mujoco.mj_forward(task.model, data)  # what the library derived is of a step before
+        np.testing.assert_allclose(pose.xpos, data.xpos, atol=1e-4)
         for _ in range(2):
             state = step(state, jnp.full(task.action_size, 0.5))
     assert count == 5

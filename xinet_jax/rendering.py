@@ -5,7 +5,7 @@ import importlib.util
 import itertools
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import jax
@@ -92,7 +92,12 @@ def render(
 
 
 def _play(
-    policy: Policy, task: Task, seed: int, seconds: float | None, every: int, progress: bool
+    act: Callable[[np.ndarray], np.ndarray],
+    task: Task,
+    seed: int,
+    seconds: float | None,
+    every: int,
+    progress: bool,
 ) -> Iterator[mujoco.MjData]:
     """Yields what MuJoCo makes of the states of an episode, once every so many control steps."""
     length = task.definition.episode_length
@@ -108,7 +113,7 @@ def _play(
                 data.mocap_pos[:] = state.physics.mocap_pos
             mujoco.mj_forward(task.model, data)
             yield data
-        action = tasks.to_action(task, policy(np.asarray(state.observation)))
+        action = tasks.to_action(task, act(np.asarray(state.observation)))
         state, outcome = step(state, action)
         if outcome.ended:
             break
