@@ -197,6 +197,8 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     assert f"--widths-from {runs / 'Hopper-v5' / 'xinet'}" in claims.command_of("Hopper-v5", "small", runs, folder)
     with pytest.raises(SystemExit, match=r"xinet was made by `xinet train .*`, not by `xinet train .* --nu 3`"):
         claims.complete("Hopper-v5", "xinet", runs, folder, ["--nu", "3"])
+    with pytest.raises(SystemExit, match=r"xinet was made by `xinet train .*`, not by `xinet train .* --nu 3`"):
+        claims.complete("Hopper-v5", "xinet", runs, tmp_path / "elsewhere", ["--nu", "3"])
     command_line(monkeypatch, "--options=--nu 3")
     with pytest.raises(SystemExit):
         claim()

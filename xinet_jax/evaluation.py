@@ -4,8 +4,6 @@ import gymnasium
 import jax
 import numpy as np
 from jaxtyping import Float
-from rich.console import Console
-from rich.progress import track
 
 from xinet_jax.errors import UserError, unknown_name
 from xinet_jax.policy import Policy
@@ -13,6 +11,7 @@ from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.loading import quiet_deprecations
 from xinet_jax.tasks.registry import exact_engine, in_gymnasium, load_task, task_names
 from xinet_jax.tasks.task import Task
+from xinet_jax.telemetry.progress import counted
 
 
 def evaluate(
@@ -67,9 +66,7 @@ def _evaluate_here(policy: Policy, episodes: int, seed: int, task: Task, progres
     keys = jax.vmap(jax.random.PRNGKey)(np.arange(seed, seed + episodes))
     state = jax.jit(jax.vmap(lambda key: tasks.reset(task, key)))(keys)
     returns, running = np.zeros(episodes), np.ones(episodes, bool)
-    console = Console(stderr=True)
-    length = range(task.definition.episode_length)
-    for _ in track(length, "evaluating", console=console, transient=True, disable=not progress):
+    for _ in counted(task.definition.episode_length, "evaluating", progress):
         if not running.any():
             break
         actions = tasks.to_action(task, policy(np.asarray(state.observation)))

@@ -14,14 +14,13 @@ import numpy as np
 from jaxtyping import UInt8
 from mujoco.rendering.classic import gl_context
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from xinet_jax.errors import UserError
 from xinet_jax.policy import Policy
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.registry import exact_engine, load_task
 from xinet_jax.tasks.task import Task
+from xinet_jax.telemetry.progress import counted
 from xinet_jax.viewer import write_page
 
 FORMATS = (".gif", ".mp4", ".html")
@@ -105,8 +104,7 @@ def _play(
     step = jax.jit(lambda state, action: tasks.step(task, state, action))
     data = mujoco.MjData(task.model)
     state = jax.jit(lambda key: tasks.reset(task, key))(jax.random.PRNGKey(seed))
-    console = Console(stderr=True)
-    for elapsed in track(range(most), "filming", console=console, transient=True, disable=not progress):
+    for elapsed in counted(most, "filming", progress):
         if elapsed % every == 0:
             data.qpos[:], data.qvel[:] = state.physics.qpos, state.physics.qvel
             if task.model.nmocap:

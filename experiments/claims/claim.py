@@ -71,12 +71,12 @@ def complete(task: str, arm: str, runs: Path, folder: Path, options: Iterable[st
 def train(task: str, arm: str, runs: Path, folder: Path, options: Iterable[str]) -> None:
     """Trains one arm on one task to its end, from where it was left. The arguments are those of `complete`."""
     own, command = runs / task / arm, command_of(task, arm, runs, folder, options)
-    if finished(own):
-        return
-    own.parent.mkdir(parents=True, exist_ok=True)
     begun, starts = (own / "config.yaml").exists(), Starts(own.with_name(f"{arm}.starts"))
     if begun:
         _check_same(command, starts.about()["command"], own)
+    if finished(own):
+        return
+    own.parent.mkdir(parents=True, exist_ok=True)
     print(f"{task}, {arm}: {command}", flush=True)
     starts.add(command, anew=not begun)
     how = ["--resume", str(own)] if begun else [*command.split()[2:], "--out", str(own), "--overwrite"]

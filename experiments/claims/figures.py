@@ -79,8 +79,7 @@ def learning_curves(folder: Path, arms: Iterable[str], tasks: Iterable[str]) -> 
 
 def band(axes: Axes, course: list[dict], x: str, y: str, arm: str, scale: float = 1) -> None:
     """Draws the interquartile mean over seeds and its interval, evaluation by evaluation."""
-    steps = np.unique(results.column(course, "environment_steps"))
-    at = [[row for row in course if row["environment_steps"] == step] for step in steps]
+    at = results.grouped(course, "environment_steps").values()
     found = [interquartile_mean(scale * results.column(rows, y)) for rows in at]
     places = [results.column(rows, x).mean() for rows in at]
     axes.plot(places, [own.value for own in found], color=COLORS[arm], label=arm)
@@ -101,8 +100,7 @@ def return_over_size(folder: Path) -> Figure | None:
                 sizes = results.column(found, "parameters") / 1e3
                 own.scatter(sizes, results.column(found, "return"), s=16, color=color, label=arm)
         found = results.read(folder / task / "prices", "final")
-        for nu in sorted(set(results.column(found, "nu"))):
-            rows = [row for row in found if row["nu"] == nu]
+        for nu, rows in results.grouped(found, "nu").items():
             size = results.column(rows, "parameters").mean() / 1e3
             mean = interquartile_mean(results.column(rows, "return"))
             spread = [[mean.value - mean.low], [mean.high - mean.value]]

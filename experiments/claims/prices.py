@@ -18,8 +18,7 @@ def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
     rows = []
     for task in tasks:
         found = [row for arm in arms for row in results.read(folder / task / arm, "final")]
-        for nu in sorted(set(results.column(found, "nu"))):
-            own = [row for row in found if row["nu"] == nu]
+        for nu, own in results.grouped(found, "nu").items():
             mean = interquartile_mean(results.column(own, "return"))
             rows.append([task, f"{nu:g}", str(mean), tables.each_seed(own), *tables.sizes(own)])
     return tables.markdown(["task", "ν", "return", "each seed", *tables.size_headings()], rows)

@@ -63,6 +63,14 @@ def column(rows: Iterable[dict[str, float]], name: str) -> np.ndarray:
     return np.array([row[name] for row in rows])
 
 
+def grouped(rows: Iterable[dict[str, float]], name: str) -> dict[float, list[dict[str, float]]]:
+    """Returns the lines by the values of a column, in ascending order."""
+    found: dict[float, list[dict[str, float]]] = {}
+    for row in rows:
+        found.setdefault(row[name], []).append(row)
+    return dict(sorted(found.items()))
+
+
 def _configuration(run: Path) -> dict[str, Any]:
     """Returns a run's configuration, with paths from where it was started."""
     nested = yaml.safe_load((run / "config.yaml").read_text())

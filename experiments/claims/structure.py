@@ -25,10 +25,9 @@ def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
 def units_over_time(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Returns environment steps, `[evaluations]`, and the units of each layer but heads, `[evaluations, seeds]`."""
     course = results.read(folder, "course")
-    steps = np.unique(results.column(course, "environment_steps"))
+    at = results.grouped(course, "environment_steps")
     names = [name for name in (course[0] if course else ()) if "/" in name and not name.endswith(("head", "predictor"))]
-    at = [[row for row in course if row["environment_steps"] == step] for step in steps]
-    return steps, {name: np.array([results.column(rows, name) for rows in at]) for name in names}
+    return np.array(list(at)), {name: np.array([results.column(own, name) for own in at.values()]) for name in names}
 
 
 def final_units(folder: Path) -> dict[str, np.ndarray]:

@@ -64,6 +64,14 @@ def default_engine() -> str:
     return "native" if jax.default_backend() == "cpu" else "mjx"
 
 
+def check_implementation(engine: str, mjx_impl: str) -> None:
+    """Raises UserError for an unknown implementation of MJX, or for Warp on an engine other than `mjx` or `auto`."""
+    if mjx_impl not in MJX_IMPLEMENTATIONS:
+        raise unknown_name("mjx_impl", mjx_impl, MJX_IMPLEMENTATIONS)
+    if mjx_impl == "warp" and engine not in ("auto", "mjx"):
+        raise UserError(f"mjx_impl warp is for engine mjx, not for {engine}")
+
+
 def make_engine(
     name: str, model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] = (), mjx_impl: str = "jax"
 ) -> Engine:
@@ -80,10 +88,7 @@ def make_engine(
       UserError: for an unknown name, or an implementation of MJX for another engine.
     """
     name = default_engine() if name == "auto" else name
-    if mjx_impl not in MJX_IMPLEMENTATIONS:
-        raise unknown_name("mjx_impl", mjx_impl, MJX_IMPLEMENTATIONS)
-    if mjx_impl == "warp" and name != "mjx":
-        raise UserError(f"mjx_impl warp is for engine mjx, not for {name}")
+    check_implementation(name, mjx_impl)
     for field in derived:
         if field not in DERIVED:
             raise unknown_name("field of MuJoCo's data", field, DERIVED)

@@ -21,7 +21,7 @@ from xinet_jax.tasks.humanoids import humanoid, humanoid_standup
 from xinet_jax.tasks.loading import quiet_deprecations
 from xinet_jax.tasks.options import check_options, defaults
 from xinet_jax.tasks.pendulums import inverted_double_pendulum, inverted_pendulum
-from xinet_jax.tasks.physics import ENGINES, MJX_IMPLEMENTATIONS, PHYSICS, default_engine
+from xinet_jax.tasks.physics import ENGINES, PHYSICS, check_implementation, default_engine
 from xinet_jax.tasks.playground import PLAYGROUND
 from xinet_jax.tasks.swimmer import swimmer
 from xinet_jax.tasks.task import Definition, Task, make_task
@@ -130,8 +130,6 @@ def load_task(name: str, engine: str = "auto", mjx_impl: str = "jax", physics: s
     """
     entry, options = _entry(name), checked_options(name, options)
     check_physics(name, engine, mjx_impl, physics)
-    engine = choose_engine(name, engine)
-    check_physics(name, engine, mjx_impl, physics)
     if entry.library:
         return entry.define(name.split("/", 1)[1], **options)
     with quiet_deprecations():
@@ -143,7 +141,7 @@ def load_task(name: str, engine: str = "auto", mjx_impl: str = "jax", physics: s
     definition = entry.define(model, **options)
     if physics == "fast":
         model = fast_physics(model)
-    return make_task(name, definition, model, engine, mjx_impl, options)
+    return make_task(name, definition, model, choose_engine(name, engine), mjx_impl, options)
 
 
 def check_physics(name: str, engine: str, mjx_impl: str, physics: str) -> None:
@@ -152,10 +150,10 @@ def check_physics(name: str, engine: str, mjx_impl: str, physics: str) -> None:
     Of engine `auto` it does not ask which one that is.
     """
     entry = _entry(name)
-    every = (("engine", engine, ENGINES), ("mjx_impl", mjx_impl, MJX_IMPLEMENTATIONS), ("physics", physics, PHYSICS))
-    for kind, given, allowed in every:
+    for kind, given, allowed in (("engine", engine, ENGINES), ("physics", physics, PHYSICS)):
         if given not in allowed:
             raise unknown_name(kind, given, allowed)
+    check_implementation(engine, mjx_impl)
     if engine not in ("auto", *entry.engines):
         raise UserError(f"{name} runs on engine {' or '.join(entry.engines)}, not on {engine}")
     if entry.library and entry.library.missing:
@@ -163,8 +161,6 @@ def check_physics(name: str, engine: str, mjx_impl: str, physics: str) -> None:
     for kind, given, own in (("physics", physics, "fast"), ("mjx_impl", mjx_impl, "warp")):
         if entry.library and given == own:
             raise UserError(f"{kind} {own} is for tasks over our own engines, not for {name}")
-    if mjx_impl == "warp" and engine not in ("auto", "mjx"):
-        raise UserError(f"mjx_impl warp is for engine mjx, not for {engine}")
     if mjx_impl == "warp" and importlib.util.find_spec("warp") is None:
         raise UserError("mjx_impl warp needs an extra: pip install 'xinet_jax[warp]'")
 

@@ -3,12 +3,13 @@
 import contextlib
 import math
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn, track
 
 
 class Status(NamedTuple):
@@ -32,6 +33,11 @@ class Status(NamedTuple):
     updates_per_second: float | None
     seconds_left: float | None
     diverged: int = 0
+
+
+def counted(steps: int, doing: str, shown: bool) -> Iterable[int]:
+    """Returns the numbers below `steps`; while they are gone through, a bar on standard error, if it is to be shown."""
+    return track(range(steps), doing, console=Console(stderr=True), transient=True, disable=not shown)
 
 
 class _Stderr(Console):
