@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -35,6 +36,7 @@ from xinet_jax import agent as agents
 from xinet_jax import cli, policy
 from xinet_jax.config import PruningConfig, load_config, make_config, save_config
 from xinet_jax.errors import UserError
+from xinet_jax.small import find_structures
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import runner
 
@@ -141,7 +143,7 @@ def finished_run(runs, policies, task, arm, returns):
     own = runs / task / arm
     own.mkdir(parents=True)
     save_config(make_config(task, seeds=2, out=str(own)), own / "config.yaml")
-    starts.Starts(runs / task / f"{arm}.starts").add(claims.command_of(task, arm, runs, runs / "none"), anew=True)
+    starts.Starts(runs / task / f"{arm}.starts").add(claims.command_of(task, arm, runs / "none"), anew=True)
     shutil.copytree(policies, own / "policy")
     lines = []
     for seed in (0, 1):
@@ -191,10 +193,13 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     assert load_config(own / "config.yaml").seeds == 2
     assert not Path(load_config(own / "config.yaml").out).is_absolute()
 
-    # The arms that take over from it have its folder and its share; what was made in another way is told.
+    # The arms that take over from it have its widths and its share; what was made in another way is told.
     left = sum(row["parameters_left"] for row in final) / 2
-    assert claims.command_of("Hopper-v5", "magnitude", runs, folder).endswith(f"--final-share {left:.4f}")
-    assert f"--widths-from {runs / 'Hopper-v5' / 'xinet'}" in claims.command_of("Hopper-v5", "small", runs, folder)
+    assert claims.command_of("Hopper-v5", "magnitude", folder).endswith(f"--final-share {left:.4f}")
+    assert f"--widths-from {os.path.relpath(own)}" in claims.command_of("Hopper-v5", "small", folder)
+    taken = find_structures(own, seeds=[1], nu=[])
+    assert taken[0].seed == 1
+    assert sum(layer.parameters for layer in taken[0].layers) == final[1]["parameters"]
     with pytest.raises(SystemExit, match=r"xinet was made by `xinet train .*`, not by `xinet train .* --nu 3`"):
         claims.complete("Hopper-v5", "xinet", runs, folder, ["--nu", "3"])
     with pytest.raises(SystemExit, match=r"xinet was made by `xinet train .*`, not by `xinet train .* --nu 3`"):

@@ -15,7 +15,7 @@ class Arm(NamedTuple):
     """One way to train.
 
     Attributes:
-      options: of `xinet train`; `{xinet}` stands for the run folder of arm xinet on the same task, `{left}` for the
+      options: of `xinet train`; `{xinet}` stands for the results of arm xinet on the same task, `{left}` for the
         share of all parameters that arm ended with, as a mean over its seeds.
       seeds: how many; None: as many as `SEEDS` says of the task.
       steps: environment steps per seed.

@@ -1,6 +1,7 @@
 """The command line that all claims share: runs what is missing, goes on with what was interrupted, prints the table."""
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -55,11 +56,9 @@ def complete(task: str, arm: str, runs: Path, folder: Path, options: Iterable[st
       SystemExit: if what is there was made in another way, or training ends early.
     """
     options = list(options)
-    if "{left" in ARMS[arm].options:
+    if "{" in ARMS[arm].options:  # it starts from what arm xinet ended with
         complete(task, "xinet", runs, folder, options)
-    if "{xinet" in ARMS[arm].options:  # its policies, which results do not hold
-        train(task, "xinet", runs, folder, options)
-    command = command_of(task, arm, runs, folder, options)
+    command = command_of(task, arm, folder, options)
     there = results.about(folder / task / arm)
     if there:
         _check_same(command, there["command"], folder / task / arm)
@@ -70,7 +69,7 @@ def complete(task: str, arm: str, runs: Path, folder: Path, options: Iterable[st
 
 def train(task: str, arm: str, runs: Path, folder: Path, options: Iterable[str]) -> None:
     """Trains one arm on one task to its end, from where it was left. The arguments are those of `complete`."""
-    own, command = runs / task / arm, command_of(task, arm, runs, folder, options)
+    own, command = runs / task / arm, command_of(task, arm, folder, options)
     begun, starts = (own / "config.yaml").exists(), Starts(own.with_name(f"{arm}.starts"))
     if begun:
         _check_same(command, starts.about()["command"], own)
@@ -87,12 +86,13 @@ def train(task: str, arm: str, runs: Path, folder: Path, options: Iterable[str])
         sys.exit(f"{task}, {arm}: training ended with code {status}; the same command goes on from where it was")
 
 
-def command_of(task: str, arm: str, runs: Path, folder: Path, options: Iterable[str] = ()) -> str:
+def command_of(task: str, arm: str, folder: Path, options: Iterable[str] = ()) -> str:
     """Returns the command that trains one arm on one task, but for its run folder."""
     own = ARMS[arm]
     seeds = own.seeds or SEEDS[task]
-    left = results.column(results.read(folder / task / "xinet", "final"), "parameters_left")
-    shown = own.options.format(xinet=runs / task / "xinet", left=float(left.mean()) if len(left) else 1.0)
+    xinet = folder / task / "xinet"
+    left = results.column(results.read(xinet, "final"), "parameters_left")
+    shown = own.options.format(xinet=os.path.relpath(xinet), left=float(left.mean()) if len(left) else 1.0)
     return " ".join(["xinet train --task", task, f"--seeds {seeds} --steps {own.steps}", shown, *options])
 
 

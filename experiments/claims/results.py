@@ -1,7 +1,8 @@
 """The small files that a finished run leaves in `results/TASK/ARM/`.
 
 `config.yaml` and `about.yaml` say what was run and how; `final.csv` has a line per member, `course.csv` a line per
-member and evaluation, `speed.csv` a line per thousand steps.
+member and evaluation, `speed.csv` a line per thousand steps; `policy/MEMBER/policy.json` has every layer's width, and
+is what `--widths-from` reads.
 """
 
 import csv
@@ -34,6 +35,9 @@ def save(run: Path, folder: Path, about: dict[str, Any]) -> None:
     aside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
+    for own in find_policies(run):
+        (aside / "policy" / own.name).mkdir(parents=True)
+        shutil.copy(own / "policy.json", aside / "policy" / own.name)
     (aside / "config.yaml").write_text(yaml.safe_dump(_configuration(run), sort_keys=False))
     (aside / "about.yaml").write_text(yaml.safe_dump(about, sort_keys=False))
     _write(aside / "final.csv", _final(run, records))
