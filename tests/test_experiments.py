@@ -23,6 +23,7 @@ from experiments.claims import (
     published_sizes,
     results,
     same_size,
+    schedules,
     speed,
     starts,
     statistics,
@@ -217,7 +218,7 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     assert " between " in page.read_text()
     assert "old" not in page.read_text()
     drawn = sorted(path.stem for path in (tmp_path / "page").iterdir())
-    assert drawn == ["pruned_vs_dense", "return_over_size", "same_size", "speed", "structure"]
+    assert drawn == ["pruned_vs_dense", "return_over_size", "same_size", "schedules", "speed", "structure"]
     command_line(monkeypatch, "--results", tmp_path / "typo", "--page", page)
     with pytest.raises(SystemExit):
         figures.main()
@@ -250,12 +251,12 @@ def test_the_arms_are_what_xinet_train_accepts(name, tmp_path, monkeypatch):
     options = ARMS[name].options.format(xinet=tmp_path, left=0.3).split()
     assert cli.main(["train", "--task", "Hopper-v5", "--steps", str(ARMS[name].steps), *options]) == 2
     assert found[0].steps == ARMS[name].steps
-    assert set(found[0].pruning.nu) == (set(PRICES) if name == "prices" else {400.0})
+    assert set(found[0].pruning.nu) == (set(PRICES) if name == "prices" else {300.0 if name == "xinet" else 400.0})
 
 
 def test_every_arm_belongs_to_a_claim():
-    assert set(prices.TASKS) | set(same_size.TASKS) <= set(SEEDS)
-    assert {*pruned_vs_dense.ARMS, *same_size.ARMS, *published_sizes.ARMS, "prices"} == set(ARMS)
+    assert set(prices.TASKS) | set(same_size.TASKS) | set(schedules.TASKS) <= set(SEEDS)
+    assert {*pruned_vs_dense.ARMS, *same_size.ARMS, *schedules.ARMS, *published_sizes.ARMS, "prices"} == set(ARMS)
 
 
 def test_interquartile_means_and_their_intervals():

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 STEPS = 100_000
 SEEDS = {"HalfCheetah-v5": 5, "Hopper-v5": 5, "Walker2d-v5": 3, "Ant-v5": 3}
-# The quick preset prunes from step 10,000 to 20,000 of 40,000: here the same, stretched. Theta has longer, so the price is
-# lower than the preset's 400.
+# The quick preset prunes from step 10,000 to 20,000 of 40,000: here the same, stretched. Theta has longer, so the price
+# is lower than the preset's 400.
 SCHEDULE = "--prune-start 25000 --prune-ramp 12500 --prune-stop 50000"
 NU = 300
 PRICES = (100, 200, 400, 800, 3000)

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from experiments.claims import results, tables
-from experiments.claims.arms import SEEDS
+from experiments.claims.arms import SEEDS, STEPS
 from experiments.claims.claim import main
 
 ARMS = ("xinet", "ofenet")
@@ -19,23 +19,30 @@ ARMS = ("xinet", "ofenet")
 def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
     """Returns a line per task and arm: updates of all seeds per second before and after pruning, and the run's length.
 
-    Rates are medians over lines of metrics, a thousand steps each.
+    Rates are medians over lines of metrics, a thousand steps each; of both arms over the steps before and after those
+    in which XiNet prunes.
     """
     rows = []
     for task in tasks:
         minutes = {arm: minutes_in_all(folder / task / arm) for arm in ARMS}
+        start, stop = pruned_between(folder / task / "xinet")
         for arm in arms:
             own = folder / task / arm
             steps, rate = rates(own)
             if not len(steps):
                 continue
-            pruning = yaml.safe_load((folder / task / arm / "config.yaml").read_text())["pruning"]
-            before = float(np.median(rate[steps <= pruning["prune_start"]]))
-            after = float(np.median(rate[steps > pruning["prune_stop"]]))
-            row = [task, arm, f"{before:.0f}", f"{after:.0f}", f"{after / before:.2f}", _text(minutes[arm], ".0f")]
-            rows.append([*row, _text(minutes["ofenet"] / minutes[arm], ".2f")])
+            before, after = _median(rate[steps <= start]), _median(rate[steps > stop])
+            row = [task, arm, _text(before, ".0f"), _text(after, ".0f"), _text(after / before, ".2f")]
+            rows.append([*row, _text(minutes[arm], ".0f"), _text(minutes["ofenet"] / minutes[arm], ".2f")])
     headings = ["task", "arm", "updates/s before", "after", "after / before", "minutes", "times as fast as ofenet"]
     return tables.markdown(headings, rows)
+
+
+def pruned_between(folder: Path) -> tuple[int, int]:
+    """Returns the environment steps at which a run prunes: first, last. Where there is no run, both are its end."""
+    path = folder / "config.yaml"
+    pruning = yaml.safe_load(path.read_text())["pruning"] if path.exists() else {}
+    return pruning.get("prune_start", STEPS), pruning.get("prune_stop", STEPS)
 
 
 def rates(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -49,6 +56,10 @@ def minutes_in_all(folder: Path) -> float:
     if results.about(folder).get("resumed", 0):
         return float("nan")
     return max(results.column(results.read(folder, "speed"), "seconds"), default=float("nan")) / 60
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.median(values)) if len(values) else float("nan")
 
 
 def _text(value: float, how: str) -> str:
