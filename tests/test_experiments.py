@@ -29,7 +29,7 @@ from experiments.claims import (
     statistics,
     structure,
 )
-from experiments.claims.arms import ARMS, PRICES, SEEDS
+from experiments.claims.arms import ARMS, NU, PRICES, SEEDS
 from experiments.claims.statistics import difference, interquartile_mean
 from experiments.defaults import __main__ as defaults
 from experiments.estimators import __main__ as estimators
@@ -251,7 +251,8 @@ def test_the_arms_are_what_xinet_train_accepts(name, tmp_path, monkeypatch):
     options = ARMS[name].options.format(xinet=tmp_path, left=0.3).split()
     assert cli.main(["train", "--task", "Hopper-v5", "--steps", str(ARMS[name].steps), *options]) == 2
     assert found[0].steps == ARMS[name].steps
-    assert set(found[0].pruning.nu) == (set(PRICES) if name == "prices" else {300.0 if name == "xinet" else 400.0})
+    nu = {"prices": set(PRICES), "xinet": {NU}, "paper-xinet": {NU}}
+    assert set(found[0].pruning.nu) == nu.get(name, {400.0})
 
 
 def test_every_arm_belongs_to_a_claim():

@@ -10,9 +10,8 @@ SCHEDULE = "--prune-start 25000 --prune-ramp 12500 --prune-stop 50000"
 NU = 300
 PRICES = (100, 200, 400, 800, 3000)
 PRICES_SEEDS = 3
-# The preset begins to prune after 50,000 steps, and ends after 200,000.
+# Its own schedule is for a million steps.
 PAPER = "--preset paper --checkpoint-every 5000"
-PAPER_SCHEDULE = "--prune-start 15000 --prune-ramp 5000 --prune-stop 25000"
 
 
 class Arm(NamedTuple):
@@ -42,6 +41,6 @@ ARMS = {
     "prices": Arm(f"--agent xinet --nu {' '.join(map(str, PRICES))} {SCHEDULE}", PRICES_SEEDS),
     "early": Arm("--agent xinet"),
     "late": Arm("--agent xinet --prune-start 30000 --prune-stop 50000 --prune-ramp 10000"),
-    "paper-xinet": Arm(f"{PAPER} --agent xinet {PAPER_SCHEDULE}", 1),
+    "paper-xinet": Arm(f"{PAPER} --agent xinet --nu {NU} {SCHEDULE}", 1),
     "paper-ofenet": Arm(f"{PAPER} --agent ofenet", 1),
 }
