@@ -8,7 +8,8 @@ import pytest
 from helpers import random_batch, tiny_config
 
 from xinet_jax import agent as agents
-from xinet_jax import complexity, gates, losses, variational
+from xinet_jax import complexity, gates, losses, replacement, variational
+from xinet_jax.networks import Gate
 
 
 def make(key, **overrides):
@@ -136,8 +137,9 @@ def test_theta_step_is_the_estimate_at_the_sampled_gates(key, weights_see, estim
 
     def in_nats(xi):
         # Beside weights that know only the mean gates, a closed gate takes away what its unit contributes now.
-        strength = {"open": 1 / kept, "mean": 0.6, "sampled": 1.0}[weights_see]
-        every = losses_at(jax.tree.map(lambda x: x * strength, xi))
+        strength = {"open": 1.0, "mean": 0.6}.get(weights_see)
+        leave_mean = lambda x: Gate(x * strength, (1 - x) * strength)  # noqa: E731
+        every = losses_at(xi if weights_see == "sampled" else jax.tree.map(leave_mean, xi))
         actor = every["actor"] / jnp.exp(state.params["temperature"])
         return 17 / 2 * every["ofenet"] / bars["ofenet"] + (0.5 * every["critic"] / bars["critic"]).sum() + actor
 
@@ -160,8 +162,8 @@ def test_disarm_step_is_the_difference_of_the_losses_at_antithetic_gates(key, we
     losses_at = lambda units: agents._losses(  # noqa: E731
         agent, hyper, state, state.params, units, batch, target, z_o, key_action
     )[0]
-    strength, seen = {"open": (1 / 0.7, state.alive), "mean": (0.7, state.theta)}[weights_see]
-    without = lambda units: losses_at(jax.tree.map(lambda x: x * strength, units))  # noqa: E731
+    strength, seen = {"open": (1.0, state.alive), "mean": (0.7, state.theta)}[weights_see]
+    without = lambda units: losses_at(jax.tree.map(lambda x: Gate(x * strength, (1 - x) * strength), units))  # noqa: E731
     mean, a, b = losses_at(seen), without(xi), without(opposite)
     critic = 0.5 * (a["critic"] - b["critic"]) / mean["critic"]
     answer = {"critic": critic[:, None], "actor": (a["actor"] - b["actor"]) / np.exp(state.params["temperature"])}
@@ -235,30 +237,34 @@ def test_no_theta_step_after_prune_stop(key):
 def test_settling_rounds_every_gate_and_keeps_what_open_units_contribute(key):
     agent, _, state = make(key, gated=("ofenet", "actor", "critic"), weights_see="mean")
     uniform = gates.uniform(key, agent.dense, state.origin)
-    observation = random_batch(key).observation
-    act = lambda s: agents.act(agent, s, observation, None)  # noqa: E731
+    batch = random_batch(key)
+    act = lambda s: agents.act(agent, s, batch.observation, None)  # noqa: E731
     half_open = state._replace(theta=jax.tree.map(lambda u: 0.55 + 0.4 * u, uniform))
-    settled = agents.settle(agent, half_open)
+    settled = agents.settle(agent, half_open, batch)
     assert all((leaf == 1).all() for leaf in jax.tree.leaves((settled.theta, settled.alive)))
     np.testing.assert_allclose(act(settled), act(half_open), atol=1e-5)
     assert changed(settled.target_critic, half_open.target_critic)
 
     mixed = state._replace(theta=jax.tree.map(lambda u: u.at[..., 0].set(0.3), uniform))
-    settled = agents.settle(agent, mixed)
+    settled = agents.settle(agent, mixed, batch)
     for before, theta, alive in zip(*map(jax.tree.leaves, (mixed.theta, settled.theta, settled.alive)), strict=True):
         np.testing.assert_array_equal(theta, alive)
         np.testing.assert_array_equal(alive, before > 0.5)
+    means = agents._shift(agent, mixed, settled.alive, batch)["params"]  # tests/test_replacement.py
     without = mixed._replace(theta=jax.tree.map(lambda t: t * (t > 0.5), mixed.theta))
+    without = without._replace(params=replacement.add(mixed.params, means))
     np.testing.assert_allclose(act(settled), act(without), atol=1e-5)
 
     # Units that were read at gates of 1 all along contribute as much as before.
     opened = agent._replace(pruning=dataclasses.replace(agent.pruning, weights_see="open"))
-    fewer = agents.settle(opened, mixed)
+    fewer = agents.settle(opened, mixed, batch)
     jax.tree.map(np.testing.assert_array_equal, fewer.alive, settled.alive)
-    before = agents.act(opened, mixed._replace(alive=fewer.alive), observation, None)
-    np.testing.assert_allclose(agents.act(opened, fewer, observation, None), before, atol=1e-5)
+    means = agents._shift(opened, mixed, fewer.alive, batch)["params"]
+    before = mixed._replace(alive=fewer.alive, params=replacement.add(mixed.params, means))
+    before = agents.act(opened, before, batch.observation, None)
+    np.testing.assert_allclose(agents.act(opened, fewer, batch.observation, None), before, atol=1e-5)
 
-    low = agents.settle(agent, with_theta(state, 0.3))
+    low = agents.settle(agent, with_theta(state, 0.3), batch)
     assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["ofenet"])] == [0] * 4
     assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["actor"])] == [1] * 2
     assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["critic"])] == [2] * 2
@@ -379,10 +385,13 @@ def test_a_dead_units_weights_change_nothing(key):
 def test_a_rarely_left_out_unit_is_valued_without_bias(key):
     """The floor is for theta near 0 and 1, and must not bend what is drawn as rarely as was asked for."""
     agent, hyper, state = make(key, prune_start=21, leave_out=0.02)
-    loss = lambda units: {"ofenet": sum(jnp.square(1 - 0.98 * x).sum() for x in jax.tree.leaves(units))}  # noqa: E731
+    is_gate = lambda x: isinstance(x, Gate)  # noqa: E731
+    loss = lambda units: {  # noqa: E731
+        "ofenet": sum(jnp.square(1 - gate.own).sum() for gate in jax.tree.leaves(units, is_leaf=is_gate))
+    }
     estimate = jax.jit(jax.vmap(lambda k: variational.loss_gradient(agent, hyper, state, loss, k, 30)))
     found = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(estimate(jax.random.split(key, 10_000)))])
-    assert found.mean() == pytest.approx(-1.0, abs=0.05)  # an open gate reads 1/0.98: the loss falls from 1 to 0
+    assert found.mean() == pytest.approx(-1.0, abs=0.05)  # the loss falls from 1 to 0 as a gate opens
 
 
 def test_no_unit_is_left_out_of_networks_that_wait(key):
@@ -396,8 +405,8 @@ def test_no_unit_is_left_out_of_networks_that_wait(key):
             return {"ofenet": jnp.zeros(()), "critic": jnp.zeros(2), "actor": jnp.zeros(())}
 
         variational.loss_gradient(agent, hyper, state, losses_at, key, steps)
-        assert all((layer == 1).all() for layer in read[0]["critic"]) == complete
-        assert any((layer == 0).any() for layer in read[0]["ofenet"]["state"])
+        assert all((layer.own == 1).all() for layer in read[0]["critic"]) == complete
+        assert any((layer.own == 0).any() for layer in read[0]["ofenet"]["state"])
 
 
 def test_actions_are_bounded_and_the_mode_is_deterministic(key):

@@ -10,7 +10,7 @@ from helpers import tiny_config
 
 from xinet_jax import agent as agents
 from xinet_jax import complexity, gates, variational
-from xinet_jax.networks import make_networks
+from xinet_jax.networks import gated, make_networks
 from xinet_jax.state import gates_read
 
 WEIGHTS = jnp.array([2.0, 0.0, -1.5, 1.0, 0.0, 0.8])  # units 1 and 4 have nothing to say
@@ -28,7 +28,7 @@ def data(key, count):
 def loss(weights, xi, batch):
     """Negative log-likelihood per sample, in nats up to a constant, of noise of standard deviation 0.5."""
     x, y = batch
-    return 2.0 * jnp.mean(jnp.square((x * xi) @ weights - y))
+    return 2.0 * jnp.mean(jnp.square(gated(x, xi) @ weights - y))
 
 
 def starts(seed):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import OPTIMISED, tiny_config
+from helpers import OPTIMISED, random_batch, tiny_config
 
 from xinet_jax import agent as agents
 from xinet_jax.replay import empty_transition, make_replay
@@ -147,7 +147,7 @@ def test_a_diverged_member_stays_as_it_was_and_the_others_do_not_notice():
         equal(*(jax.tree.map(lambda leaf, m=member: leaf[m], own) for own in (state, whole)))
     assert np.isfinite(tally.metrics.critic_loss[[0, 2]]).all()
     agent = agents.make_agent(config, 17, 6)
-    settled = jax.vmap(lambda own: agents.settle(agent, own))(state.agent)
+    settled = jax.vmap(lambda own: agents.settle(agent, own, random_batch(jax.random.PRNGKey(0))))(state.agent)
     equal(of(settled, 1), of(state.agent, 1))
     assert (settled.theta["ofenet"]["state"][0] != state.agent.theta["ofenet"]["state"][0]).any()
 

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from xinet_jax import folding, gates, losses, pruners, variational
+from xinet_jax import folding, gates, losses, pruners, replacement, variational
 from xinet_jax.arrays import Key, all_finite
 from xinet_jax.config import Config
 from xinet_jax.gates import Units
@@ -161,31 +161,42 @@ def update(
         alive = pruners.prune(agent.dense, shape, score, state.alive, share)
         return alive, alive
 
-    theta, alive = state.theta, state.alive
+    theta, alive, shift = state.theta, state.alive, {}
     if agent.pruner != "none":
         by_theta = agent.pruner == "theta"
         step, every = (move_theta, rules.theta_every) if by_theta else (follow_schedule, pruners.PRUNE_EVERY)
         due = (environment_steps >= min(map(rules.start, agent.gated))) & (updates % every == 0)
         if by_theta and rules.prune_stop is not None:
             due &= environment_steps <= rules.prune_stop
-        theta, alive = jax.lax.cond(due, step, lambda: (state.theta, state.alive))
+
+        def prune() -> tuple[Units, Units, Tree]:
+            theta, alive = step()
+            return theta, alive, _shift(agent, state, alive, batch)
+
+        as_it_was = (theta, alive, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(prune)[2]))
+        theta, alive, shift = jax.lax.cond(due, prune, lambda: as_it_was)
 
     small = {"statistics": statistics, "theta": theta, "alive": alive, "mse_bars": mse_bars}
-    diverged = _diverged(state, (loss, small), gradient)
+    diverged = _diverged(state, (loss, small, shift), gradient)
     small = {name: _keep(diverged, getattr(state, name), tree) for name, tree in small.items()}
     params, optimiser = _descend(hyper, state, gradient, diverged)
     tau = jnp.where(diverged, 0.0, hyper.tau)
     target_critic = optax.incremental_update(params["critic"], state.target_critic, tau)
-    moved = {"params": params, "target_critic": target_critic, "optimiser": optimiser}
+    shift = jax.tree.map(lambda own: jnp.where(diverged, 0.0, own), shift)
+    moved = replacement.add({"params": params, "target_critic": target_critic, "optimiser": optimiser}, shift)
     return state._replace(**moved, **small, diverged=diverged), metrics
 
 
-def settle(agent: Agent, state: AgentState) -> AgentState:
+def settle(agent: Agent, state: AgentState, batch: Transition) -> AgentState:
     """Ends pruning at `prune_stop`: returns the agent with every gate at 0 or 1 (method, section 4).
 
     Units whose theta is below one half are pruned, though no layer of actor or critic loses its last. The
     gates at which the others were read move into their outgoing weights, so that what they contribute stays the same.
     A diverged agent stays as it is.
+
+    Args:
+      agent, state: the agent.
+      batch: transitions, `[batch, ...]`, over which what pruned units gave is averaged.
     """
     shape = agent.networks.shape
     _, alive = gates.prune(state.theta, state.alive, 0.5)
@@ -193,6 +204,7 @@ def settle(agent: Agent, state: AgentState) -> AgentState:
     params = folding.fold(shape, state.params, units)
     target = folding.fold(shape, state.params | {"critic": state.target_critic}, units)["critic"]
     settled = {"params": state.params | params, "target_critic": target, "theta": alive, "alive": alive}
+    settled = replacement.add(settled, _shift(agent, state, alive, batch))
     return state._replace(**{name: _keep(state.diverged, getattr(state, name), tree) for name, tree in settled.items()})
 
 
@@ -253,6 +265,19 @@ def _losses(
     }
     metrics = Metrics(auxiliary, critic.mean(), actor, temperature, -log_probability.mean(), value.mean())
     return every, (statistics, metrics)
+
+
+def _shift(agent: Agent, state: AgentState, alive: Units, batch: Transition) -> Tree:
+    """Returns what the biases take over, as means, from the units that `alive` prunes (method, section 4)."""
+    lost = jax.tree.map(lambda before, after: before * (1.0 - after), state.alive, alive)
+
+    def shift(params: dict[str, Tree]) -> dict[str, Tree]:
+        means = replacement.mean_outputs(agent.networks, params, state.statistics, gates_read(agent, state), batch)
+        outputs = {name: jax.tree.map(jnp.multiply, lost[name], means[name]) for name in lost}
+        return replacement.shifts(agent.networks.shape, params, outputs)
+
+    targets = shift(state.params | {"critic": state.target_critic})  # their hidden units give something else
+    return {"params": shift(state.params), "target_critic": targets["critic"]}
 
 
 def _state_features(agent: Agent, params: Tree, statistics: Tree, units: Units, observation: Array) -> Array:

@@ -23,11 +23,11 @@ def ones(shape: Shape, networks: tuple[str, ...] = ("ofenet", "actor", "critic")
     return jax.tree.map(jnp.asarray, _constants(shape, networks))
 
 
-def _constants(shape: Shape, networks: tuple[str, ...] = ("ofenet", "actor", "critic")) -> Units:
-    """Returns ones as arrays on the host."""
+def _constants(shape: Shape, networks: tuple[str, ...] = ("ofenet", "actor", "critic"), value: float = 1.0) -> Units:
+    """Returns units with the same value, as arrays on the host."""
 
     def layers(widths: tuple[int, ...], *leading: int) -> tuple[np.ndarray, ...]:
-        return tuple(np.ones((*leading, width), np.float32) for width in widths)
+        return tuple(np.full((*leading, width), value, np.float32) for width in widths)
 
     units = {
         "ofenet": {"state": layers(shape.state_blocks), "action": layers(shape.action_blocks)},
@@ -37,15 +37,15 @@ def _constants(shape: Shape, networks: tuple[str, ...] = ("ofenet", "actor", "cr
     return {name: units[name] for name in networks}
 
 
-def complete(shape: Shape, units: Units) -> Units:
-    """Returns `units` with ones, as numpy arrays, for the networks that carry no gates."""
-    return _constants(shape) | units
+def complete(shape: Shape, units: Units, other: float = 1.0) -> Units:
+    """Returns `units` with `other`, as numpy arrays, for the networks that carry no gates."""
+    return _constants(shape, value=other) | units
 
 
-def of_features(shape: Shape, units: Units) -> tuple[Array, Array, Array]:
-    """Returns a value for every entry of z_o, of [z_o, a] and of z_oa: its unit's, and one for what is no unit's."""
-    z_o = jnp.concatenate([jnp.ones(shape.observation), *units["ofenet"]["state"]])
-    z_o_action = jnp.concatenate([z_o, jnp.ones(shape.action)])
+def of_features(shape: Shape, units: Units, other: float = 1.0) -> tuple[Array, Array, Array]:
+    """Returns a value for every entry of z_o, of [z_o, a] and of z_oa: its unit's, or `other`."""
+    z_o = jnp.concatenate([jnp.full(shape.observation, other), *units["ofenet"]["state"]])
+    z_o_action = jnp.concatenate([z_o, jnp.full(shape.action, other)])
     return z_o, z_o_action, jnp.concatenate([z_o_action, *units["ofenet"]["action"]])
 
 

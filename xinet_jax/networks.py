@@ -1,6 +1,7 @@
 """The networks: OFENet, actor and twin critics, each with a gate on every hidden unit.
 
-A gate multiplies its unit's activation. `gates=None` stands for gates of one, and compiles to no multiplication.
+A gate multiplies its unit's activation, or is a `Gate`. `gates=None` stands for gates of one, and compiles to no
+multiplication.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-Gates = tuple[Float[Array, "..."], ...] | None
+
+class Gate(NamedTuple):
+    """Gates that leave means behind: an activation `x` becomes `own * x + mean * (its mean over the batch)`."""
+
+    own: Float[Array, "..."]
+    mean: Float[Array, "..."]
+
+
+Gates = tuple[Float[Array, "..."] | Gate, ...] | None
 Features = Float[Array, "..."] | tuple[Float[Array, "..."], ...]  # `[*batch, features]`, whole or in parts
 
 PRECISIONS = ("float32", "bfloat16")  # of matrix products; everything else is float32
@@ -104,6 +113,15 @@ class Linear(nn.Module):
         return output + self.param("bias", nn.initializers.zeros, (self.units,)) if self.use_bias else output
 
 
+def gated(x: Float[Array, "*batch units"], gate: Float[Array, " units"] | Gate) -> Float[Array, "*batch units"]:
+    """Returns activations behind their gates."""
+    return gate.own * x + gate.mean * _batch_mean(x) if isinstance(gate, Gate) else x * gate
+
+
+def _batch_mean(x: Float[Array, "*batch units"]) -> Float[Array, " units"]:
+    return x.reshape(-1, x.shape[-1]).mean(axis=0)
+
+
 class DenseNet(nn.Module):
     """A DenseNet branch: `x_l = [x_{l-1}, g_l * swish(norm(W_l x_{l-1} + b_l))]` (Ota et al. 2020).
 
@@ -138,7 +156,8 @@ class DenseNet(nn.Module):
             normal = nn.BatchNorm(not train, momentum=0.99, epsilon=1e-3, name=f"norm_{k + 1}")(own)
             output = nn.swish(normal)
             if gates is not None:
-                output = output * gates[k]
+                output = gated(output, gates[k])
+            self.sow("means", f"mean_{k + 1}", _batch_mean(output))  # for `xinet_jax.replacement`; else no operation
             outputs.append(output)
             if pending.shape[-1]:
                 init = self._init_rows(k + 1, fan_in)
@@ -203,7 +222,8 @@ class MLP(nn.Module):
         for k, width in enumerate(self.hidden):
             x = nn.relu(Linear(width, self.precision, name=f"hidden_{k + 1}")(x))
             if gates is not None:
-                x = x * gates[k]
+                x = gated(x, gates[k])
+            self.sow("means", f"mean_{k + 1}", _batch_mean(x))
         return Linear(self.outputs, self.precision, name="head")(x)
 
 
@@ -216,7 +236,9 @@ class TwinCritic(nn.Module):
     @nn.compact
     def __call__(self, z_oa: Features, gates: Gates = None) -> Float[Array, "2 *batch"]:
         """Returns both action values. `gates`: one `[2, width]` array per hidden layer."""
-        twins = nn.vmap(MLP, in_axes=(None, 0), variable_axes={"params": 0}, split_rngs={"params": True}, axis_size=2)
+        twins = nn.vmap(
+            MLP, in_axes=(None, 0), variable_axes={"params": 0, "means": 0}, split_rngs={"params": True}, axis_size=2
+        )
         return twins(self.hidden, 1, self.precision, name="twins")(z_oa, gates)[..., 0]
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Int
 from xinet_jax import complexity, gates
 from xinet_jax.arrays import Key
 from xinet_jax.gates import Units
+from xinet_jax.networks import Gate
 from xinet_jax.state import Agent, AgentState, Hyper
 
 Tree = Any
@@ -64,17 +65,18 @@ def loss_gradient(
     """
     rules = agent.pruning
     probability, strength, floor = state.theta, state.theta, hyper.estimator_floor
-    if rules.weights_see == "sampled":
-        strength = jax.tree.map(jnp.ones_like, state.theta)
-    elif rules.weights_see == "open":
+    if rules.weights_see == "open":
+        strength = state.alive
         floor = jnp.minimum(floor, rules.leave_out)  # probabilities are what they were set to: none comes near 0
         kept = {n: jnp.where(environment_steps < rules.start(n), 1.0, 1.0 - rules.leave_out) for n in agent.gated}
         probability = {n: jax.tree.map(lambda m, n=n: jnp.full_like(m, kept[n]), state.alive[n]) for n in agent.gated}
-        strength = jax.tree.map(jnp.divide, state.alive, probability)  # so that sums keep their mean
 
     def losses_with(xi: Units) -> Tree:
-        # An open gate leaves its unit what it contributes now, and a closed one takes just that away.
-        return losses_at(jax.tree.map(jnp.multiply, xi, strength))
+        if rules.weights_see == "sampled":
+            return losses_at(xi)
+        # An open gate leaves its unit what it contributes now. A closed one takes just that away and, as pruning does,
+        # leaves its mean behind.
+        return losses_at(jax.tree.map(lambda x, s: Gate(x * s, (1.0 - x) * s), xi, strength))
 
     u = gates.uniform(key, agent.dense, state.origin)
     if rules.estimator == "disarm":

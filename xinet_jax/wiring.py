@@ -27,17 +27,18 @@ class Ends(NamedTuple):
     vectors: tuple[str, ...] = ("bias",)
 
 
-def ends(shape: Shape, units: Units) -> dict[str, Tree]:
+def ends(shape: Shape, units: Units, other: float = 1.0) -> dict[str, Tree]:
     """Returns the ends of every layer that there is: a tree like the parameters, with `Ends` in the layers' places.
 
     Args:
       shape: the sizes.
-      units: a value per unit (masks, gates); inputs and outputs of the networks, and units that are absent, count one.
+      units: a value per unit (masks, gates).
+      other: the value of inputs of the networks and of units that are absent; outputs count one.
     """
-    units = jax.tree.map(jnp.asarray, gates.complete(shape, units))
+    units = jax.tree.map(jnp.asarray, gates.complete(shape, units, other))
     state, action = units["ofenet"]["state"], units["ofenet"]["action"]
-    z_o, z_o_action, z_oa = gates.of_features(shape, units)
-    ofenet = {"state": _densenet(jnp.ones(shape.observation), state), "action": _densenet(z_o_action, action)}
+    z_o, z_o_action, z_oa = gates.of_features(shape, units, other)
+    ofenet = {"state": _densenet(jnp.full(shape.observation, other), state), "action": _densenet(z_o_action, action)}
     if shape.state_blocks or shape.action_blocks:
         ofenet["predictor"] = Ends(z_oa, jnp.ones(shape.predicted))
     return {

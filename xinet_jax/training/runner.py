@@ -287,7 +287,12 @@ class _Run:
 
     def _settle_gates(self, state: Member) -> Member:
         """Rounds every gate for good; the next program compiled has no pass for theta."""
-        settled = jax.jit(jax.vmap(lambda own: agents.settle(self.agent, own)))(state.agent)
+
+        def settle(own: Member) -> AgentState:
+            batch = self.plan.replay.sample(own.replay, own.key).experience
+            return agents.settle(self.agent, own.agent, batch)
+
+        settled = jax.jit(jax.vmap(settle))(state)
         self.agent = self.agent._replace(pruner="none")
         return state._replace(agent=place(settled, self.mesh))
 
