@@ -57,7 +57,7 @@ def assert_alike(folders, found):
         assert ours.get("parameters") == theirs.get("parameters")
         for name in ("auxiliary_loss", "critic_loss", "actor_loss", "entropy", "action_value"):
             if name in ours:
-                np.testing.assert_allclose(ours[name], theirs[name], rtol=2e-2, atol=5e-3, err_msg=name)
+                np.testing.assert_allclose(ours[name], theirs[name], rtol=5e-2, atol=5e-3, err_msg=name)
     observation = np.random.default_rng(0).normal(size=(20, 17))
     for seed in range(3):
         one, two = (xinet_jax.load_policy(folder / "policy" / f"seed_{seed}") for folder in folders)

@@ -118,6 +118,12 @@ def gated(x: Float[Array, "*batch units"], gate: Float[Array, " units"] | Gate) 
     return gate.own * x + gate.mean * _batch_mean(x) if isinstance(gate, Gate) else x * gate
 
 
+def _record_mean(module: nn.Module, layer: int, output: Float[Array, "*batch units"]) -> None:
+    """Gives a layer's mean output to whoever asks for the collection `means`, as `xinet_jax.replacement` does."""
+    if not module.is_initializing():
+        module.sow("means", f"mean_{layer + 1}", _batch_mean(output))
+
+
 def _batch_mean(x: Float[Array, "*batch units"]) -> Float[Array, " units"]:
     return x.reshape(-1, x.shape[-1]).mean(axis=0)
 
@@ -157,7 +163,7 @@ class DenseNet(nn.Module):
             output = nn.swish(normal)
             if gates is not None:
                 output = gated(output, gates[k])
-            self.sow("means", f"mean_{k + 1}", _batch_mean(output))  # for `xinet_jax.replacement`; else no operation
+            _record_mean(self, k, output)
             outputs.append(output)
             if pending.shape[-1]:
                 init = self._init_rows(k + 1, fan_in)
@@ -223,7 +229,7 @@ class MLP(nn.Module):
             x = nn.relu(Linear(width, self.precision, name=f"hidden_{k + 1}")(x))
             if gates is not None:
                 x = gated(x, gates[k])
-            self.sow("means", f"mean_{k + 1}", _batch_mean(x))
+            _record_mean(self, k, x)
         return Linear(self.outputs, self.precision, name="head")(x)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from xinet_jax import agent as agents
 from xinet_jax import compaction, evaluation, policy, processes, small
+from xinet_jax.arrays import Key
 from xinet_jax.complexity import LayerCount, count, total
 from xinet_jax.config import Config, check, check_resumed, load_config, save_config, to_flat, varied
 from xinet_jax.errors import UserError
@@ -288,13 +289,14 @@ class _Run:
     def _settle_gates(self, state: Member) -> Member:
         """Rounds every gate for good; the next program compiled has no pass for theta."""
 
-        def settle(own: Member) -> AgentState:
-            batch = self.plan.replay.sample(own.replay, own.key).experience
-            return agents.settle(self.agent, own.agent, batch)
+        def settle(own: Member) -> tuple[AgentState, Key]:
+            key, key_sample = jax.random.split(own.key)
+            batch = self.plan.replay.sample(own.replay, key_sample).experience
+            return agents.settle(self.agent, own.agent, batch), key
 
-        settled = jax.jit(jax.vmap(settle))(state)
+        settled, key = jax.jit(jax.vmap(settle))(state)
         self.agent = self.agent._replace(pruner="none")
-        return state._replace(agent=place(settled, self.mesh))
+        return state._replace(agent=place(settled, self.mesh), key=place(key, self.mesh))
 
     def _compact_if_it_pays(self, state: Member, segment: Segment) -> Member:
         """Takes pruned units out of the arrays, and compiles for the new sizes, where that saves time."""
