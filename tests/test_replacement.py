@@ -42,9 +42,10 @@ def read(made, params, statistics, units, batch):
 
 
 def replaced(made, params, statistics, units, lost, batch):
-    means = replacement.mean_outputs(made, params, statistics, units, batch)
-    outputs = jax.tree.map(jnp.multiply, lost, means)
-    return replacement.add(params, replacement.shifts(made.shape, params, outputs))
+    outputs = replacement.outputs(made, params, statistics, units, batch)
+    stays = jax.tree.map(lambda gone: 1.0 - gone, lost)
+    substitutes = jax.tree.map(replacement.substitute, outputs, stays, lost)
+    return replacement.add(params, replacement.shifts(made.shape, params, substitutes))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Pure functions over `AgentState` (`xinet_jax.state`): `init`, `act`, `pretrain`,
 method, on one page.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from xinet_jax.arrays import Key, all_finite
 from xinet_jax.config import Config
 from xinet_jax.gates import Units
 from xinet_jax.networks import Features, Shape, make_networks, policy_distribution, policy_mode
+from xinet_jax.pruners import PRUNE_EVERY
 from xinet_jax.replay import Transition
 from xinet_jax.state import Agent, AgentState, Hyper, Metrics, gates_read
 
@@ -121,6 +123,7 @@ def update(
     key: Key,
     environment_steps: Int[Array, ""] | int,
     updates: Int[Array, ""] | int,
+    more: Callable[[], Transition] | None = None,
 ) -> tuple[AgentState, Metrics]:
     """Takes one step of every network and, when it is due, of theta.
 
@@ -129,7 +132,8 @@ def update(
       batch: transitions, `[batch, ...]`.
       key: random key.
       environment_steps: steps taken so far; pruning starts and ramps up by them.
-      updates: updates taken so far; theta moves at every `theta_every`-th.
+      updates: updates taken so far; theta moves at every `theta_every`-th, units are pruned at every `PRUNE_EVERY`-th.
+      more: draws transitions that what pruned units gave is learnt from, `[any, ...]`; None: `batch` is good enough.
 
     Returns:
       The new state, and the update's figures. If a loss or gradient is not finite, the state stays as it was, from then
@@ -149,32 +153,31 @@ def update(
     (gradient,) = pull_back(_like(_WEIGHTS_SCALE, loss))
     mse_bar, mse_bars = _average.update({"ofenet": loss["ofenet"], "critic": loss["critic"]}, state.mse_bars)
 
-    def move_theta() -> tuple[Units, Units]:
+    def move_theta() -> Units:
         scale = _like(losses.nats(shape.predicted, mse_bar, jnp.exp(state.params["temperature"])), loss)
         in_nats = lambda units: jax.tree.map(jnp.multiply, scale, losses_at(state.params, units)[0])  # noqa: E731
         return variational.step(agent, hyper, state, in_nats, key_gates, environment_steps)
 
-    def follow_schedule() -> tuple[Units, Units]:
+    def prune() -> tuple[Units, Units, Tree]:
         # At the parameters of before this step, so that whether it diverges can be known before any array is written.
-        score = pruners.PRUNERS[agent.pruner](shape, state.params, state.alive, agent.dense, state.origin, key_gates)
-        share = pruners.target_share(rules.final_share, rules.progress(environment_steps - rules.prune_start))
-        alive = pruners.prune(agent.dense, shape, score, state.alive, share)
-        return alive, alive
+        if agent.pruner == "theta":
+            pruned, alive = gates.prune(theta, state.alive, rules.theta_min)
+        else:
+            score = pruners.PRUNERS[agent.pruner](
+                shape, state.params, state.alive, agent.dense, state.origin, key_gates
+            )
+            share = pruners.target_share(rules.final_share, rules.progress(environment_steps - rules.prune_start))
+            pruned = alive = pruners.prune(agent.dense, shape, score, state.alive, share)
+        return pruned, alive, _shift(agent, state, alive, batch if more is None else more())
 
     theta, alive, shift = state.theta, state.alive, {}
     if agent.pruner != "none":
-        by_theta = agent.pruner == "theta"
-        step, every = (move_theta, rules.theta_every) if by_theta else (follow_schedule, pruners.PRUNE_EVERY)
-        due = (environment_steps >= min(map(rules.start, agent.gated))) & (updates % every == 0)
-        if by_theta and rules.prune_stop is not None:
-            due &= environment_steps <= rules.prune_stop
-
-        def prune() -> tuple[Units, Units, Tree]:
-            theta, alive = step()
-            return theta, alive, _shift(agent, state, alive, batch)
-
+        started = environment_steps >= min(map(rules.start, agent.gated))
+        if agent.pruner == "theta":
+            started &= environment_steps <= (jnp.inf if rules.prune_stop is None else rules.prune_stop)
+            theta = jax.lax.cond(started & (updates % rules.theta_every == 0), move_theta, lambda: theta)
         as_it_was = (theta, alive, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(prune)[2]))
-        theta, alive, shift = jax.lax.cond(due, prune, lambda: as_it_was)
+        theta, alive, shift = jax.lax.cond(started & (updates % PRUNE_EVERY == 0), prune, lambda: as_it_was)
 
     small = {"statistics": statistics, "theta": theta, "alive": alive, "mse_bars": mse_bars}
     diverged = _diverged(state, (loss, small, shift), gradient)
@@ -199,12 +202,12 @@ def settle(agent: Agent, state: AgentState, batch: Transition) -> AgentState:
       batch: transitions, `[batch, ...]`, over which what pruned units gave is averaged.
     """
     shape = agent.networks.shape
-    _, alive = gates.prune(state.theta, state.alive, 0.5)
+    alive = variational.rounded(agent, state.theta, state.alive)
     units = jax.tree.map(jnp.multiply, gates_read(agent, state), alive)
-    params = folding.fold(shape, state.params, units)
-    target = folding.fold(shape, state.params | {"critic": state.target_critic}, units)["critic"]
-    settled = {"params": state.params | params, "target_critic": target, "theta": alive, "alive": alive}
-    settled = replacement.add(settled, _shift(agent, state, alive, batch))
+    moved = replacement.add({"params": state.params, "target_critic": state.target_critic}, _shift(agent, state, alive, batch))
+    params = folding.fold(shape, moved["params"], units)
+    target = folding.fold(shape, moved["params"] | {"critic": moved["target_critic"]}, units)["critic"]
+    settled = {"params": moved["params"] | params, "target_critic": target, "theta": alive, "alive": alive}
     return state._replace(**{name: _keep(state.diverged, getattr(state, name), tree) for name, tree in settled.items()})
 
 
@@ -269,12 +272,12 @@ def _losses(
 
 def _shift(agent: Agent, state: AgentState, alive: Units, batch: Transition) -> Tree:
     """Returns what the biases take over, as means, from the units that `alive` prunes (method, section 4)."""
-    lost = jax.tree.map(lambda before, after: before * (1.0 - after), state.alive, alive)
 
     def shift(params: dict[str, Tree]) -> dict[str, Tree]:
-        means = replacement.mean_outputs(agent.networks, params, state.statistics, gates_read(agent, state), batch)
-        outputs = {name: jax.tree.map(jnp.multiply, lost[name], means[name]) for name in lost}
-        return replacement.shifts(agent.networks.shape, params, outputs)
+        outputs = replacement.outputs(agent.networks, params, state.statistics, gates_read(agent, state), batch)
+        own = lambda output, before, after: replacement.substitute(output, after, before - after)  # noqa: E731
+        substitutes = {name: jax.tree.map(own, outputs[name], state.alive[name], alive[name]) for name in alive}
+        return replacement.shifts(agent.networks.shape, params, substitutes)
 
     targets = shift(state.params | {"critic": state.target_critic})  # their hidden units give something else
     return {"params": shift(state.params), "target_critic": targets["critic"]}

@@ -106,6 +106,9 @@ class PruningConfig:
     final_share: float = 0.25
     """Share of all parameters that agents magnitude and random prune down to, from prune_start over prune_ramp
     [0 to 1]."""
+    keep_share: float = 0.0
+    """Share of all parameters at which xinet stops pruning: nu is charged only while theta expects more to be left. 0:
+    whatever nu leaves [0 to 1]."""
     theta_learning_rate: tuple[float, ...] = (1e-3,)
     """Step size of theta's projected gradient descent [per update]."""
     theta_every: int = 8
@@ -375,6 +378,8 @@ def check(config: Config) -> None:
     )
     final_share, multiple = config.pruning.final_share, config.pruning.width_multiple
     _require(0 < final_share <= 1, "final_share", final_share, "above 0 and at most 1")
+    keep = config.pruning.keep_share
+    _require(0 <= keep <= 1, "keep_share", keep, "from 0 to 1")
     _require(multiple is None or multiple >= 1, "width_multiple", multiple, "at least 1")
     if config.pruner != "none":
         _require(len(gated) > 0, "gated", (), "one network or more (--agent ofenet has no gates)")

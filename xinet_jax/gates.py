@@ -151,7 +151,7 @@ def descend(theta: Units, gradient: Units, rate: Float[Array, ""] | float) -> Un
     return jax.tree.map(step, theta, gradient)
 
 
-def prune(theta: Units, alive: Units, theta_min: float) -> tuple[Units, Units]:
+def prune(theta: Units, alive: Units, theta_min: Scalar) -> tuple[Units, Units]:
     """Prunes, for good, units whose theta is at most `theta_min` (method, section 4).
 
     An OFENet layer may lose all its units, since the skip connections carry on without it. A layer of the actor or of a
@@ -174,7 +174,7 @@ def prune(theta: Units, alive: Units, theta_min: float) -> tuple[Units, Units]:
     return theta, alive
 
 
-def _survivors(theta_min: float, keep_one: bool) -> Callable[[Array, Array], Array]:
+def _survivors(theta_min: Scalar, keep_one: bool) -> Callable[[Array, Array], Array]:
     def survivors(
         theta: Float[Array, "*twins width"], alive: Float[Array, "*twins width"]
     ) -> Float[Array, "*twins width"]:

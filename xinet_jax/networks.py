@@ -118,10 +118,10 @@ def gated(x: Float[Array, "*batch units"], gate: Float[Array, " units"] | Gate) 
     return gate.own * x + gate.mean * _batch_mean(x) if isinstance(gate, Gate) else x * gate
 
 
-def _record_mean(module: nn.Module, layer: int, output: Float[Array, "*batch units"]) -> None:
-    """Gives a layer's mean output to whoever asks for the collection `means`, as `xinet_jax.replacement` does."""
+def _record(module: nn.Module, layer: int, output: Float[Array, "*batch units"]) -> None:
+    """Gives a layer's outputs to whoever asks for the collection `outputs`, as `xinet_jax.replacement` does."""
     if not module.is_initializing():
-        module.sow("means", f"mean_{layer + 1}", _batch_mean(output))
+        module.sow("outputs", f"output_{layer + 1}", output)
 
 
 def _batch_mean(x: Float[Array, "*batch units"]) -> Float[Array, " units"]:
@@ -163,7 +163,7 @@ class DenseNet(nn.Module):
             output = nn.swish(normal)
             if gates is not None:
                 output = gated(output, gates[k])
-            _record_mean(self, k, output)
+            _record(self, k, output)
             outputs.append(output)
             if pending.shape[-1]:
                 init = self._init_rows(k + 1, fan_in)
@@ -229,7 +229,7 @@ class MLP(nn.Module):
             x = nn.relu(Linear(width, self.precision, name=f"hidden_{k + 1}")(x))
             if gates is not None:
                 x = gated(x, gates[k])
-            _record_mean(self, k, x)
+            _record(self, k, x)
         return Linear(self.outputs, self.precision, name="head")(x)
 
 
@@ -243,7 +243,7 @@ class TwinCritic(nn.Module):
     def __call__(self, z_oa: Features, gates: Gates = None) -> Float[Array, "2 *batch"]:
         """Returns both action values. `gates`: one `[2, width]` array per hidden layer."""
         twins = nn.vmap(
-            MLP, in_axes=(None, 0), variable_axes={"params": 0, "means": 0}, split_rngs={"params": True}, axis_size=2
+            MLP, in_axes=(None, 0), variable_axes={"params": 0, "outputs": 0}, split_rngs={"params": True}, axis_size=2
         )
         return twins(self.hidden, 1, self.precision, name="twins")(z_oa, gates)[..., 0]
 

@@ -18,7 +18,7 @@ from xinet_jax.wiring import Ends
 
 Tree = Any
 
-PRUNE_EVERY = 100  # updates from one look at the schedule to the next
+PRUNE_EVERY = 100  # updates from one time that units are pruned to the next, by whatever pruner
 _BISECTIONS = 20  # as fine as the widest layer that is allowed
 
 

@@ -1,23 +1,38 @@
-"""Mean replacement: what a pruned unit gave on average stays, in the biases of the layers that read it (method, 4)."""
+"""Replacement: what the units that stay can say of a pruned one moves into their outgoing weights (method, 4)."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+import numpy as np
+from jaxtyping import Array, Float
 
-from xinet_jax import wiring
+from xinet_jax import gates
 from xinet_jax.gates import Units
 from xinet_jax.networks import Features, Networks, OFENet, Shape
 from xinet_jax.replay import Transition
-from xinet_jax.wiring import Ends
 
 Tree = Any
 
+# Of each unit's variance: a minibatch is little to learn a layer's covariances from.
+RIDGE = 0.03
 
-def mean_outputs(
-    networks: Networks, params: dict[str, Tree], statistics: Tree, units: Units, batch: Transition
-) -> Units:
-    """Returns what each hidden unit gives to those that read it, its gate included, as a mean over a minibatch.
+
+class Substitute(NamedTuple):
+    """What stands in for a layer's lost units: `constant + outputs @ mix`; zero for the others.
+
+    Attributes:
+      constant: `[*twins, units]`.
+      mix: row by row how much of a unit's output, column by column for which lost unit: `[*twins, units, units]`.
+    """
+
+    constant: Float[Array, "*twins units"]
+    mix: Float[Array, "*twins units units"]
+
+
+def outputs(networks: Networks, params: dict[str, Tree], statistics: Tree, units: Units, batch: Transition) -> Units:
+    """Returns what each hidden unit gives to those that read it, its gate included: `[*twins, batch, units]` a layer.
 
     Args:
       networks: the modules.
@@ -26,7 +41,7 @@ def mean_outputs(
       units: the gates at which the networks are read.
       batch: transitions, `[batch, ...]`.
     """
-    shape, recorded = networks.shape, ["means"]
+    shape, recorded = networks.shape, ["outputs"]
 
     def features(ofenet: OFENet, observation: Array, action: Array) -> tuple[Array, Features]:
         z_o = ofenet.state_features(observation, units.get("ofenet"))
@@ -40,33 +55,66 @@ def mean_outputs(
     _, critic = networks.critic.apply({"params": params["critic"]}, z_oa, units.get("critic"), mutable=recorded)
 
     def layers(recorded: Tree, widths: tuple[int, ...]) -> tuple[Array, ...]:
-        return tuple(recorded[f"mean_{k + 1}"][0] if width else jnp.zeros(0) for k, width in enumerate(widths))
+        none = jnp.zeros((batch.reward.size, 0))
+        return tuple(recorded[f"output_{k + 1}"][0] if width else none for k, width in enumerate(widths))
 
-    branches = ofenet.get("means", {})
+    branches = ofenet.get("outputs", {})
     return {
         "ofenet": {
             "state": layers(branches.get("state", {}), shape.state_blocks),
             "action": layers(branches.get("action", {}), shape.action_blocks),
         },
-        "actor": layers(actor["means"], shape.actor_hidden),
-        "critic": layers(critic["means"]["twins"], shape.critic_hidden),
+        "actor": layers(actor["outputs"], shape.actor_hidden),
+        "critic": layers(critic["outputs"]["twins"], shape.critic_hidden),
     }
 
 
-def shifts(shape: Shape, params: dict[str, Tree], outputs: Units) -> dict[str, Tree]:
-    """Returns, for every bias, what given outputs of units add up to there: a tree of the biases alone.
+def substitute(
+    output: Float[Array, "*twins batch units"], stays: Float[Array, "*twins units"], lost: Float[Array, "*twins units"]
+) -> Substitute:
+    """Returns the affine map that is nearest, over a minibatch, to lost units' outputs: ridge regression on the others'.
+
+    Args:
+      output: outputs of a layer.
+      stays, lost: 1.0 for units that are there and will be, and for those that go; both 0.0 for those long gone.
+    """
+    mean = output.mean(axis=-2)
+    deviation = output - mean[..., None, :]
+    scale = jnp.sqrt(jnp.square(deviation).mean(axis=-2) + 1e-8)
+    deviation /= scale[..., None, :]
+    correlation = jnp.einsum("...bi,...bj->...ij", deviation, deviation) / output.shape[-2]
+    told = stays[..., :, None] * correlation * lost[..., None, :]
+
+    def system(mix: Array) -> Array:
+        return stays[..., :, None] * (correlation @ mix) + RIDGE * mix
+
+    # Products alone: what factorises matrices waits for threads that a device with one core has not.
+    mix, _ = jax.scipy.sparse.linalg.cg(system, told, tol=1e-3, maxiter=20)
+    mix *= scale[..., None, :] / scale[..., :, None]
+    return Substitute(lost * mean - jnp.einsum("...i,...ij->...j", mean, mix), mix)
+
+
+def shifts(shape: Shape, params: dict[str, Tree], substitutes: Units) -> dict[str, Tree]:
+    """Returns what to add to kernels and biases for those who read lost units to read their substitutes instead.
 
     Args:
       shape: the sizes.
       params: one agent's parameters, `{"ofenet", "actor", "critic"}`.
-      outputs: a value per unit; networks that are absent count zero.
+      substitutes: a `Substitute` for each layer; of networks that are absent nothing is lost.
     """
-    every = wiring.ends(shape, outputs, other=0.0)
-    ofenet = every["ofenet"]
+    none = jax.tree.map(lambda unit: unit.shape[-1], gates.complete(shape, {}))
+    every = none | substitutes
+    state, action = every["ofenet"]["state"], every["ofenet"]["action"]
+    z_o = (shape.observation, *state)
+    z_oa = (*z_o, shape.action, *action)
+    ofenet = {"state": (z_o[:1], state), "action": (z_oa[: len(z_o) + 1], action)}
     return {
-        "ofenet": {name: _SHIFTS[name](layers, params["ofenet"][name]) for name, layers in ofenet.items()},
-        "actor": _mlp(every["actor"], params["actor"]),
-        "critic": {"twins": _mlp(every["critic"]["twins"], params["critic"]["twins"])},
+        "ofenet": {
+            name: _linear(z_oa, layers) if name == "predictor" else _densenet(*ofenet[name], layers)
+            for name, layers in params["ofenet"].items()
+        },
+        "actor": _mlp((z_o, *((own,) for own in every["actor"])), params["actor"]),
+        "critic": {"twins": _mlp((z_oa, *((own,) for own in every["critic"])), params["critic"]["twins"])},
     }
 
 
@@ -77,23 +125,38 @@ def add(params: Tree, shift: Tree) -> Tree:
     return params | {name: add(params[name], own) for name, own in shift.items()}
 
 
-def _linear(ends: Ends, layer: Tree) -> dict[str, Array]:
-    return {"bias": jnp.einsum("...i,...iu->...u", ends.inputs, layer["kernel"])}
+Inputs = tuple[Substitute | int, ...]  # by source; an integer counts inputs of which none is lost
 
 
-def _mlp(layers: dict[str, Ends], params: Tree) -> Tree:
-    return {name: _linear(ends, params[name]) for name, ends in layers.items()}
+def _linear(inputs: Inputs, layer: Tree) -> dict[str, Array]:
+    return dict(zip(("kernel", "bias"), _kernel_and_bias(inputs, layer["kernel"]), strict=True))
 
 
-def _densenet(layers: dict[str, Ends], params: Tree) -> Tree:
+def _kernel_and_bias(inputs: Inputs, kernel: Array) -> tuple[Array, Array]:
+    sizes = [own if isinstance(own, int) else own.constant.shape[-1] for own in inputs]
+    rows, bias = [], jnp.zeros((*kernel.shape[:-2], kernel.shape[-1]))
+    for own, read in zip(inputs, jnp.split(kernel, np.cumsum(sizes[:-1]), axis=-2), strict=True):
+        if isinstance(own, int):
+            rows.append(jnp.zeros_like(read))
+        else:
+            rows.append(own.mix @ read)
+            bias += jnp.einsum("...i,...iu->...u", own.constant, read)
+    return jnp.concatenate(rows, axis=-2), bias
+
+
+def _mlp(inputs: Iterable[Inputs], params: Tree) -> Tree:
+    names = [f"hidden_{k + 1}" for k in range(len(params) - 1)] + ["head"]
+    return {name: _linear(own, params[name]) for name, own in zip(names, inputs, strict=True)}
+
+
+def _densenet(inputs: Inputs, blocks: Inputs, layers: Tree) -> Tree:
     """A branch's blocks all have their bias in `input`. Behind it the normalisation subtracts a running mean, which
     knows the unit that is gone: the shift keeps the two in step."""
-    total = _linear(layers["input"], params["input"])["bias"]
-    for name, ends in layers.items():
-        if name.startswith("block"):  # maps to all later blocks
-            own = _linear(ends, params[name])["bias"]
-            total += jnp.pad(own, (total.size - own.size, 0))
-    return {"input": {"bias": total}}
-
-
-_SHIFTS = {"state": _densenet, "action": _densenet, "predictor": _linear}
+    kernel, total = _kernel_and_bias(inputs, layers["input"]["kernel"])
+    shift = {}
+    for k, own in enumerate(blocks):
+        if f"block_{k + 1}" in layers:  # maps to all later blocks
+            rows, bias = _kernel_and_bias((own,), layers[f"block_{k + 1}"]["kernel"])
+            shift[f"block_{k + 1}"] = {"kernel": rows}
+            total += jnp.pad(bias, (total.size - bias.size, 0))
+    return shift | {"input": {"kernel": kernel, "bias": total}}

@@ -11,6 +11,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from xinet_jax.arrays import Key
 
+MORE = 4  # minibatches in what `sample_more` returns
+
 
 class Transition(NamedTuple):
     """What replay holds.
@@ -56,6 +58,12 @@ def sample_after_add(
         return buffer.sample(state, key).experience
 
     return jax.lax.cond(always, draw, lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(draw)))
+
+
+def sample_more(buffer: TrajectoryBuffer, state: TrajectoryBufferState, key: Key) -> Transition:
+    """Samples several minibatches as one, `[MORE * batch, ...]`."""
+    several = jax.vmap(lambda own: buffer.sample(state, own).experience)(jax.random.split(key, MORE))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), several)
 
 
 def add_if(

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from xinet_jax import complexity, gates
 from xinet_jax.arrays import Key
@@ -15,6 +15,8 @@ from xinet_jax.state import Agent, AgentState, Hyper
 
 Tree = Any
 
+_BISECTIONS = 24  # theta is a float32 in [0, 1]
+
 
 def step(
     agent: Agent,
@@ -23,8 +25,8 @@ def step(
     losses_at: Callable[[Units], Tree],
     key: Key,
     environment_steps: Int[Array, ""] | int,
-) -> tuple[Units, Units]:
-    """Takes a step of theta and prunes what has come to its end.
+) -> Units:
+    """Takes a step of theta.
 
     Args:
       agent, hyper, state: the agent.
@@ -33,18 +35,43 @@ def step(
       environment_steps: steps taken so far.
 
     Returns:
-      theta, and the alive masks.
+      The new theta.
     """
     rules = agent.pruning
-    price = jax.grad(lambda theta: complexity.share(agent.dense, agent.networks.shape, theta, rules.cost))(state.theta)
+    expected, price = jax.value_and_grad(lambda theta: share(agent, theta))(state.theta)
+    charged = hyper.nu * (expected > rules.keep_share)
     gradient = loss_gradient(agent, hyper, state, losses_at, key, environment_steps)
     for name in agent.gated:
         age = environment_steps - rules.start(name)
-        nu = hyper.nu * hyper.nu_scale[name] * rules.progress(age)
+        nu = charged * hyper.nu_scale[name] * rules.progress(age)
         rise = lambda g, p, nu=nu, age=age: jnp.where(age < 0, 0.0, g + nu * p)  # noqa: E731
         gradient[name] = jax.tree.map(rise, gradient[name], price[name])
-    theta = gates.descend(state.theta, gradient, hyper.theta_learning_rate * rules.theta_every)
-    return gates.prune(theta, state.alive, rules.theta_min)
+    return gates.descend(state.theta, gradient, hyper.theta_learning_rate * rules.theta_every)
+
+
+def share(agent: Agent, units: Units) -> Float[Array, ""]:
+    """Returns `C`, the (expected) cost of an agent's networks as a share of the dense ones', by what is counted."""
+    return complexity.share(agent.dense, agent.networks.shape, units, agent.pruning.cost)
+
+
+def rounded(agent: Agent, theta: Units, alive: Units) -> Units:
+    """Returns the alive masks when every gate is rounded: those of highest theta stay open, and cost what was expected.
+
+    As much as fits into `C(theta)`, and into `keep_share` if there is one (method, section 4).
+    """
+    bound = share(agent, theta) + 1e-6
+    if agent.pruning.keep_share:
+        bound = jnp.minimum(bound, agent.pruning.keep_share)
+
+    def halve(_: Int[Array, ""], ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        middle = (low + high) / 2.0
+        fits = share(agent, gates.prune(theta, alive, middle)[1]) <= bound
+        return jnp.where(fits, low, middle), jnp.where(fits, middle, high)
+
+    # At most as many units as there were fit; and at a threshold of 1 none but those that must stay.
+    _, threshold = jax.lax.fori_loop(0, _BISECTIONS, halve, (jnp.float32(-1.0), jnp.float32(1.0)))
+    return gates.prune(theta, alive, threshold)[1]
 
 
 def loss_gradient(

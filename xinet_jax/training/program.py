@@ -6,6 +6,7 @@ each phase works in place.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from xinet_jax import agent as agents
 from xinet_jax.arrays import Key
-from xinet_jax.replay import Transition, add_if, empty_transition, sample_after_add
+from xinet_jax.replay import Transition, add_if, empty_transition, sample_after_add, sample_more
 from xinet_jax.state import Agent, AgentState, Hyper, Metrics
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.task import Task, TaskState
@@ -104,12 +105,13 @@ def make_program(agent: Agent, task: Task, replay: TrajectoryBuffer, eval_episod
         hyper: Hyper, members: Member, first_step: Int[Array, ""], count: Int[Array, ""], first_update: Int[Array, ""]
     ) -> tuple[Member, Tally]:
         def step(i: Int[Array, ""], member: Member, tally: Tally, hyper: Hyper) -> tuple[Member, Tally]:
-            key, key_action, key_reset, key_sample, key_update = jax.random.split(member.key, 5)
+            key, key_action, key_reset, key_sample, key_update, key_more = jax.random.split(member.key, 6)
             action = agents.act(agent, member.agent, member.task.observation, key_action)
             member, tally = _advance(task, replay, member._replace(key=key), action, key_reset, tally)
             batch = sample_after_add(replay, member.replay, key_sample, i >= 0)
+            more = partial(sample_more, replay, member.replay, key_more)
             state, metrics = agents.update(
-                agent, hyper, member.agent, batch, key_update, first_step + i + 1, first_update + i
+                agent, hyper, member.agent, batch, key_update, first_step + i + 1, first_update + i, more
             )
             tally = tally._replace(metrics=jax.tree.map(jnp.add, tally.metrics, metrics), updates=tally.updates + 1)
             return member._replace(agent=state), tally

@@ -18,7 +18,7 @@ from xinet_jax.config import Config, check, check_resumed, load_config, save_con
 from xinet_jax.errors import UserError
 from xinet_jax.networks import Shape
 from xinet_jax.policy import Policy
-from xinet_jax.replay import replay_filled
+from xinet_jax.replay import replay_filled, sample_more
 from xinet_jax.state import AgentState
 from xinet_jax.tasks.registry import in_gymnasium
 from xinet_jax.telemetry.json_lines import JsonLines
@@ -291,7 +291,7 @@ class _Run:
 
         def settle(own: Member) -> tuple[AgentState, Key]:
             key, key_sample = jax.random.split(own.key)
-            batch = self.plan.replay.sample(own.replay, key_sample).experience
+            batch = sample_more(self.plan.replay, own.replay, key_sample)
             return agents.settle(self.agent, own.agent, batch), key
 
         settled, key = jax.jit(jax.vmap(settle))(state)
