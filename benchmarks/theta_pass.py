@@ -1,7 +1,8 @@
-"""What share of an update's time goes into theta's own pass, and what do open gates cost?
+"""What share of an update's time goes into theta's own pass, into pruning, and what do open gates cost?
 
-One update of the dense agent, of XiNet when theta is not due, and of XiNet when it is, in turn, with donated state.
-The pass is due at every `theta_every`-th update: its share is its extra time divided by that, beside an update without.
+One update of the dense agent, of XiNet when nothing is due, when theta is, and when units are pruned (3% of every
+layer), in turn, with donated state. The pass is due at every `theta_every`-th update and pruning at every hundredth:
+their shares are their extra time divided by that, beside an update without.
 
     python benchmarks/theta_pass.py [--preset quick] [--json]
 """
@@ -16,27 +17,30 @@ import jax.numpy as jnp
 
 from xinet_jax import agent as agents
 from xinet_jax.config import make_config
-from xinet_jax.replay import Transition
+from xinet_jax.replay import MORE, Transition
 
 OBSERVATION, ACTION, UPDATES, REPEATS = 17, 6, 40, 9
+PRUNE_EVERY = 100
+THETA_EVERY = 7  # here, so that theta can be due where pruning is not
 EVERY = (1, 2, 4, 8)
 
 
 def make_loop(config):
-    """Returns a compiled loop of updates past prune_start, and its state. Theta is due if the first update is 0."""
+    """Returns a compiled loop of updates past prune_start, and its state: `(state, count, first, stride) -> state`."""
     agent = agents.make_agent(config, OBSERVATION, ACTION)
     hyper = agents.make_hyper(config, ACTION)
     key = jax.random.PRNGKey(0)
     size = config.sac.batch_size
-    rows = jax.random.normal(key, (size, OBSERVATION))
-    batch = Transition(rows, jnp.tanh(rows[:, :ACTION]), rows[:, 0], rows + 0.1, jnp.ones(size))
+    rows = jax.random.normal(key, (MORE * size, OBSERVATION))
+    several = Transition(rows, jnp.tanh(rows[:, :ACTION]), rows[:, 0], rows + 0.1, jnp.ones(MORE * size))
+    batch = jax.tree.map(lambda leaf: leaf[:size], several)
 
-    def loop(state, first_update):
+    def loop(state, count, first, stride):
         def body(i, state):
-            step_key = jax.random.fold_in(key, i)
-            return agents.update(agent, hyper, state, batch, step_key, 10**6, first_update + i * 1000)[0]
+            step_key, at = jax.random.fold_in(key, i), first + i * stride
+            return agents.update(agent, hyper, state, batch, step_key, 10**6, at, lambda: several)[0]
 
-        return jax.lax.fori_loop(0, UPDATES, body, state)
+        return jax.lax.fori_loop(0, count, body, state)
 
     return jax.jit(loop, donate_argnums=0), agents.init(agent, hyper, key)
 
@@ -47,31 +51,38 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     gated = ("ofenet", "actor", "critic")
-    # No step at all, so that nothing is pruned while the clock runs.
+    # No step at all, so that nothing is pruned but where it is meant to be.
     settings = {
         "preset": arguments.preset,
         "gated": gated,
-        "theta_every": 1000,
+        "theta_every": THETA_EVERY,
         "theta_learning_rate": 0.0,
         "prune_stop": None,
     }
     xinet, state_xinet = make_loop(make_config(**settings))
     dense, state_dense = make_loop(make_config(preset=arguments.preset, agent="ofenet"))
-    timed = {"dense": (dense, state_dense, 1), "gates": (xinet, state_xinet, 1), "gates and pass": (xinet, None, 0)}
+    low = jax.tree.map(lambda own: own.at[..., : max(own.shape[-1] // 32, 1)].set(0.0), state_xinet.theta)
+    timed = {
+        "dense": (dense, state_dense, UPDATES, 1, THETA_EVERY),
+        "gates": (xinet, state_xinet, UPDATES, 1, THETA_EVERY),
+        "gates and pass": (xinet, state_xinet, UPDATES, THETA_EVERY, THETA_EVERY),
+        "gates and pruning": (xinet, state_xinet._replace(theta=low), 1, PRUNE_EVERY, 0),
+    }
     times = {name: [] for name in timed}
-    states = {"dense": state_dense, "xinet": state_xinet}
     for repeat in range(REPEATS + 1):
-        for name, (loop, _, first_update) in timed.items():
-            which = "dense" if name == "dense" else "xinet"
+        for name, (loop, state, count, first, stride) in timed.items():
+            own = jax.block_until_ready(jax.tree.map(jnp.copy, state))
             before = time.perf_counter()
-            states[which] = jax.block_until_ready(loop(states[which], first_update))
+            jax.block_until_ready(loop(own, count, first, stride))
             if repeat:  # the first compiles
-                times[name].append((time.perf_counter() - before) / UPDATES)
+                times[name].append((time.perf_counter() - before) / count)
     seconds = {name: statistics.median(values) for name, values in times.items()}
     extra = seconds["gates and pass"] - seconds["gates"]
+    pruning = (seconds["gates and pruning"] - seconds["gates"]) / PRUNE_EVERY
     result = {
         "milliseconds": {name: round(1e3 * value, 3) for name, value in seconds.items()},
         "gates_over_dense": round(seconds["gates"] / seconds["dense"], 3),
+        "pruning_share_of_an_update": round(pruning / seconds["gates"], 3),
         "share_of_an_update": {every: round(extra / every / seconds["gates"], 3) for every in EVERY},
     }
     if arguments.json:
@@ -80,6 +91,7 @@ def main() -> None:
     for name, value in result["milliseconds"].items():
         print(f"{name:>16}: {value:.2f} ms an update")
     print(f"gates alone over dense: {result['gates_over_dense']:.2f}")
+    print(f"pruning every {PRUNE_EVERY}: takes {result['pruning_share_of_an_update']:.1%} of an update's time on top")
     for every, share in result["share_of_an_update"].items():
         print(f"theta every {every}: its pass takes {share:.1%} of an update's time on top")
 

@@ -14,6 +14,7 @@ def tiny_config(**overrides) -> Config:
     sizes = {"blocks": 2, "block_units": 5, "actor_hidden": (7, 6), "critic_hidden": (8, 7), "batch_size": 16}
     lengths = {"steps": 60, "random_steps": 20, "pretrain_updates": 5, "eval_every": 1000, "log_every": 20}
     pruning = {"prune_start": 25, "prune_ramp": 10, "prune_stop": None, "theta_every": 1, "theta_learning_rate": 2e-3}
+    lengths["prune_every"] = 1
     pruning = pruning | {"gated": ("ofenet",)} if overrides.get("agent", "xinet") == "xinet" else {}
     return make_config(**(sizes | lengths | pruning | overrides))
 

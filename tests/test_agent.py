@@ -8,7 +8,7 @@ import pytest
 from helpers import random_batch, tiny_config
 
 from xinet_jax import agent as agents
-from xinet_jax import complexity, gates, losses, replacement, variational
+from xinet_jax import complexity, gates, losses, variational
 from xinet_jax.networks import Gate
 
 
@@ -236,38 +236,87 @@ def test_no_theta_step_after_prune_stop(key):
 
 def test_settling_rounds_every_gate_and_keeps_what_open_units_contribute(key):
     agent, _, state = make(key, gated=("ofenet", "actor", "critic"), weights_see="mean")
-    uniform = gates.uniform(key, agent.dense, state.origin)
     batch = random_batch(key)
     act = lambda s: agents.act(agent, s, batch.observation, None)  # noqa: E731
-    half_open = state._replace(theta=jax.tree.map(lambda u: 0.55 + 0.4 * u, uniform))
-    settled = agents.settle(agent, half_open, batch)
-    assert all((leaf == 1).all() for leaf in jax.tree.leaves((settled.theta, settled.alive)))
-    np.testing.assert_allclose(act(settled), act(half_open), atol=1e-5)
-    assert changed(settled.target_critic, half_open.target_critic)
-
-    mixed = state._replace(theta=jax.tree.map(lambda u: u.at[..., 0].set(0.3), uniform))
+    mixed = state._replace(theta=gates.uniform(key, agent.dense, state.origin))
     settled = agents.settle(agent, mixed, batch)
-    for before, theta, alive in zip(*map(jax.tree.leaves, (mixed.theta, settled.theta, settled.alive)), strict=True):
-        np.testing.assert_array_equal(theta, alive)
-        np.testing.assert_array_equal(alive, before > 0.5)
-    means = agents._shift(agent, mixed, settled.alive, batch)["params"]  # tests/test_replacement.py
-    without = mixed._replace(theta=jax.tree.map(lambda t: t * (t > 0.5), mixed.theta))
-    without = without._replace(params=replacement.add(mixed.params, means))
+    jax.tree.map(np.testing.assert_array_equal, settled.theta, settled.alive)
+    assert changed(settled.target_critic, mixed.target_critic)
+    params = agents._without(agent, mixed, settled.alive, batch)["params"]  # tests/test_replacement.py
+    without = mixed._replace(theta=jax.tree.map(jnp.multiply, mixed.theta, settled.alive))
+    without = without._replace(params=params)
     np.testing.assert_allclose(act(settled), act(without), atol=1e-5)
 
     # Units that were read at gates of 1 all along contribute as much as before.
     opened = agent._replace(pruning=dataclasses.replace(agent.pruning, weights_see="open"))
     fewer = agents.settle(opened, mixed, batch)
     jax.tree.map(np.testing.assert_array_equal, fewer.alive, settled.alive)
-    means = agents._shift(opened, mixed, fewer.alive, batch)["params"]
-    before = mixed._replace(alive=fewer.alive, params=replacement.add(mixed.params, means))
+    params = agents._without(opened, mixed, fewer.alive, batch)["params"]
+    before = mixed._replace(alive=fewer.alive, params=params)
     before = agents.act(opened, before, batch.observation, None)
     np.testing.assert_allclose(agents.act(opened, fewer, batch.observation, None), before, atol=1e-5)
 
-    low = agents.settle(agent, with_theta(state, 0.3), batch)
+    low = agents.settle(agent, with_theta(state, 1e-3), batch)
     assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["ofenet"])] == [0] * 4
     assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["actor"])] == [1] * 2
     assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["critic"])] == [2] * 2
+
+
+@pytest.mark.parametrize("keep_share", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("cost", ["parameters", "flops"])
+def test_rounding_leaves_the_units_of_highest_theta_and_no_more_than_was_expected(key, keep_share, cost):
+    agent, _, state = make(key, gated=("ofenet", "actor", "critic"), keep_share=keep_share, cost=cost)
+    theta = gates.uniform(key, agent.dense, state.origin)
+    alive = jax.tree.map(lambda t: (t > 0.1).astype(jnp.float32), theta)
+    theta = jax.tree.map(jnp.multiply, theta, alive)
+    kept = variational.rounded(agent, theta, alive)
+    bound = min(float(variational.share(agent, theta)), keep_share or 1.0)
+    assert variational.share(agent, kept) <= bound + 1e-6
+    open_ones = [t[k > 0.5] for t, k in zip(*map(jax.tree.leaves, (theta, kept)), strict=True)]
+    lowest = min(float(own.min()) for own in open_ones if own.size > 2)  # a layer's last one has to stay
+    best = max(float((t * (k < 0.5)).max()) for t, k in zip(*map(jax.tree.leaves, (theta, kept)), strict=True))
+    assert lowest > best > 0.1
+    with_next = jax.tree.map(lambda t, k: jnp.maximum(k, t >= best), theta, kept)
+    assert variational.share(agent, with_next) > bound
+    for corner in (0.0, 1.0):  # what is rounded already stays
+        at = jax.tree.map(lambda mask, c=corner: jnp.full_like(mask, c).at[..., 0].set(1.0), alive)
+        if not keep_share:
+            jax.tree.map(np.testing.assert_array_equal, variational.rounded(agent, at, at), at)
+
+
+def test_rounding_splits_units_that_are_equally_good(key):
+    """Useful units rest at 1 exactly, and may cost more than they should."""
+    agent, _, state = make(key, gated=("ofenet", "actor", "critic"), keep_share=0.5)
+    open_ones = jax.tree.map(lambda u: jnp.where(u < 0.7, 1.0, 0.5 * u), gates.uniform(key, agent.dense, state.origin))
+    for theta in (open_ones, with_theta(state, 0.8).theta, state.theta):
+        kept = variational.rounded(agent, theta, state.alive)
+        assert 0.4 < variational.share(agent, kept) <= 0.5
+        assert all((k <= (t > 0.6)).all() for k, t in zip(*map(jax.tree.leaves, (kept, theta)), strict=True))
+
+
+@pytest.mark.parametrize("weights_see", ["open", "mean", "sampled"])
+def test_units_that_wait_to_be_pruned_are_not_taken_for_dead_ones(key, weights_see):
+    settings = {"weights_see": weights_see, "estimator": "straight_through", "prune_every": 100, "prune_ramp": 0}
+    agent, hyper, state = make(key, gated=("ofenet", "actor", "critic"), nu=1e5, keep_share=0.3, **settings)
+    dead = jax.tree.map(lambda mask: mask.at[..., :2].set(0.0), state.alive)
+    state = state._replace(alive=dead, theta=dead)
+    update = jitted(agent, hyper)
+    for count in (1, 2, 3):
+        state = update(state, random_batch(jax.random.fold_in(key, count)), key, 1000, count)
+        jax.tree.map(np.testing.assert_array_equal, state.alive, dead)
+        for theta, mask in zip(*map(jax.tree.leaves, (state.theta, dead)), strict=True):
+            assert (theta[mask == 0] == 0).all()
+            assert (theta[mask == 1] >= np.float32(agent.pruning.theta_min)).all()
+
+
+def test_nothing_is_charged_once_no_more_than_a_share_is_expected(key):
+    agent, hyper, state = make(key, nu=50.0, prune_ramp=0, keep_share=0.5, gated=("ofenet", "actor", "critic"))
+    losses_at = lambda units: {"ofenet": jnp.zeros(()), "critic": jnp.zeros(2), "actor": jnp.zeros(())}  # noqa: E731
+    step = lambda s: variational.step(agent, hyper, s, losses_at, key, 1000)  # noqa: E731
+    above, below = with_theta(state, 0.8), with_theta(state, 0.4)
+    assert variational.share(agent, below.theta) < 0.5 < variational.share(agent, above.theta)
+    assert all((new < old).all() for new, old in zip(*map(jax.tree.leaves, (step(above), above.theta)), strict=True))
+    jax.tree.map(np.testing.assert_array_equal, step(below), below.theta)
 
 
 @pytest.mark.parametrize("estimator", ["heun", pytest.param("disarm", marks=pytest.mark.slow)])

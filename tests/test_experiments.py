@@ -23,16 +23,16 @@ from experiments.claims import (
     published_sizes,
     results,
     same_size,
-    schedules,
     speed,
     starts,
     statistics,
     structure,
 )
-from experiments.claims.arms import ARMS, NU, PRICES, SEEDS
+from experiments.claims.arms import ARMS, PRICES, SEEDS
 from experiments.claims.statistics import difference, interquartile_mean
 from experiments.defaults import __main__ as defaults
 from experiments.estimators import __main__ as estimators
+from experiments.substitutes import __main__ as substitutes
 from xinet_jax import agent as agents
 from xinet_jax import cli, policy
 from xinet_jax.config import PruningConfig, load_config, make_config, save_config
@@ -55,6 +55,21 @@ def test_the_estimators_script_measures_what_it_says():
     assert by_name["heun"]["bias_rms"] == pytest.approx(by_name["straight_through"]["bias_rms"])
     assert by_name["disarm"]["standard_deviation_rms"] > by_name["heun"]["standard_deviation_rms"]
     assert PruningConfig().estimator_floor == (estimators.FLOOR,)
+
+
+@pytest.mark.slow
+def test_the_substitutes_script_measures_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(substitutes, "TEST", 64)
+    gated = ("ofenet", "actor", "critic")
+    config = tiny_config(gated=gated, engine="native", steps=30, prune_start=29, seeds=2, out=str(tmp_path / "run"))
+    runner.train(config, progress=False)
+    rows = substitutes.measure(tmp_path / "run")
+    assert [(row["share"], row["left_behind"]) for row in rows[:2]] == [(0.05, "nothing"), (0.05, "mean")]
+    assert len(rows) == len(substitutes.SHARES) * len(substitutes.WAYS)
+    assert all(rows[0][name] == 0.0 for name in ("ofenet", "actor", "critic")), "a twentieth of ten units is none"
+    for name in ("ofenet", "actor", "critic"):
+        nothing, _, regression = (row[name] for row in rows[-3:])
+        assert 0 < regression < nothing
 
 
 @pytest.mark.slow
@@ -121,7 +136,14 @@ def test_the_page_shows_the_committed_results():
             seeds = {int(row["seed"]) for row in results.read(found, "final")}
             assert seeds == {int(own.name.removeprefix("seed_")) for own in (found / "policy").iterdir()}
         load_config(found / "config.yaml")
-        assert results.about(found)["command"].startswith(f"xinet train --task {found.parent.name} ")
+        task, arm = found.parent.name, found.name
+        assert results.about(found)["command"] == claims.command_of(task, arm, results.FOLDER), "the arm is another now"
+        if arm == "small":
+            sizes = [
+                results.column(results.read(results.FOLDER / task / a, "final"), "parameters")
+                for a in ("small", "xinet")
+            ]
+            np.testing.assert_array_equal(*sizes)
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +243,7 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     assert " between " in page.read_text()
     assert "old" not in page.read_text()
     drawn = sorted(path.stem for path in (tmp_path / "page").iterdir())
-    assert drawn == ["pruned_vs_dense", "return_over_size", "same_size", "schedules", "speed", "structure"]
+    assert drawn == ["pruned_vs_dense", "return_over_size", "same_size", "speed", "structure"]
     command_line(monkeypatch, "--results", tmp_path / "typo", "--page", page)
     with pytest.raises(SystemExit):
         figures.main()
@@ -254,13 +276,13 @@ def test_the_arms_are_what_xinet_train_accepts(name, tmp_path, monkeypatch):
     options = ARMS[name].options.format(xinet=tmp_path, left=0.3).split()
     assert cli.main(["train", "--task", "Hopper-v5", "--steps", str(ARMS[name].steps), *options]) == 2
     assert found[0].steps == ARMS[name].steps
-    nu = {"prices": set(PRICES), "xinet": {NU}, "paper-xinet": {NU}}
-    assert set(found[0].pruning.nu) == nu.get(name, {400.0})
+    assert set(found[0].pruning.nu) == (set(PRICES) if name == "prices" else {400.0})
+    assert found[0].pruning.keep_share == (0.4 if name.endswith("xinet") else 0.0)
 
 
 def test_every_arm_belongs_to_a_claim():
-    assert set(prices.TASKS) | set(same_size.TASKS) | set(schedules.TASKS) <= set(SEEDS)
-    assert {*pruned_vs_dense.ARMS, *same_size.ARMS, *schedules.ARMS, *published_sizes.ARMS, "prices"} == set(ARMS)
+    assert set(prices.TASKS) | set(same_size.TASKS) <= set(SEEDS)
+    assert {*pruned_vs_dense.ARMS, *same_size.ARMS, *published_sizes.ARMS, "prices"} == set(ARMS)
 
 
 def test_interquartile_means_and_their_intervals():

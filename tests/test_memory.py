@@ -15,7 +15,7 @@ from xinet_jax.training.devices import make_mesh
 from xinet_jax.training.program import make_program
 
 
-@pytest.mark.parametrize("name", ["xinet", "ofenet", "sac"])
+@pytest.mark.parametrize("name", ["xinet", "ofenet", "sac", pytest.param("magnitude", marks=pytest.mark.slow)])
 def test_prediction_holds_what_xla_counts_and_not_much_more(name):
     config = make_config(agent=name, engine="native", blocks=3, prune_stop=None)
     task = load_task(config.task, config.engine)

@@ -14,7 +14,7 @@ from xinet_jax.training import runner
 
 def make(key, **overrides):
     settings = {"agent": "magnitude", "gated": ("ofenet", "actor", "critic"), "prune_start": 25, "prune_ramp": 1000}
-    config = tiny_config(**(settings | {"final_share": 0.3, "steps": 5000} | overrides))
+    config = tiny_config(**(settings | {"final_share": 0.3, "steps": 5000, "prune_every": 100} | overrides))
     agent = agents.make_agent(config, 17, 6)
     hyper = agents.make_hyper(config, 6)
     return agent, hyper, agents.init(agent, hyper, key)
@@ -152,9 +152,10 @@ def test_scores_that_are_not_numbers_bring_nothing_back_and_empty_no_head(key):
         assert all((mask.sum(axis=-1) == 1).all() for mask in alive[name])
 
 
-def test_a_share_that_cannot_be_reached_is_told(tmp_path):
-    settings = {"agent": "magnitude", "gated": ("ofenet",), "prune_start": 25, "prune_ramp": 10, "steps": 200}
-    config = tiny_config(out=str(tmp_path / "run"), final_share=0.01, **settings)
-    with pytest.raises(UserError, match=r"final_share must be 0\.\d+ or more where only ofenet may lose units, not 0"):
+@pytest.mark.parametrize(("agent", "name"), [("magnitude", "final_share"), ("xinet", "keep_share")])
+def test_a_share_that_cannot_be_reached_is_told(tmp_path, agent, name):
+    settings = {"agent": agent, "gated": ("ofenet",), "prune_start": 25, "prune_ramp": 10, "steps": 200}
+    config = tiny_config(out=str(tmp_path / "run"), **{name: 0.01}, **settings)
+    with pytest.raises(UserError, match=name + r" must be 0\.\d+ or more where only ofenet may lose units, not 0"):
         runner.train(config, progress=False)
     assert not (tmp_path / "run").exists()

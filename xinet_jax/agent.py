@@ -18,7 +18,6 @@ from xinet_jax.arrays import Key, all_finite
 from xinet_jax.config import Config
 from xinet_jax.gates import Units
 from xinet_jax.networks import Features, Shape, make_networks, policy_distribution, policy_mode
-from xinet_jax.pruners import PRUNE_EVERY
 from xinet_jax.replay import Transition
 from xinet_jax.state import Agent, AgentState, Hyper, Metrics, gates_read
 
@@ -125,15 +124,15 @@ def update(
     updates: Int[Array, ""] | int,
     more: Callable[[], Transition] | None = None,
 ) -> tuple[AgentState, Metrics]:
-    """Takes one step of every network and, when it is due, of theta.
+    """Takes one step of every network and, when it is due, of theta; and prunes, when that is due.
 
     Args:
       agent, hyper, state: the agent.
       batch: transitions, `[batch, ...]`.
       key: random key.
       environment_steps: steps taken so far; pruning starts and ramps up by them.
-      updates: updates taken so far; theta moves at every `theta_every`-th, units are pruned at every `PRUNE_EVERY`-th.
-      more: draws transitions that what pruned units gave is learnt from, `[any, ...]`; None: `batch` is good enough.
+      updates: updates taken so far; theta moves at every `theta_every`-th, units are pruned at every `prune_every`-th.
+      more: draws transitions that pruned units' substitutes are learnt from, `[any, ...]`; None: `batch` will do.
 
     Returns:
       The new state, and the update's figures. If a loss or gradient is not finite, the state stays as it was, from then
@@ -158,57 +157,68 @@ def update(
         in_nats = lambda units: jax.tree.map(jnp.multiply, scale, losses_at(state.params, units)[0])  # noqa: E731
         return variational.step(agent, hyper, state, in_nats, key_gates, environment_steps)
 
-    def prune() -> tuple[Units, Units, Tree]:
-        # At the parameters of before this step, so that whether it diverges can be known before any array is written.
-        if agent.pruner == "theta":
-            pruned, alive = gates.prune(theta, state.alive, rules.theta_min)
-        else:
-            score = pruners.PRUNERS[agent.pruner](
-                shape, state.params, state.alive, agent.dense, state.origin, key_gates
-            )
-            share = pruners.target_share(rules.final_share, rules.progress(environment_steps - rules.prune_start))
-            pruned = alive = pruners.prune(agent.dense, shape, score, state.alive, share)
-        return pruned, alive, _shift(agent, state, alive, batch if more is None else more())
-
-    theta, alive, shift = state.theta, state.alive, {}
+    theta, due = state.theta, False
     if agent.pruner != "none":
-        started = environment_steps >= min(map(rules.start, agent.gated))
-        if agent.pruner == "theta":
-            started &= environment_steps <= (jnp.inf if rules.prune_stop is None else rules.prune_stop)
-            theta = jax.lax.cond(started & (updates % rules.theta_every == 0), move_theta, lambda: theta)
-        as_it_was = (theta, alive, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(prune)[2]))
-        theta, alive, shift = jax.lax.cond(started & (updates % PRUNE_EVERY == 0), prune, lambda: as_it_was)
+        due = environment_steps >= min(map(rules.start, agent.gated))
+    if agent.pruner == "theta":
+        if rules.prune_stop is not None:
+            due &= environment_steps <= rules.prune_stop
+        theta = jax.lax.cond(due & (updates % rules.theta_every == 0), move_theta, lambda: theta)
 
-    small = {"statistics": statistics, "theta": theta, "alive": alive, "mse_bars": mse_bars}
-    diverged = _diverged(state, (loss, small, shift), gradient)
+    small = {"statistics": statistics, "theta": theta, "mse_bars": mse_bars}
+    diverged = _diverged(state, (loss, small), gradient)
     small = {name: _keep(diverged, getattr(state, name), tree) for name, tree in small.items()}
     params, optimiser = _descend(hyper, state, gradient, diverged)
     tau = jnp.where(diverged, 0.0, hyper.tau)
     target_critic = optax.incremental_update(params["critic"], state.target_critic, tau)
-    shift = jax.tree.map(lambda own: jnp.where(diverged, 0.0, own), shift)
-    moved = replacement.add({"params": params, "target_critic": target_critic, "optimiser": optimiser}, shift)
-    return state._replace(**moved, **small, diverged=diverged), metrics
+    moved = {"params": params, "target_critic": target_critic, "optimiser": optimiser}
+    state = state._replace(**moved, **small, diverged=diverged)
+    if agent.pruner != "none":
+        pruned = lambda: prune(agent, state, batch if more is None else more(), key_gates, environment_steps)  # noqa: E731
+        state = jax.lax.cond(due & (updates % rules.prune_every == 0), pruned, lambda: state)
+    return state, metrics
+
+
+def prune(
+    agent: Agent, state: AgentState, batch: Transition, key: Key, environment_steps: Int[Array, ""] | int
+) -> AgentState:
+    """Prunes the units that have come to their end, by theta or by the schedule (method, sections 4 and 6).
+
+    Args:
+      agent, state: the agent. If it has diverged it stays as it is.
+      batch: transitions, `[batch, ...]`, that pruned units' substitutes are learnt from.
+      key: random key, for the pruner that chooses at random.
+      environment_steps: steps taken so far; schedules go by them.
+    """
+    rules, shape = agent.pruning, agent.networks.shape
+    if agent.pruner == "theta":
+        theta, alive = gates.prune(state.theta, state.alive, rules.theta_min)
+    else:
+        score = pruners.PRUNERS[agent.pruner](shape, state.params, state.alive, agent.dense, state.origin, key)
+        share = pruners.target_share(rules.final_share, rules.progress(environment_steps - rules.prune_start))
+        theta = alive = pruners.prune(agent.dense, shape, score, state.alive, share)
+    return _unless_diverged(state, {"theta": theta, "alive": alive} | _without(agent, state, alive, batch))
 
 
 def settle(agent: Agent, state: AgentState, batch: Transition) -> AgentState:
     """Ends pruning at `prune_stop`: returns the agent with every gate at 0 or 1 (method, section 4).
 
-    Units whose theta is below one half are pruned, though no layer of actor or critic loses its last. The
-    gates at which the others were read move into their outgoing weights, so that what they contribute stays the same.
-    A diverged agent stays as it is.
+    Units of lowest theta are pruned until no more is left than theta expects, though no layer of actor or critic loses
+    its last. The gates at which the others were read move into their outgoing weights, so that what they contribute
+    stays the same. A diverged agent stays as it is.
 
     Args:
       agent, state: the agent.
-      batch: transitions, `[batch, ...]`, over which what pruned units gave is averaged.
+      batch: transitions, `[batch, ...]`, that pruned units' substitutes are learnt from.
     """
     shape = agent.networks.shape
     alive = variational.rounded(agent, state.theta, state.alive)
     units = jax.tree.map(jnp.multiply, gates_read(agent, state), alive)
-    moved = replacement.add({"params": state.params, "target_critic": state.target_critic}, _shift(agent, state, alive, batch))
+    moved = _without(agent, state, alive, batch)
     params = folding.fold(shape, moved["params"], units)
     target = folding.fold(shape, moved["params"] | {"critic": moved["target_critic"]}, units)["critic"]
     settled = {"params": moved["params"] | params, "target_critic": target, "theta": alive, "alive": alive}
-    return state._replace(**{name: _keep(state.diverged, getattr(state, name), tree) for name, tree in settled.items()})
+    return _unless_diverged(state, settled)
 
 
 def _read(
@@ -270,17 +280,23 @@ def _losses(
     return every, (statistics, metrics)
 
 
-def _shift(agent: Agent, state: AgentState, alive: Units, batch: Transition) -> Tree:
-    """Returns what the biases take over, as means, from the units that `alive` prunes (method, section 4)."""
+def _without(agent: Agent, state: AgentState, alive: Units, batch: Transition) -> dict[str, Tree]:
+    """Returns parameters and target critics that have substitutes for the units that `alive` prunes (method, 4)."""
 
-    def shift(params: dict[str, Tree]) -> dict[str, Tree]:
+    def substituted(params: dict[str, Tree]) -> dict[str, Tree]:
         outputs = replacement.outputs(agent.networks, params, state.statistics, gates_read(agent, state), batch)
         own = lambda output, before, after: replacement.substitute(output, after, before - after)  # noqa: E731
         substitutes = {name: jax.tree.map(own, outputs[name], state.alive[name], alive[name]) for name in alive}
-        return replacement.shifts(agent.networks.shape, params, substitutes)
+        return replacement.add(params, replacement.shifts(agent.networks.shape, params, substitutes))
 
-    targets = shift(state.params | {"critic": state.target_critic})  # their hidden units give something else
-    return {"params": shift(state.params), "target_critic": targets["critic"]}
+    targets = substituted(state.params | {"critic": state.target_critic})  # their hidden units give something else
+    return {"params": substituted(state.params), "target_critic": targets["critic"]}
+
+
+def _unless_diverged(state: AgentState, changed: dict[str, Tree]) -> AgentState:
+    """Returns a state with some fields changed: as it was if it has diverged, or if there is no number to change to."""
+    stays = state.diverged | ~all_finite(changed)
+    return state._replace(**{name: _keep(stays, getattr(state, name), tree) for name, tree in changed.items()})
 
 
 def _state_features(agent: Agent, params: Tree, statistics: Tree, units: Units, observation: Array) -> Array:

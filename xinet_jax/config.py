@@ -18,7 +18,7 @@ from xinet_jax.complexity import COSTS
 from xinet_jax.errors import UserError, brief, unknown_name
 from xinet_jax.gates import ESTIMATOR_NAMES
 from xinet_jax.networks import PRECISIONS
-from xinet_jax.pruners import PRUNE_EVERY, PRUNERS
+from xinet_jax.pruners import PRUNERS
 from xinet_jax.tasks.brax import BACKENDS
 from xinet_jax.tasks.options import parse_options
 from xinet_jax.tasks.physics import ENGINES
@@ -107,14 +107,16 @@ class PruningConfig:
     """Share of all parameters that agents magnitude and random prune down to, from prune_start over prune_ramp
     [0 to 1]."""
     keep_share: float = 0.0
-    """Share of all parameters at which xinet stops pruning: nu is charged only while theta expects more to be left. 0:
-    whatever nu leaves [0 to 1]."""
+    """Share of what cost counts at which xinet stops pruning: nu is charged only while theta expects more to be left,
+    and no more is left at prune_stop. 0: whatever nu leaves [0 to 1]."""
     theta_learning_rate: tuple[float, ...] = (1e-3,)
     """Step size of theta's projected gradient descent [per update]."""
     theta_every: int = 8
     """Updates from one step of theta to the next; the step size grows with it [updates]."""
     theta_min: float = 0.02
     """A unit whose theta falls to this value is pruned for good [0 to 1]."""
+    prune_every: int = 100
+    """Updates from one time that units are pruned to the next [updates]."""
     estimator: str = "heun"
     """Gradient estimator for theta: heun, straight_through or disarm [name]."""
     estimator_floor: tuple[float, ...] = (0.05,)
@@ -351,7 +353,7 @@ def check(config: Config) -> None:
     for name in ("out", "widths_from", "resume"):
         _require(flat[name] is None or flat[name].strip(), name, repr(flat[name]), "a path")
     at_least_one = "seeds steps eval_every eval_episodes final_episodes log_every blocks block_units batch_size"
-    at_least_one += " replay_capacity theta_every checkpoint_every checkpoint_keep"
+    at_least_one += " replay_capacity theta_every prune_every checkpoint_every checkpoint_keep"
     _require(config.devices is None or config.devices >= 1, "devices", config.devices, "at least 1")
     for name in at_least_one.split():
         _require(flat[name] >= 1, name, flat[name], "at least 1")
@@ -380,6 +382,8 @@ def check(config: Config) -> None:
     _require(0 < final_share <= 1, "final_share", final_share, "above 0 and at most 1")
     keep = config.pruning.keep_share
     _require(0 <= keep <= 1, "keep_share", keep, "from 0 to 1")
+    if keep and config.agent != "xinet":
+        raise UserError(f"keep_share is for agent xinet, not for {config.agent}")
     _require(multiple is None or multiple >= 1, "width_multiple", multiple, "at least 1")
     if config.pruner != "none":
         _require(len(gated) > 0, "gated", (), "one network or more (--agent ofenet has no gates)")
@@ -396,7 +400,7 @@ def check(config: Config) -> None:
         own = config.pruning.prune_start_actor, config.pruning.prune_start_critic
         if own != (None, None):
             raise UserError(f"prune_start_actor and prune_start_critic are for agent xinet, not for {config.agent}")
-        end = config.pruning.prune_start + config.pruning.prune_ramp + PRUNE_EVERY
+        end = config.pruning.prune_start + config.pruning.prune_ramp + config.pruning.prune_every
         _require(end <= config.steps, "steps", config.steps, f"at least {end}, or the schedule does not end")
     widths_from = config.networks.widths_from
     if config.agent == "small" and widths_from is None:

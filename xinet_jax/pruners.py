@@ -18,7 +18,6 @@ from xinet_jax.wiring import Ends
 
 Tree = Any
 
-PRUNE_EVERY = 100  # updates from one time that units are pruned to the next, by whatever pruner
 _BISECTIONS = 20  # as fine as the widest layer that is allowed
 
 
@@ -69,7 +68,7 @@ def prune(dense: Shape, shape: Shape, score: Units, alive: Units, share: Float[A
     Returns:
       The new masks.
     """
-    ranks = jax.tree.map(_rank, score, alive)
+    ranks = jax.tree.map(rank, score, alive)
     widths = gates.ones(dense, tuple(alive))
 
     def at(fraction: Float[Array, ""]) -> Units:
@@ -93,16 +92,16 @@ def prune(dense: Shape, shape: Shape, score: Units, alive: Units, share: Float[A
     return at(jnp.where(complexity.share(dense, shape, alive) <= share, 1.0, low))
 
 
-def smallest_share(dense: Shape, networks: tuple[str, ...]) -> float:
-    """Returns the share of all parameters that is left when some networks have lost every unit they may lose."""
+def smallest_share(dense: Shape, networks: tuple[str, ...], cost: str = "parameters") -> float:
+    """Returns the share of all parameters, or FLOPs, that is left when networks have lost every unit they may lose."""
     left = {}
     for name, units in gates.ones(dense, networks).items():
         one = (lambda unit: unit * 0.0) if name == "ofenet" else (lambda unit: unit.at[..., 1:].set(0.0))
         left[name] = jax.tree.map(one, units)
-    return float(complexity.share(dense, dense, left))
+    return float(complexity.share(dense, dense, left, cost))
 
 
-def _rank(score: Float[Array, "*twins width"], alive: Float[Array, "*twins width"]) -> Array:
+def rank(score: Float[Array, "*twins width"], alive: Float[Array, "*twins width"]) -> Array:
     """Returns each unit's place within its layer, best first, pruned units last."""
     # Scores of a diverged agent are not numbers, and would sort behind the dead.
     order = jnp.argsort(jnp.where(alive > 0.5, -jnp.nan_to_num(score), jnp.inf), axis=-1)

@@ -15,8 +15,12 @@ from xinet_jax.replay import Transition
 
 Tree = Any
 
-# Of each unit's variance: a minibatch is little to learn a layer's covariances from.
+# Of each unit's variance: some minibatches are little to learn a layer's covariances from.
 RIDGE = 0.03
+# Of the layer's root mean square: a unit that varies less than this is relied on less. One that hardly ever fires would
+# otherwise be given a large weight, which tells when it does.
+_SMALLEST_SCALE = 0.1
+_ITERATIONS = 20  # of conjugate gradients: with the ridge the rest is a few percent of the mix, and less of the outputs
 
 
 class Substitute(NamedTuple):
@@ -72,7 +76,7 @@ def outputs(networks: Networks, params: dict[str, Tree], statistics: Tree, units
 def substitute(
     output: Float[Array, "*twins batch units"], stays: Float[Array, "*twins units"], lost: Float[Array, "*twins units"]
 ) -> Substitute:
-    """Returns the affine map that is nearest, over a minibatch, to lost units' outputs: ridge regression on the others'.
+    """Returns the affine map that comes nearest to lost units' outputs: ridge regression on those of the others.
 
     Args:
       output: outputs of a layer.
@@ -80,7 +84,9 @@ def substitute(
     """
     mean = output.mean(axis=-2)
     deviation = output - mean[..., None, :]
-    scale = jnp.sqrt(jnp.square(deviation).mean(axis=-2) + 1e-8)
+    variance = jnp.square(deviation).mean(axis=-2)
+    usual = (stays * variance).sum(-1, keepdims=True) / jnp.maximum(stays.sum(-1, keepdims=True), 1.0)
+    scale = jnp.sqrt(jnp.maximum(variance, _SMALLEST_SCALE**2 * usual) + 1e-8)
     deviation /= scale[..., None, :]
     correlation = jnp.einsum("...bi,...bj->...ij", deviation, deviation) / output.shape[-2]
     told = stays[..., :, None] * correlation * lost[..., None, :]
@@ -88,8 +94,8 @@ def substitute(
     def system(mix: Array) -> Array:
         return stays[..., :, None] * (correlation @ mix) + RIDGE * mix
 
-    # Products alone: what factorises matrices waits for threads that a device with one core has not.
-    mix, _ = jax.scipy.sparse.linalg.cg(system, told, tol=1e-3, maxiter=20)
+    # By products alone: LAPACK's Cholesky decomposition never came back inside a loop on CPU devices of one thread.
+    mix, _ = jax.scipy.sparse.linalg.cg(system, told, tol=1e-3, maxiter=_ITERATIONS)
     mix *= scale[..., None, :] / scale[..., :, None]
     return Substitute(lost * mean - jnp.einsum("...i,...ij->...j", mean, mix), mix)
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from xinet_jax import complexity, gates
+from xinet_jax import complexity, gates, pruners
 from xinet_jax.arrays import Key
 from xinet_jax.gates import Units
 from xinet_jax.networks import Gate
@@ -15,7 +15,9 @@ from xinet_jax.state import Agent, AgentState, Hyper
 
 Tree = Any
 
-_BISECTIONS = 24  # theta is a float32 in [0, 1]
+_BISECTIONS = 24  # down to what tells float32 numbers in [0, 1] apart
+_TIES = 1e-3  # differences of theta that do not matter when gates are rounded
+_ROUNDING = 1e-6  # of shares of parameters
 
 
 def step(
@@ -46,7 +48,9 @@ def step(
         nu = charged * hyper.nu_scale[name] * rules.progress(age)
         rise = lambda g, p, nu=nu, age=age: jnp.where(age < 0, 0.0, g + nu * p)  # noqa: E731
         gradient[name] = jax.tree.map(rise, gradient[name], price[name])
-    return gates.descend(state.theta, gradient, hyper.theta_learning_rate * rules.theta_every)
+    theta = gates.descend(state.theta, gradient, hyper.theta_learning_rate * rules.theta_every)
+    # Pruned units stay so; the others can be told from them until they are pruned in their turn.
+    return jax.tree.map(lambda t, a: a * jnp.maximum(t, rules.theta_min), theta, state.alive)
 
 
 def share(agent: Agent, units: Units) -> Float[Array, ""]:
@@ -55,23 +59,26 @@ def share(agent: Agent, units: Units) -> Float[Array, ""]:
 
 
 def rounded(agent: Agent, theta: Units, alive: Units) -> Units:
-    """Returns the alive masks when every gate is rounded: those of highest theta stay open, and cost what was expected.
+    """Returns the alive masks when every gate is rounded: those of highest theta stay, and cost what was expected.
 
-    As much as fits into `C(theta)`, and into `keep_share` if there is one (method, section 4).
+    As many as fit into `C(theta)`, and into `keep_share` if there is one (method, section 4). Of units that are equally
+    good, as useful ones are at a theta of 1, every layer loses the same fraction.
     """
-    bound = share(agent, theta) + 1e-6
+    bound = share(agent, theta) + _ROUNDING
     if agent.pruning.keep_share:
         bound = jnp.minimum(bound, agent.pruning.keep_share)
+    order = lambda t, a: (t + _TIES * (1.0 - pruners.rank(t, a) / t.shape[-1])) / (1.0 + _TIES)  # noqa: E731
+    value = jax.tree.map(order, theta, alive)
 
     def halve(_: Int[Array, ""], ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
         middle = (low + high) / 2.0
-        fits = share(agent, gates.prune(theta, alive, middle)[1]) <= bound
+        fits = share(agent, gates.prune(value, alive, middle)[1]) <= bound
         return jnp.where(fits, low, middle), jnp.where(fits, middle, high)
 
-    # At most as many units as there were fit; and at a threshold of 1 none but those that must stay.
-    _, threshold = jax.lax.fori_loop(0, _BISECTIONS, halve, (jnp.float32(-1.0), jnp.float32(1.0)))
-    return gates.prune(theta, alive, threshold)[1]
+    # Values lie above 0 and up to 1: a threshold of 1 leaves only what layers must keep.
+    _, threshold = jax.lax.fori_loop(0, _BISECTIONS, halve, (jnp.float32(0.0), jnp.float32(1.0)))
+    return jax.lax.cond(share(agent, alive) <= bound, lambda: alive, lambda: gates.prune(value, alive, threshold)[1])
 
 
 def loss_gradient(

@@ -39,8 +39,6 @@ ARMS = {
     "magnitude": Arm("--agent magnitude --prune-start 25000 --prune-ramp 25000 --final-share {left:.4f}"),
     "random": Arm("--agent random --prune-start 25000 --prune-ramp 25000 --final-share {left:.4f}"),
     "prices": Arm(f"--agent xinet --nu {' '.join(map(str, PRICES))} {SCHEDULE}", PRICES_SEEDS),
-    "early": Arm("--agent xinet"),
-    "late": Arm("--agent xinet --prune-start 30000 --prune-stop 50000 --prune-ramp 10000"),
     "paper-xinet": Arm(f"{PAPER} {XINET}", 1),
     "paper-ofenet": Arm(f"{PAPER} --agent ofenet", 1),
 }

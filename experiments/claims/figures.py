@@ -19,7 +19,6 @@ from experiments.claims import (
     published_sizes,
     results,
     same_size,
-    schedules,
     speed,
     structure,
 )
@@ -31,13 +30,12 @@ CLAIMS = {
     "pruned_vs_dense": (pruned_vs_dense, tuple(SEEDS), pruned_vs_dense.ARMS),
     "same_size": (same_size, same_size.TASKS, same_size.ARMS),
     "prices": (prices, prices.TASKS, ("prices",)),
-    "schedules": (schedules, schedules.TASKS, schedules.ARMS),
     "speed": (speed, tuple(SEEDS), speed.ARMS),
     "structure": (structure, tuple(SEEDS), ("xinet",)),
     "published_sizes": (published_sizes, published_sizes.TASKS, published_sizes.ARMS),
 }
 COLORS = {"xinet": "C0", "ofenet": "C1", "sac": "C2", "small": "C3", "uniform": "C4", "magnitude": "C5", "random": "C6"}
-COLORS |= {"early": "C7", "late": "C9", "paper-xinet": "C0", "paper-ofenet": "C1"}
+COLORS |= {"paper-xinet": "C0", "paper-ofenet": "C1"}
 
 
 def main() -> None:
@@ -194,7 +192,6 @@ FIGURES: dict[str, Callable[[Path], Figure | None]] = {
     "pruned_vs_dense": lambda folder: learning_curves(folder, pruned_vs_dense.ARMS, SEEDS),
     "same_size": lambda folder: learning_curves(folder, same_size.ARMS, same_size.TASKS),
     "return_over_size": return_over_size,
-    "schedules": lambda folder: learning_curves(folder, schedules.ARMS, schedules.TASKS),
     "speed": speeds,
     "structure": widths,
     "published_sizes": lambda folder: learning_curves(folder, published_sizes.ARMS, published_sizes.TASKS),

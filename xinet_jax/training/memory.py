@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 import jax
 
 from xinet_jax.errors import UserError
+from xinet_jax.replay import MORE
 from xinet_jax.state import Agent
 
 Tree = Any
 
-# Copies of a minibatch's activations that XLA keeps at a time, with and without a pass for theta: at most this many of
-# all hidden units, by its own count of compiled programs (tests/test_memory.py).
-_ACTIVATIONS_WITH_THETA, _ACTIVATIONS = 8, 5
+# Copies of a minibatch's activations that XLA keeps at a time, with pruning and without: at most this many of all
+# hidden units, by its own count of compiled programs (tests/test_memory.py). Pruning reads several minibatches at once.
+_ACTIVATIONS_WITH_PRUNING, _ACTIVATIONS = 4 * MORE, 5
 _GRADIENTS = 2  # copies of the parameters beside the state: gradients and Adam's directions
 _FLOAT = 4
 
@@ -52,7 +53,7 @@ def predict(agent: Agent, everyone: Tree, batch_size: int) -> Memory:
     """
     shape = agent.networks.shape
     units = shape.state_features + shape.action_features + sum(shape.actor_hidden) + 2 * sum(shape.critic_hidden)
-    copies = _ACTIVATIONS_WITH_THETA if agent.pruner == "theta" else _ACTIVATIONS
+    copies = _ACTIVATIONS if agent.pruner == "none" else _ACTIVATIONS_WITH_PRUNING
     count = everyone.key.shape[0]
     replay, state, parameters = (
         _bytes(tree) // count for tree in (everyone.replay, everyone.agent, everyone.agent.params)

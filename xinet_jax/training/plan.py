@@ -84,7 +84,9 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
     task = load_task(config.task, config.engine, config.mjx_impl, config.physics, **config.options_of_task)
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
     if config.pruner in PRUNERS:
-        _check_final_share(config, agent)
+        _check_reachable(agent, "final_share", config.pruning.final_share)
+    elif config.pruning.keep_share:
+        _check_reachable(agent, "keep_share", config.pruning.keep_share, config.pruning.cost)
     if widths and config.networks.uniform_widths:
         widths = [small.uniform_widths(agent.dense, own) for own in widths]
     agent = small.make_agent(agent, widths) if widths else agent
@@ -116,8 +118,8 @@ def _is_smaller(shape: Shape, dense: Shape) -> bool:
     return smaller and all((*shape.actor_hidden, *shape.critic_hidden))
 
 
-def _check_final_share(config: Config, agent: Agent) -> None:
-    least, given = smallest_share(agent.dense, agent.gated), config.pruning.final_share
+def _check_reachable(agent: Agent, name: str, given: float, cost: str = "parameters") -> None:
+    least = smallest_share(agent.dense, agent.gated, cost)
     if given < least:
         gated, enough = ", ".join(agent.gated), math.ceil(1000 * least) / 1000
-        raise UserError(f"final_share must be {enough:g} or more where only {gated} may lose units, not {given:g}")
+        raise UserError(f"{name} must be {enough:g} or more where only {gated} may lose units, not {given:g}")

@@ -294,7 +294,8 @@ class _Run:
             batch = sample_more(self.plan.replay, own.replay, key_sample)
             return agents.settle(self.agent, own.agent, batch), key
 
-        settled, key = jax.jit(jax.vmap(settle))(state)
+        with jax.default_matmul_precision("highest"):  # as in the program
+            settled, key = jax.jit(jax.vmap(settle))(state)
         self.agent = self.agent._replace(pruner="none")
         return state._replace(agent=place(settled, self.mesh), key=place(key, self.mesh))
 
