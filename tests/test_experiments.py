@@ -138,12 +138,10 @@ def test_the_page_shows_the_committed_results():
         load_config(found / "config.yaml")
         task, arm = found.parent.name, found.name
         assert results.about(found)["command"] == claims.command_of(task, arm, results.FOLDER), "the arm is another now"
-        if arm == "small":
-            sizes = [
-                results.column(results.read(results.FOLDER / task / a, "final"), "parameters")
-                for a in ("small", "xinet")
-            ]
-            np.testing.assert_array_equal(*sizes)
+        if arm in ("small", "uniform"):  # which take over xinet's sizes
+            finals = (results.read(results.FOLDER / task / own, "final") for own in (arm, "xinet"))
+            sizes = [results.column(final, "parameters") for final in finals]
+            np.testing.assert_allclose(*sizes, rtol=0.0 if arm == "small" else 0.05)
 
 
 @pytest.fixture(scope="module")

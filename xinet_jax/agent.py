@@ -1,7 +1,7 @@
 """The agent: SAC on the features of an OFENet that is pruned while it learns.
 
-Pure functions over `AgentState` (`xinet_jax.state`): `init`, `act`, `pretrain`, `update`, `settle`. `update` is the
-method, on one page.
+Pure functions over `AgentState` (`xinet_jax.state`): `init`, `act`, `pretrain`, `update`, `prune`, `settle`. The method
+is `update`, on one page.
 """
 
 from collections.abc import Callable
