@@ -25,6 +25,8 @@ Tree = Any
 
 # How much each loss weighs in the gradient of its own network's weights.
 _WEIGHTS_SCALE = {"ofenet": 1.0, "critic": np.full(2, 0.5, np.float32), "actor": 1.0, "temperature": 1.0}
+# What pruning changes: whatever else passed through its conditional would be copied at every update.
+_PRUNED = ("params", "target_critic", "theta", "alive")
 _adam = optax.scale_by_adam()
 _average = optax.ema(0.99, debias=True)
 
@@ -175,7 +177,9 @@ def update(
     state = state._replace(**moved, **small, diverged=diverged)
     if agent.pruner != "none":
         pruned = lambda: prune(agent, state, batch if more is None else more(), key_gates, environment_steps)  # noqa: E731
-        state = jax.lax.cond(due & (updates % rules.prune_every == 0), pruned, lambda: state)
+        changes = lambda own: {name: getattr(own, name) for name in _PRUNED}  # noqa: E731
+        due &= updates % rules.prune_every == 0
+        state = state._replace(**jax.lax.cond(due, lambda: changes(pruned()), lambda: changes(state)))
     return state, metrics
 
 
