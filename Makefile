@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: help setup train test test-slow lint format clean
 
 help:
-	@echo "make train      train and prune an agent on HalfCheetah-v5, in about five minutes on two cores"
+	@echo "make train      train and prune an agent on HalfCheetah-v5, in five to ten minutes on two cores"
 	@echo "make test       run the fast tests"
 	@echo "make test-slow  run the tests that take minutes"
 	@echo "make lint       check style"
