@@ -28,7 +28,7 @@ from experiments.claims import (
     statistics,
     structure,
 )
-from experiments.claims.arms import ARMS, PRICES, SEEDS
+from experiments.claims.arms import ARMS, PRICES, SEEDS, XINET
 from experiments.claims.statistics import difference, interquartile_mean
 from experiments.defaults import __main__ as defaults
 from experiments.estimators import __main__ as estimators
@@ -129,7 +129,7 @@ def test_a_claim_is_run_once_and_interrupted_without_loss(tmp_path):
 def test_the_page_shows_the_committed_results():
     page = figures.PAGE.read_text()
     assert figures.renewed(page, results.FOLDER) == page
-    assert "| HalfCheetah-v5 | xinet |" in page
+    assert "| Hopper-v5 | xinet |" in page
     for found in results.FOLDER.glob("*/*"):
         assert sorted(path.name for path in found.iterdir() if path.is_file()) == sorted(FILES), found
         if found.name == "xinet":  # what the arms of its widths start from
@@ -203,6 +203,8 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     assert found["Hopper-v5", "xinet"][:3] == ["400 [300, 500]", "300, 500 (diverged)", "-400 [-500, -300]"]
     assert found["Hopper-v5", "ofenet"][:3] == ["800 [800, 800]", "800, 800 (diverged)", ""]
     assert found["HalfCheetah-v5", "ofenet"][0] == "nan"
+    assert found["Hopper-v5", "xinet"][3:5] == ["30000 [30000, 30001]", "0 [-1, 1]"]  # of steps after 24,000
+    assert found["all 2", "xinet"][3] == "100 [100, 100] % of ofenet's"
     own = folder / "Hopper-v5" / "xinet"
     final, course = results.read(own, "final"), results.read(own, "course")
     assert [row["bad_transitions"] for row in final] == [4, 4]
@@ -217,9 +219,7 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     assert load_config(own / "config.yaml").seeds == 2
     assert not Path(load_config(own / "config.yaml").out).is_absolute()
 
-    # The arms that take over from it have its widths and its share; what was made in another way is told.
-    left = sum(row["parameters_left"] for row in final) / 2
-    assert claims.command_of("Hopper-v5", "magnitude", folder).endswith(f"--final-share {left:.4f}")
+    # The arms that take over from it have its widths; what was made in another way is told.
     assert f"--widths-from {os.path.relpath(own)}" in claims.command_of("Hopper-v5", "small", folder)
     taken = find_structures(own, seeds=[1], nu=[])
     assert taken[0].seed == 1
@@ -271,11 +271,15 @@ def test_the_arms_are_what_xinet_train_accepts(name, tmp_path, monkeypatch):
         raise UserError("that is enough")
 
     monkeypatch.setattr(runner, "train", train)
-    options = ARMS[name].options.format(xinet=tmp_path, left=0.3).split()
+    options = ARMS[name].options.format(xinet=tmp_path).split()
     assert cli.main(["train", "--task", "Hopper-v5", "--steps", str(ARMS[name].steps), *options]) == 2
     assert found[0].steps == ARMS[name].steps
     assert set(found[0].pruning.nu) == (set(PRICES) if name == "prices" else {400.0})
     assert found[0].pruning.keep_share == (0.4 if name.endswith("xinet") else 0.0)
+    if name in ("magnitude", "random"):  # as long as theta prunes, and to the same share
+        assert f"--prune-start {found[0].pruning.prune_start} " in XINET
+        assert f"--prune-stop {found[0].pruning.prune_start + found[0].pruning.prune_ramp}" in XINET
+        assert found[0].pruning.final_share == 0.4
 
 
 def test_every_arm_belongs_to_a_claim():

@@ -1,5 +1,7 @@
 """What others can say of pruned units stays: all for one transition, means, and what is linear in those that stay."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,21 +33,23 @@ def make(shape, key):
     return made, params, statistics, units
 
 
+@partial(jax.jit, static_argnums=0)
 def read(made, params, statistics, units, batch):
     """Returns every output: the prediction, the actor's, and both critics'."""
     variables = {"params": params["ofenet"], "batch_stats": statistics}
-    prediction = made.ofenet.apply(variables, batch.observation, batch.action, units["ofenet"])
-    z_o = made.ofenet.apply(variables, batch.observation, units["ofenet"], method="state_features")
-    z_oa = made.ofenet.apply(variables, z_o, batch.action, units["ofenet"], method="action_features")
-    actor = made.actor.apply({"params": params["actor"]}, z_o, units["actor"])
-    critic = made.critic.apply({"params": params["critic"]}, z_oa, units["critic"])
+    prediction = made.ofenet.apply(variables, batch.observation, batch.action, units.get("ofenet"))
+    z_o = made.ofenet.apply(variables, batch.observation, units.get("ofenet"), method="state_features")
+    z_oa = made.ofenet.apply(variables, z_o, batch.action, units.get("ofenet"), method="action_features")
+    actor = made.actor.apply({"params": params["actor"]}, z_o, units.get("actor"))
+    critic = made.critic.apply({"params": params["critic"]}, z_oa, units.get("critic"))
     return prediction, actor, critic
 
 
+@partial(jax.jit, static_argnums=0)
 def replaced(made, params, statistics, units, lost, batch):
     outputs = replacement.outputs(made, params, statistics, units, batch)
     stays = jax.tree.map(lambda gone: 1.0 - gone, lost)
-    substitutes = jax.tree.map(replacement.substitute, outputs, stays, lost)
+    substitutes = replacement.substitutes(outputs, stays, lost)
     return replacement.add(params, replacement.shifts(made.shape, params, substitutes))
 
 
@@ -157,7 +161,7 @@ def test_substitutes_are_ridge_regression(key):
     output = jax.nn.relu(x)
     lost = jnp.stack([jnp.arange(40) % 3 == 0, jnp.arange(40) < 20]) * 1.0
     stays = jnp.stack([jnp.arange(40) % 3 == 1, jnp.arange(40) >= 20]) * 1.0  # of the first some are long gone
-    found = replacement.substitute(output, stays, lost)
+    found = jax.vmap(replacement.substitute)(output, stays, lost)
     for twin in range(2):
         h, out, kept = np.asarray(output[twin], np.float64), lost[twin] > 0.5, stays[twin] > 0.5
         covariance = np.cov(h.T, bias=True)
@@ -171,6 +175,27 @@ def test_substitutes_are_ridge_regression(key):
         assert residual < 0.5, "there is something to be learnt from the others"
 
 
+def test_layers_that_are_regressed_together_do_not_notice(key):
+    """Narrow ones are padded, and twins are taken apart; one that is not finite has nothing to say to the others."""
+    shape = SHAPE._replace(state_blocks=(3, 0, 5), actor_hidden=(7, 2))
+    layer = lambda leaf: jax.random.normal(key, (*leaf.shape[:-1], 64, leaf.shape[-1])).cumsum(-1)  # noqa: E731
+    outputs = jax.tree.map(layer, gates.ones(shape))
+    outputs |= {"target_critic": jax.tree.map(jnp.flip, outputs["critic"])}
+    outputs["actor"] = (outputs["actor"][0].at[3, 1].set(jnp.inf), outputs["actor"][1])
+    lost = jax.tree.map(lambda leaf: jnp.arange(leaf.shape[-1]) % 3 * leaf == 1.0, gates.ones(shape))
+    lost = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), lost | {"target_critic": lost["critic"]})
+    stays = jax.tree.map(lambda gone: 1.0 - gone, lost)
+    found = jax.jit(replacement.substitutes)(outputs, stays, lost)
+    twins = lambda leaf: jax.vmap(replacement.substitute) if leaf.ndim == 3 else replacement.substitute  # noqa: E731
+    alone = jax.tree.map(lambda own, *masks: twins(own)(own, *masks), outputs, stays, lost)
+    assert jax.tree.structure(found) == jax.tree.structure(alone)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-3), found, alone)
+    assert all(not np.any(own) for own in found["actor"][0])
+    assert np.abs(found["ofenet"]["state"][2].mix).max() > 0.1
+    assert np.abs(found["critic"][0].mix - found["target_critic"][0].mix).max() > 0.1
+    assert set(replacement.substitutes(outputs, {"actor": stays["actor"]}, {"actor": lost["actor"]})) == {"actor"}
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -178,11 +203,12 @@ def test_substitutes_are_ridge_regression(key):
         {"agent": "xinet", "weights_see": "mean"},
         {"agent": "magnitude", "final_share": 0.5},
         {"agent": "random", "final_share": 0.5},
+        {"agent": "xinet", "gated": ("actor",)},
     ],
 )
 def test_pruning_leaves_what_networks_compute(settings, key):
-    """On transitions that are all the same."""
-    config = tiny_config(gated=("ofenet", "actor", "critic"), prune_start=1, steps=6000, **settings)
+    """On transitions that are all the same; and where they are no numbers, nothing is learnt from them."""
+    config = tiny_config(**{"gated": ("ofenet", "actor", "critic"), "prune_start": 1, "steps": 6000} | settings)
     agent = agents.make_agent(config, 17, 6)
     hyper = agents.make_hyper(config, 6)
     state = agents.init(agent, hyper, key)
@@ -194,9 +220,10 @@ def test_pruning_leaves_what_networks_compute(settings, key):
         if config.pruning.weights_see == "mean":
             state = state._replace(theta=jax.tree.map(lambda own: jnp.minimum(own, 0.7), low))
     batch = jax.tree.map(lambda leaf: jnp.repeat(leaf[:1], 16, axis=0), random_batch(key))
-    after = jax.jit(lambda s: agents.prune(agent, s, batch, key, 1000))(state)
+    prune = jax.jit(lambda s, b: agents.prune(agent, s, b, key, 1000))
+    after = prune(state, batch)
     gone = jax.tree.map(lambda old, new: int((old - new).sum()), state.alive, after.alive)
-    assert all(sum(jax.tree.leaves(gone[name])) > 0 for name in ("ofenet", "actor", "critic")), gone
+    assert all(sum(jax.tree.leaves(gone[name])) > 0 for name in config.gated), gone
     assert sum(jax.tree.leaves(after.alive["actor"])[0]) > 0
 
     def every_output(of, critic):
@@ -210,3 +237,12 @@ def test_pruning_leaves_what_networks_compute(settings, key):
             # Outputs that never vary are learnt from no other unit: biases alone have moved.
             if path[-1].key != "bias":
                 np.testing.assert_allclose(x, y, atol=1e-3)
+
+    ill = batch._replace(observation=batch.observation.at[3, 2].set(jnp.inf))
+    blunt = prune(state, ill)
+    jax.tree.map(np.testing.assert_array_equal, blunt.alive, after.alive)
+    jax.tree.map(
+        np.testing.assert_array_equal, (blunt.params, blunt.target_critic), (state.params, state.target_critic)
+    )
+    diverged = state._replace(diverged=jnp.bool_(True))
+    jax.tree.map(np.testing.assert_array_equal, prune(diverged, ill), diverged)

@@ -201,7 +201,8 @@ def prune(
         score = pruners.PRUNERS[agent.pruner](shape, state.params, state.alive, agent.dense, state.origin, key)
         share = pruners.target_share(rules.final_share, rules.progress(environment_steps - rules.prune_start))
         theta = alive = pruners.prune(agent.dense, shape, score, state.alive, share)
-    return _unless_diverged(state, {"theta": theta, "alive": alive} | _without(agent, state, alive, batch))
+    theta, alive = _keep(state.diverged, (state.theta, state.alive), (theta, alive))
+    return state._replace(theta=theta, alive=alive, **_without(agent, state, alive, batch))
 
 
 def settle(agent: Agent, state: AgentState, batch: Transition) -> AgentState:
@@ -222,7 +223,7 @@ def settle(agent: Agent, state: AgentState, batch: Transition) -> AgentState:
     params = folding.fold(shape, moved["params"], units)
     target = folding.fold(shape, moved["params"] | {"critic": moved["target_critic"]}, units)["critic"]
     settled = {"params": moved["params"] | params, "target_critic": target, "theta": alive, "alive": alive}
-    return _unless_diverged(state, settled)
+    return state._replace(**{name: _keep(state.diverged, getattr(state, name), own) for name, own in settled.items()})
 
 
 def _read(
@@ -286,21 +287,14 @@ def _losses(
 
 def _without(agent: Agent, state: AgentState, alive: Units, batch: Transition) -> dict[str, Tree]:
     """Returns parameters and target critics that have substitutes for the units that `alive` prunes (method, 4)."""
-
-    def substituted(params: dict[str, Tree]) -> dict[str, Tree]:
-        outputs = replacement.outputs(agent.networks, params, state.statistics, gates_read(agent, state), batch)
-        own = lambda output, before, after: replacement.substitute(output, after, before - after)  # noqa: E731
-        substitutes = {name: jax.tree.map(own, outputs[name], state.alive[name], alive[name]) for name in alive}
-        return replacement.add(params, replacement.shifts(agent.networks.shape, params, substitutes))
-
-    targets = substituted(state.params | {"critic": state.target_critic})  # their hidden units give something else
-    return {"params": substituted(state.params), "target_critic": targets["critic"]}
-
-
-def _unless_diverged(state: AgentState, changed: dict[str, Tree]) -> AgentState:
-    """Returns a state with some fields changed: as it was if it has diverged, or if there is no number to change to."""
-    stays = state.diverged | ~all_finite(changed)
-    return state._replace(**{name: _keep(stays, getattr(state, name), tree) for name, tree in changed.items()})
+    params = state.params | {"target_critic": state.target_critic}
+    outputs = replacement.outputs(agent.networks, params, state.statistics, gates_read(agent, state), batch)
+    lost = {name: jax.tree.map(jnp.subtract, state.alive[name], own) for name, own in alive.items()}
+    twice = lambda units: {"target_critic": units["critic"], **units} if "critic" in units else units  # noqa: E731
+    substitutes = replacement.substitutes(outputs, twice(alive), twice(lost))
+    params = replacement.add(params, replacement.shifts(agent.networks.shape, params, substitutes))
+    target_critic = params.pop("target_critic")
+    return {"params": params, "target_critic": target_critic}
 
 
 def _state_features(agent: Agent, params: Tree, statistics: Tree, units: Units, observation: Array) -> Array:

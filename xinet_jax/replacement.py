@@ -1,11 +1,10 @@
 """Replacement: what the units that stay can say of a pruned one moves into their outgoing weights (method, 4)."""
 
-from collections.abc import Iterable
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from xinet_jax import gates
@@ -21,6 +20,7 @@ RIDGE = 0.03
 # otherwise be given a large weight, which tells when it does.
 _SMALLEST_SCALE = 0.1
 _ITERATIONS = 20  # of conjugate gradients: with the ridge the rest is a few percent of the mix, and less of the outputs
+_LARGEST = 1e15  # times weights it is far from where float32 ends
 
 
 class Substitute(NamedTuple):
@@ -40,9 +40,9 @@ def outputs(networks: Networks, params: dict[str, Tree], statistics: Tree, units
 
     Args:
       networks: the modules.
-      params: one agent's parameters, `{"ofenet", "actor", "critic"}`.
+      params: one agent's parameters, `{"ofenet", "actor", "critic", "target_critic"}`, the last if it is to be read.
       statistics: OFENet's running averages.
-      units: the gates at which the networks are read.
+      units: the gates at which the networks are read; target critics are read at those of the critics.
       batch: transitions, `[batch, ...]`.
     """
     shape, recorded = networks.shape, ["outputs"]
@@ -56,48 +56,94 @@ def outputs(networks: Networks, params: dict[str, Tree], statistics: Tree, units
         variables, batch.observation, batch.action, method=features, mutable=recorded
     )
     _, actor = networks.actor.apply({"params": params["actor"]}, z_o, units.get("actor"), mutable=recorded)
-    _, critic = networks.critic.apply({"params": params["critic"]}, z_oa, units.get("critic"), mutable=recorded)
+    critics = {
+        name: networks.critic.apply({"params": params[name]}, z_oa, units.get("critic"), mutable=recorded)[1]
+        for name in ("critic", "target_critic")
+        if name in params
+    }
 
     def layers(recorded: Tree, widths: tuple[int, ...]) -> tuple[Array, ...]:
         none = jnp.zeros((batch.reward.size, 0))
         return tuple(recorded[f"output_{k + 1}"][0] if width else none for k, width in enumerate(widths))
 
     branches = ofenet.get("outputs", {})
+    heads = {name: layers(critic["outputs"]["twins"], shape.critic_hidden) for name, critic in critics.items()}
     return {
         "ofenet": {
             "state": layers(branches.get("state", {}), shape.state_blocks),
             "action": layers(branches.get("action", {}), shape.action_blocks),
         },
         "actor": layers(actor["outputs"], shape.actor_hidden),
-        "critic": layers(critic["outputs"]["twins"], shape.critic_hidden),
+        **heads,
     }
 
 
 def substitute(
-    output: Float[Array, "*twins batch units"], stays: Float[Array, "*twins units"], lost: Float[Array, "*twins units"]
+    output: Float[Array, "batch units"], stays: Float[Array, " units"], lost: Float[Array, " units"]
 ) -> Substitute:
     """Returns the affine map that comes nearest to lost units' outputs: ridge regression on those of the others.
+
+    It is zero for all of the layer if one of its outputs is not finite.
 
     Args:
       output: outputs of a layer.
       stays, lost: 1.0 for units that are there and will be, and for those that go; both 0.0 for those long gone.
     """
-    mean = output.mean(axis=-2)
-    deviation = output - mean[..., None, :]
-    variance = jnp.square(deviation).mean(axis=-2)
-    usual = (stays * variance).sum(-1, keepdims=True) / jnp.maximum(stays.sum(-1, keepdims=True), 1.0)
+    mean = output.mean(axis=0)
+    variance = jnp.square(output - mean).mean(axis=0)
+    usual = (stays * variance).sum() / jnp.maximum(stays.sum(), 1.0)
     scale = jnp.sqrt(jnp.maximum(variance, _SMALLEST_SCALE**2 * usual) + 1e-8)
-    deviation /= scale[..., None, :]
-    correlation = jnp.einsum("...bi,...bj->...ij", deviation, deviation) / output.shape[-2]
-    told = stays[..., :, None] * correlation * lost[..., None, :]
+    deviation = (output - mean) / scale
+    correlation = deviation.T @ deviation / output.shape[0]
 
     def system(mix: Array) -> Array:
-        return stays[..., :, None] * (correlation @ mix) + RIDGE * mix
+        return stays[:, None] * (correlation @ mix) + RIDGE * mix
 
     # By products alone: LAPACK's Cholesky decomposition never came back inside a loop on CPU devices of one thread.
+    told = stays[:, None] * correlation * lost
     mix, _ = jax.scipy.sparse.linalg.cg(system, told, tol=1e-3, maxiter=_ITERATIONS)
-    mix *= scale[..., None, :] / scale[..., :, None]
-    return Substitute(lost * mean - jnp.einsum("...i,...ij->...j", mean, mix), mix)
+    mix *= scale / scale[:, None]
+    constant = lost * mean - mean @ mix
+    sound = (jnp.abs(constant) < _LARGEST).all() & (jnp.abs(mix) < _LARGEST).all()  # NaN is not
+    return Substitute(jnp.where(sound, constant, 0.0), jnp.where(sound, mix, 0.0))
+
+
+def substitutes(outputs: Units, stays: Units, lost: Units) -> Units:
+    """Returns a `Substitute` for each layer of the networks that `lost` names.
+
+    Args:
+      outputs: every layer's outputs, target critics' among them or not.
+      stays, lost: 1.0 for units that are there and will be, and for those that go; for target critics what is said of
+        the critics has to be said again.
+    """
+    found = {}
+    for group in (("ofenet",), ("actor", "critic", "target_critic")):
+        every = ({name: units[name] for name in group if name in lost} for units in (outputs, stays, lost))
+        found |= _in_a_loop(*every)
+    return found
+
+
+def _in_a_loop(outputs: Units, stays: Units, lost: Units) -> Units:
+    """Makes layers equally wide for one loop to have them all: each by itself, they compile as long as an update."""
+    layers, structure = jax.tree.flatten(outputs)
+    if not layers:
+        return outputs
+    width = max(layer.shape[-1] for layer in layers)
+
+    def stack(units: Units, *batch: int) -> Array:
+        def rows(leaf: Array) -> Array:
+            wide = jnp.pad(leaf, [(0, 0)] * (leaf.ndim - 1) + [(0, width - leaf.shape[-1])])
+            return wide if wide.ndim > len(batch) + 1 else wide[None]  # of twins each is a row
+
+        return jnp.concatenate([rows(leaf) for leaf in jax.tree.leaves(units)])
+
+    every = (stack(outputs, layers[0].shape[-2]), stack(stays), stack(lost))
+    found, taken, each = jax.lax.map(lambda own: substitute(*own), every), 0, []
+    for *twins, _, own in (layer.shape for layer in layers):
+        here = slice(taken, taken := taken + math.prod(twins))
+        constant = found.constant[here, :own].reshape(*twins, own)
+        each.append(Substitute(constant, found.mix[here, :own, :own].reshape(*twins, own, own)))
+    return jax.tree.unflatten(structure, each)
 
 
 def shifts(shape: Shape, params: dict[str, Tree], substitutes: Units) -> dict[str, Tree]:
@@ -105,23 +151,26 @@ def shifts(shape: Shape, params: dict[str, Tree], substitutes: Units) -> dict[st
 
     Args:
       shape: the sizes.
-      params: one agent's parameters, `{"ofenet", "actor", "critic"}`.
+      params: one agent's parameters, `{"ofenet", "actor", "critic", "target_critic"}`, the last if it is to be shifted.
       substitutes: a `Substitute` for each layer; of networks that are absent nothing is lost.
     """
-    none = jax.tree.map(lambda unit: unit.shape[-1], gates.complete(shape, {}))
-    every = none | substitutes
-    state, action = every["ofenet"]["state"], every["ofenet"]["action"]
-    z_o = (shape.observation, *state)
-    z_oa = (*z_o, shape.action, *action)
-    ofenet = {"state": (z_o[:1], state), "action": (z_oa[: len(z_o) + 1], action)}
-    return {
-        "ofenet": {
-            name: _linear(z_oa, layers) if name == "predictor" else _densenet(*ofenet[name], layers)
-            for name, layers in params["ofenet"].items()
-        },
-        "actor": _mlp((z_o, *((own,) for own in every["actor"])), params["actor"]),
-        "critic": {"twins": _mlp((z_oa, *((own,) for own in every["critic"])), params["critic"]["twins"])},
+    none = jax.tree.map(_nothing, gates.ones(shape))
+    every = none | {"target_critic": none["critic"]} | substitutes
+    blocks = every["ofenet"]
+    z_o = (_nothing(jnp.zeros(shape.observation)), *blocks["state"])
+    z_o_action = (*z_o, _nothing(jnp.zeros(shape.action)))
+    read = {"state": _side_by_side(z_o[:1]), "action": _side_by_side(z_o_action)}
+    z_o, z_oa = _side_by_side(z_o), _side_by_side((*z_o_action, *blocks["action"]))
+    ofenet = {
+        name: _linear(z_oa, layers) if name == "predictor" else _densenet(read[name], blocks[name], layers)
+        for name, layers in params["ofenet"].items()
     }
+    critics = {
+        name: {"twins": _mlp((z_oa, *every[name]), params[name]["twins"])}
+        for name in ("critic", "target_critic")
+        if name in params
+    }
+    return {"ofenet": ofenet, "actor": _mlp((z_o, *every["actor"]), params["actor"]), **critics}
 
 
 def add(params: Tree, shift: Tree) -> Tree:
@@ -131,38 +180,32 @@ def add(params: Tree, shift: Tree) -> Tree:
     return params | {name: add(params[name], own) for name, own in shift.items()}
 
 
-Inputs = tuple[Substitute | int, ...]  # by source; an integer counts inputs of which none is lost
+def _nothing(units: Array) -> Substitute:
+    return Substitute(jnp.zeros(units.shape), jnp.zeros((*units.shape, units.shape[-1])))
 
 
-def _linear(inputs: Inputs, layer: Tree) -> dict[str, Array]:
-    return dict(zip(("kernel", "bias"), _kernel_and_bias(inputs, layer["kernel"]), strict=True))
+def _side_by_side(layers: tuple[Substitute, ...]) -> Substitute:
+    constants, mixes = zip(*layers, strict=True)
+    return Substitute(jnp.concatenate(constants), jax.scipy.linalg.block_diag(*mixes))
 
 
-def _kernel_and_bias(inputs: Inputs, kernel: Array) -> tuple[Array, Array]:
-    sizes = [own if isinstance(own, int) else own.constant.shape[-1] for own in inputs]
-    rows, bias = [], jnp.zeros((*kernel.shape[:-2], kernel.shape[-1]))
-    for own, read in zip(inputs, jnp.split(kernel, np.cumsum(sizes[:-1]), axis=-2), strict=True):
-        if isinstance(own, int):
-            rows.append(jnp.zeros_like(read))
-        else:
-            rows.append(own.mix @ read)
-            bias += jnp.einsum("...i,...iu->...u", own.constant, read)
-    return jnp.concatenate(rows, axis=-2), bias
+def _linear(inputs: Substitute, layer: Tree) -> dict[str, Array]:
+    kernel = layer["kernel"]
+    return {"kernel": inputs.mix @ kernel, "bias": jnp.einsum("...i,...iu->...u", inputs.constant, kernel)}
 
 
-def _mlp(inputs: Iterable[Inputs], params: Tree) -> Tree:
+def _mlp(inputs: tuple[Substitute, ...], params: Tree) -> Tree:
     names = [f"hidden_{k + 1}" for k in range(len(params) - 1)] + ["head"]
     return {name: _linear(own, params[name]) for name, own in zip(names, inputs, strict=True)}
 
 
-def _densenet(inputs: Inputs, blocks: Inputs, layers: Tree) -> Tree:
+def _densenet(inputs: Substitute, blocks: tuple[Substitute, ...], layers: Tree) -> Tree:
     """A branch's blocks all have their bias in `input`. Behind it the normalisation subtracts a running mean, which
     knows the unit that is gone: the shift keeps the two in step."""
-    kernel, total = _kernel_and_bias(inputs, layers["input"]["kernel"])
-    shift = {}
+    shift = {"input": _linear(inputs, layers["input"])}
     for k, own in enumerate(blocks):
         if f"block_{k + 1}" in layers:  # maps to all later blocks
-            rows, bias = _kernel_and_bias((own,), layers[f"block_{k + 1}"]["kernel"])
-            shift[f"block_{k + 1}"] = {"kernel": rows}
-            total += jnp.pad(bias, (total.size - bias.size, 0))
-    return shift | {"input": {"kernel": kernel, "bias": total}}
+            block = _linear(own, layers[f"block_{k + 1}"])
+            shift[f"block_{k + 1}"] = {"kernel": block["kernel"]}
+            shift["input"]["bias"] += jnp.pad(block["bias"], (shift["input"]["bias"].size - block["bias"].size, 0))
+    return shift

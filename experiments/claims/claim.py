@@ -91,8 +91,7 @@ def command_of(task: str, arm: str, folder: Path, options: Iterable[str] = ()) -
     own = ARMS[arm]
     seeds = own.seeds or SEEDS[task]
     xinet = folder / task / "xinet"
-    left = results.column(results.read(xinet, "final"), "parameters_left")
-    shown = own.options.format(xinet=os.path.relpath(xinet), left=float(left.mean()) if len(left) else 1.0)
+    shown = own.options.format(xinet=os.path.relpath(xinet))
     return " ".join(["xinet train --task", task, f"--seeds {seeds} --steps {own.steps}", shown, *options])
 
 

@@ -75,6 +75,16 @@ def grouped(rows: Iterable[dict[str, float]], name: str) -> dict[float, list[dic
     return dict(sorted(found.items()))
 
 
+def late_returns(course: list[dict[str, float]]) -> np.ndarray:
+    """Returns each seed's mean return over the evaluations in the last fifth of its steps, `[seeds]`.
+
+    One policy says little of the agent that learns it: from one evaluation to the next returns may halve or double.
+    """
+    steps = column(course, "environment_steps")
+    late = [row for row in course if row["environment_steps"] > 0.8 * steps.max()]
+    return np.array([column(own, "return").mean() for own in grouped(late, "seed").values()])
+
+
 def _configuration(run: Path) -> dict[str, Any]:
     """Returns a run's configuration, with paths from where it was started."""
     nested = yaml.safe_load((run / "config.yaml").read_text())

@@ -20,28 +20,37 @@ def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def returns(folder: Path, tasks: Iterable[str], arms: Iterable[str], reference: str) -> str:
-    """Returns a line per task and arm: returns in Gymnasium, the difference from a reference arm, and what is left.
+    """Returns a line per task and arm: returns, their difference from a reference arm's, and what is left.
 
-    The last lines have all tasks together: returns as shares of the reference's interquartile mean on each task.
+    Returns are those of the saved policy in Gymnasium, and those in the last fifth of training. The last lines have all
+    tasks together: returns as shares of the reference's interquartile mean on each task.
     """
     rows, shares = [], {}
     for task in tasks:
-        theirs = results.column(results.read(folder / task / reference, "final"), "return")
+        theirs = _scores(folder / task / reference)
         for arm in arms:
-            ours = results.read(folder / task / arm, "final")
+            ours, final = _scores(folder / task / arm), results.read(folder / task / arm, "final")
             if not ours:
                 continue
-            scores = results.column(ours, "return")
             compared = arm != reference and len(theirs) > 0
-            gap = str(difference(scores, theirs)) if compared else ""
-            rows.append([task, arm, str(interquartile_mean(scores)), each_seed(ours), gap, *sizes(ours)])
+            gaps = [str(difference(*pair)) if compared else "" for pair in zip(ours, theirs or ours, strict=True)]
+            saved, late = map(str, map(interquartile_mean, ours))
+            rows.append([task, arm, saved, each_seed(final), gaps[0], late, gaps[1], *sizes(final)])
             if compared:
-                shares.setdefault(arm, []).append(100 * scores / interquartile_mean(theirs).value)
+                share = [100 * own / interquartile_mean(other).value for own, other in zip(ours, theirs, strict=True)]
+                shares.setdefault(arm, []).append(share)
     for arm, own in shares.items():
         if len(own) > 1:
-            pooled = f"{interquartile_mean(*own)} % of {reference}'s"
-            rows.append([f"all {len(own)}", arm, pooled, "", "", *[""] * (1 + len(PARTS))])
-    return markdown(["task", "arm", "return", "each seed", f"less {reference}'s", *size_headings()], rows)
+            saved, late = (f"{interquartile_mean(*scores)} % of {reference}'s" for scores in zip(*own, strict=True))
+            rows.append([f"all {len(own)}", arm, saved, "", "", late, "", *[""] * (1 + len(PARTS))])
+    less = f"less {reference}'s"
+    return markdown(["task", "arm", "return", "each seed", less, "last fifth", less, *size_headings()], rows)
+
+
+def _scores(folder: Path) -> tuple[np.ndarray, ...]:
+    """Returns each seed's return in Gymnasium and in the last fifth of training, `[seeds]` each; nothing if none."""
+    final = results.read(folder, "final")
+    return (results.column(final, "return"), results.late_returns(results.read(folder, "course"))) if final else ()
 
 
 def each_seed(rows: list[dict[str, float]]) -> str:

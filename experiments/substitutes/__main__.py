@@ -51,7 +51,7 @@ def pruned(agent: Agent, state: AgentState, left: Units, way: str, batch: Transi
     given = replacement.outputs(agent.networks, state.params, state.statistics, state.alive, batch)
     lost = jax.tree.map(jnp.subtract, state.alive, left)
     stays = jax.tree.map(jnp.zeros_like, left) if way == "mean" else left
-    substitutes = jax.tree.map(replacement.substitute, given, stays, lost)
+    substitutes = replacement.substitutes(given, stays, lost)
     return replacement.add(state.params, replacement.shifts(agent.networks.shape, state.params, substitutes))
 
 

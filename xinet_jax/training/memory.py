@@ -53,12 +53,16 @@ def predict(agent: Agent, everyone: Tree, batch_size: int) -> Memory:
     """
     shape = agent.networks.shape
     units = shape.state_features + shape.action_features + sum(shape.actor_hidden) + 2 * sum(shape.critic_hidden)
-    copies = _ACTIVATIONS if agent.pruner == "none" else _ACTIVATIONS_WITH_PRUNING
+    copies, square = _ACTIVATIONS, 0
+    if agent.pruner != "none":
+        # Substitutes are square matrices of the heads' widest layer, for target critics too; stacked, and taken apart.
+        copies, heads = _ACTIVATIONS_WITH_PRUNING, (*shape.actor_hidden, *4 * shape.critic_hidden)
+        square = 2 * len(heads) * max(heads) ** 2
     count = everyone.key.shape[0]
     replay, state, parameters = (
         _bytes(tree) // count for tree in (everyone.replay, everyone.agent, everyone.agent.params)
     )
-    return Memory(replay, state, _GRADIENTS * parameters + copies * batch_size * units * _FLOAT)
+    return Memory(replay, state, _GRADIENTS * parameters + (copies * batch_size * units + square) * _FLOAT)
 
 
 def available(device: jax.Device) -> int | None:
