@@ -290,8 +290,7 @@ def _without(agent: Agent, state: AgentState, alive: Units, batch: Transition) -
     params = state.params | {"target_critic": state.target_critic}
     outputs = replacement.outputs(agent.networks, params, state.statistics, gates_read(agent, state), batch)
     lost = {name: jax.tree.map(jnp.subtract, state.alive[name], own) for name, own in alive.items()}
-    twice = lambda units: {"target_critic": units["critic"], **units} if "critic" in units else units  # noqa: E731
-    substitutes = replacement.substitutes(outputs, twice(alive), twice(lost))
+    substitutes = replacement.substitutes(outputs, alive, lost)
     params = replacement.add(params, replacement.shifts(agent.networks.shape, params, substitutes))
     target_critic = params.pop("target_critic")
     return {"params": params, "target_critic": target_critic}

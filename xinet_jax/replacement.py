@@ -21,6 +21,7 @@ RIDGE = 0.03
 _SMALLEST_SCALE = 0.1
 _ITERATIONS = 20  # of conjugate gradients: with the ridge the rest is a few percent of the mix, and less of the outputs
 _LARGEST = 1e15  # times weights it is far from where float32 ends
+_CRITICS = ("critic", "target_critic")
 
 
 class Substitute(NamedTuple):
@@ -58,7 +59,7 @@ def outputs(networks: Networks, params: dict[str, Tree], statistics: Tree, units
     _, actor = networks.actor.apply({"params": params["actor"]}, z_o, units.get("actor"), mutable=recorded)
     critics = {
         name: networks.critic.apply({"params": params[name]}, z_oa, units.get("critic"), mutable=recorded)[1]
-        for name in ("critic", "target_critic")
+        for name in _CRITICS
         if name in params
     }
 
@@ -109,15 +110,16 @@ def substitute(
 
 
 def substitutes(outputs: Units, stays: Units, lost: Units) -> Units:
-    """Returns a `Substitute` for each layer of the networks that `lost` names.
+    """Returns a `Substitute` for each layer of the networks that `lost` names; target critics lose what critics do.
 
     Args:
       outputs: every layer's outputs, target critics' among them or not.
-      stays, lost: 1.0 for units that are there and will be, and for those that go; for target critics what is said of
-        the critics has to be said again.
+      stays, lost: 1.0 for units that are there and will be, and for those that go.
     """
+    if "critic" in lost and "target_critic" in outputs:
+        stays, lost = ({**units, "target_critic": units["critic"]} for units in (stays, lost))
     found = {}
-    for group in (("ofenet",), ("actor", "critic", "target_critic")):
+    for group in (("ofenet",), ("actor", *_CRITICS)):
         every = ({name: units[name] for name in group if name in lost} for units in (outputs, stays, lost))
         found |= _in_a_loop(*every)
     return found
@@ -130,20 +132,21 @@ def _in_a_loop(outputs: Units, stays: Units, lost: Units) -> Units:
         return outputs
     width = max(layer.shape[-1] for layer in layers)
 
-    def stack(units: Units, *batch: int) -> Array:
+    def stack(units: Units, rank: int) -> Array:
         def rows(leaf: Array) -> Array:
             wide = jnp.pad(leaf, [(0, 0)] * (leaf.ndim - 1) + [(0, width - leaf.shape[-1])])
-            return wide if wide.ndim > len(batch) + 1 else wide[None]  # of twins each is a row
+            return wide if wide.ndim > rank else wide[None]  # of twins each is a row
 
         return jnp.concatenate([rows(leaf) for leaf in jax.tree.leaves(units)])
 
-    every = (stack(outputs, layers[0].shape[-2]), stack(stays), stack(lost))
-    found, taken, each = jax.lax.map(lambda own: substitute(*own), every), 0, []
+    stacks = (stack(outputs, 2), stack(stays, 1), stack(lost, 1))
+    every = jax.lax.map(lambda own: substitute(*own), stacks)
+    found, taken = [], 0
     for *twins, _, own in (layer.shape for layer in layers):
         here = slice(taken, taken := taken + math.prod(twins))
-        constant = found.constant[here, :own].reshape(*twins, own)
-        each.append(Substitute(constant, found.mix[here, :own, :own].reshape(*twins, own, own)))
-    return jax.tree.unflatten(structure, each)
+        constant = every.constant[here, :own].reshape(*twins, own)
+        found.append(Substitute(constant, every.mix[here, :own, :own].reshape(*twins, own, own)))
+    return jax.tree.unflatten(structure, found)
 
 
 def shifts(shape: Shape, params: dict[str, Tree], substitutes: Units) -> dict[str, Tree]:
@@ -166,9 +169,7 @@ def shifts(shape: Shape, params: dict[str, Tree], substitutes: Units) -> dict[st
         for name, layers in params["ofenet"].items()
     }
     critics = {
-        name: {"twins": _mlp((z_oa, *every[name]), params[name]["twins"])}
-        for name in ("critic", "target_critic")
-        if name in params
+        name: {"twins": _mlp((z_oa, *every[name]), params[name]["twins"])} for name in _CRITICS if name in params
     }
     return {"ofenet": ofenet, "actor": _mlp((z_o, *every["actor"]), params["actor"]), **critics}
 

@@ -29,9 +29,10 @@ def returns(folder: Path, tasks: Iterable[str], arms: Iterable[str], reference: 
     for task in tasks:
         theirs = _scores(folder / task / reference)
         for arm in arms:
-            ours, final = _scores(folder / task / arm), results.read(folder / task / arm, "final")
+            ours = _scores(folder / task / arm)
             if not ours:
                 continue
+            final = results.read(folder / task / arm, "final")
             compared = arm != reference and len(theirs) > 0
             gaps = [str(difference(*pair)) if compared else "" for pair in zip(ours, theirs or ours, strict=True)]
             saved, late = map(str, map(interquartile_mean, ours))
