@@ -1,5 +1,6 @@
 """The scripts of `experiments/` run, on tiny sizes."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -27,6 +28,7 @@ from experiments.claims import (
     starts,
     statistics,
     structure,
+    trunk,
 )
 from experiments.claims.arms import ARMS, PRICES, SEEDS, XINET
 from experiments.claims.statistics import difference, interquartile_mean
@@ -35,11 +37,12 @@ from experiments.estimators import __main__ as estimators
 from experiments.substitutes import __main__ as substitutes
 from xinet_jax import agent as agents
 from xinet_jax import cli, policy
-from xinet_jax.config import PruningConfig, load_config, make_config, save_config
+from xinet_jax.config import PruningConfig, load_config, make_config, override, save_config
 from xinet_jax.errors import UserError
 from xinet_jax.small import find_structures
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import runner
+from xinet_jax.training.results import read_records
 
 
 @pytest.mark.slow
@@ -124,6 +127,44 @@ def test_a_claim_is_run_once_and_interrupted_without_loss(tmp_path):
     refused = subprocess.run([*command[:-1], "--options=--nu 3"], capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert "was made by `xinet train" in refused.stderr
+
+
+def test_a_branch_comes_to_what_a_run_from_scratch_does(tmp_path):
+    gated = ("ofenet", "actor", "critic")
+    common = {"gated": gated, "seeds": 2, "engine": "native", "steps": 60, "eval_every": 20, "eval_episodes": 1}
+    common |= {"final_episodes": 1, "prune_start": 41, "prune_ramp": 0, "compact": "off"}
+    before = common | {"steps": 40, "prune_start": 39, "final_share": 1.0, "out": str(tmp_path / "trunk")}
+    runner.train(tiny_config(agent="magnitude", **before), False)
+    assert trunk.is_trained(tmp_path / "trunk", 40)
+    assert not trunk.is_trained(tmp_path / "trunk", 60)
+    own = tiny_config(**common, nu=(400.0, 8000.0), theta_learning_rate=0.02)
+    scratch, branch = tmp_path / "scratch", tmp_path / "branch"
+    runner.train(override(own, {"out": str(scratch)}), False)
+    trunk.branch(tmp_path / "trunk", branch, own)
+    assert load_config(branch / "config.yaml").pruning.nu == (400.0, 8000.0)
+    runner.train(dataclasses.replace(load_config(branch / "config.yaml"), resume=str(branch)), False)
+    told = []
+    for run in (scratch, branch):
+        records = [record for record in read_records(run) if record["kind"] != "checkpoint"]
+        told.append({(row["kind"], row["member"], row["environment_steps"]): row for row in records})
+    assert len(told[0]) == 28
+    assert set(told[0]) == set(told[1])
+    for place, one in told[0].items():
+        for name in one.keys() - {"seconds", "iterations_per_second", "units", "returns"}:
+            assert one[name] == pytest.approx(told[1][place][name], rel=1e-5, abs=1e-5), (place, name)
+        assert one.get("units") == told[1][place].get("units")
+    ends = [row for row in told[0].values() if row["kind"] == "train" and row["environment_steps"] == 60]
+    left = [row["parameters_left"] for row in ends]
+    assert len(left) == 4
+    assert left[0] > left[2]
+
+    late = override(own, {"prune_start": 40})
+    with pytest.raises(UserError, match=r"has come to step 40, where .*late prunes already"):
+        trunk.branch(tmp_path / "trunk", tmp_path / "late", late)
+    with pytest.raises(UserError, match="they differ in batch_size, tau"):
+        trunk.branch(tmp_path / "trunk", tmp_path / "late", override(own, {"tau": 0.1, "batch_size": 8}))
+    with pytest.raises(UserError, match="trunk has no seed 5"):
+        trunk.branch(tmp_path / "trunk", tmp_path / "late", override(own, {"first_seed": 4}))
 
 
 def test_the_page_shows_the_committed_results():

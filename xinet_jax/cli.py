@@ -124,7 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
 
 
-def _train(arguments: list[str]) -> int:
+def train_config(arguments: list[str]) -> Config:
+    """Returns the configuration that the arguments of `xinet train` describe. Raises UserError for mistakes."""
     chosen, _ = _preset_parser().parse_known_args(arguments)
     if chosen.resume is not None:
         defaults = dataclasses.replace(load_config(Path(chosen.resume) / CONFIG_FILE), resume=chosen.resume)
@@ -132,7 +133,11 @@ def _train(arguments: list[str]) -> int:
         defaults = preset_config(chosen.task, chosen.preset, chosen.agent)
     config = _parse(Config, arguments, "xinet train", defaults)
     check(config)
+    return config
 
+
+def _train(arguments: list[str]) -> int:
+    config = train_config(arguments)
     _use_compilation_cache()
     result = runner.train(config)
     lost = len(result.seeds) < len(identities(result.config))

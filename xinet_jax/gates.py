@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from xinet_jax.arrays import Key, Scalar
 from xinet_jax.networks import Shape
 
 Units = dict[str, Any]
+T = TypeVar("T")
 
 
 def ones(shape: Shape, networks: tuple[str, ...] = ("ofenet", "actor", "critic")) -> Units:
@@ -44,9 +45,15 @@ def complete(shape: Shape, units: Units, other: float = 1.0) -> Units:
 
 def of_features(shape: Shape, units: Units, other: float = 1.0) -> tuple[Array, Array, Array]:
     """Returns a value for every entry of z_o, of [z_o, a] and of z_oa: its unit's, or `other`."""
-    z_o = jnp.concatenate([jnp.full(shape.observation, other), *units["ofenet"]["state"]])
-    z_o_action = jnp.concatenate([z_o, jnp.full(shape.action, other)])
-    return z_o, z_o_action, jnp.concatenate([z_o_action, *units["ofenet"]["action"]])
+    observation, action = jnp.full(shape.observation, other), jnp.full(shape.action, other)
+    z_o, z_o_action, z_oa = map(jnp.concatenate, in_order_of_features(observation, action, units["ofenet"]))
+    return z_o, z_o_action, z_oa
+
+
+def in_order_of_features(observation: T, action: T, blocks: dict[str, tuple[T, ...]]) -> tuple[tuple[T, ...], ...]:
+    """Returns what z_o, [z_o, a] and z_oa are made of, in order: observation, state blocks, action, action blocks."""
+    z_o = (observation, *blocks["state"])
+    return z_o, (*z_o, action), (*z_o, action, *blocks["action"])
 
 
 def original(shape: Shape, networks: tuple[str, ...]) -> Units:

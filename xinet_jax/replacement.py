@@ -160,10 +160,9 @@ def shifts(shape: Shape, params: dict[str, Tree], substitutes: Units) -> dict[st
     none = jax.tree.map(_nothing, gates.ones(shape))
     every = none | {"target_critic": none["critic"]} | substitutes
     blocks = every["ofenet"]
-    z_o = (_nothing(jnp.zeros(shape.observation)), *blocks["state"])
-    z_o_action = (*z_o, _nothing(jnp.zeros(shape.action)))
-    read = {"state": _side_by_side(z_o[:1]), "action": _side_by_side(z_o_action)}
-    z_o, z_oa = _side_by_side(z_o), _side_by_side((*z_o_action, *blocks["action"]))
+    observation, action = _nothing(jnp.zeros(shape.observation)), _nothing(jnp.zeros(shape.action))
+    z_o, z_o_action, z_oa = map(_side_by_side, gates.in_order_of_features(observation, action, blocks))
+    read = {"state": observation, "action": z_o_action}
     ofenet = {
         name: _linear(z_oa, layers) if name == "predictor" else _densenet(read[name], blocks[name], layers)
         for name, layers in params["ofenet"].items()

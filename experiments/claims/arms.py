@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 STEPS = 100_000
 SEEDS = {"HalfCheetah-v5": 5, "Hopper-v5": 5, "Walker2d-v5": 3, "Ant-v5": 3}
-# In the second half, of agents that have begun to learn: those of Hopper have not before step 50,000.
-SCHEDULE = "--prune-start 50000 --prune-ramp 12500 --prune-stop 75000"
+# Of agents that have learnt something: those of Hopper hardly have before step 65,000.
+SCHEDULE = "--prune-start 65000 --prune-ramp 10000 --prune-stop 85000"
 # Pruned agents of all tasks come down to the same share, so that they can be compared.
 XINET = f"--agent xinet --keep-share 0.4 {SCHEDULE}"
 # Pruning on a schedule lasts as long as theta's does, and ends at the same share.
-AS_LONG = "--prune-start 50000 --prune-ramp 25000 --final-share 0.4"
+AS_LONG = "--prune-start 65000 --prune-ramp 20000 --final-share 0.4"
 PRICES = (100, 200, 400, 800, 3000)
 PRICES_SEEDS = 3
 # Its own schedule is for a million steps.
@@ -23,23 +23,27 @@ class Arm(NamedTuple):
       options: of `xinet train`; `{xinet}` stands for the results of arm xinet on the same task.
       seeds: how many; None: as many as `SEEDS` says of the task.
       steps: environment steps per seed.
+      branch: whether it goes on from `TRUNK`, as arms can that do the same as that until they prune.
     """
 
     options: str
     seeds: int | None = None
     steps: int = STEPS
+    branch: bool = False
 
 
+# Nothing is pruned, but everything has the gates that pruning needs.
+TRUNK = Arm("--agent magnitude --final-share 1 --prune-start 59999", steps=60_000)
 # What is not said is the default.
 ARMS = {
-    "xinet": Arm(XINET),
+    "xinet": Arm(XINET, branch=True),
     "ofenet": Arm("--agent ofenet"),
     "sac": Arm("--agent sac"),
     "small": Arm("--agent small --widths-from {xinet}"),
     "uniform": Arm("--agent small --widths-from {xinet} --uniform-widths"),
-    "magnitude": Arm(f"--agent magnitude {AS_LONG}"),
-    "random": Arm(f"--agent random {AS_LONG}"),
-    "prices": Arm(f"--agent xinet --nu {' '.join(map(str, PRICES))} {SCHEDULE}", PRICES_SEEDS),
+    "magnitude": Arm(f"--agent magnitude {AS_LONG}", branch=True),
+    "random": Arm(f"--agent random {AS_LONG}", branch=True),
+    "prices": Arm(f"--agent xinet --nu {' '.join(map(str, PRICES))} {SCHEDULE}", PRICES_SEEDS, branch=True),
     "paper-xinet": Arm(f"{PAPER} {XINET}", 1),
     "paper-ofenet": Arm(f"{PAPER} --agent ofenet", 1),
 }

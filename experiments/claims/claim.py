@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from experiments.claims import results
-from experiments.claims.arms import ARMS, SEEDS
+from experiments.claims import results, trunk
+from experiments.claims.arms import ARMS, SEEDS, TRUNK, Arm
 from experiments.claims.starts import Starts
+from xinet_jax import cli
 from xinet_jax.training.results import read_records
+from xinet_jax.training.run_folder import CONFIG_FILE
 
 RUNS = Path("runs/claims")
 Table = Callable[[Path, list[str], list[str]], str]
@@ -69,30 +71,46 @@ def complete(task: str, arm: str, runs: Path, folder: Path, options: Iterable[st
 
 def train(task: str, arm: str, runs: Path, folder: Path, options: Iterable[str]) -> None:
     """Trains one arm on one task to its end, from where it was left. The arguments are those of `complete`."""
-    own, command = runs / task / arm, command_of(task, arm, folder, options)
-    begun, starts = (own / "config.yaml").exists(), Starts(own.with_name(f"{arm}.starts"))
+    own, branch = runs / task / arm, None
+    if ARMS[arm].branch and not options:  # options may change what happens before anything is pruned
+        branch = runs / task / "trunk"
+        if not (own / CONFIG_FILE).exists() and not trunk.is_trained(branch, TRUNK.steps):
+            _run(f"{task}, before anything is pruned", branch, _command(task, TRUNK, TRUNK.options))
+    _run(f"{task}, {arm}", own, command_of(task, arm, folder, options), branch)
+
+
+def _run(name: str, own: Path, command: str, branch: Path | None = None) -> None:
+    """Runs a command until it ends, in run folder `own`: anew, from where it was left, or from the trunk's end."""
+    begun, starts = (own / CONFIG_FILE).exists(), Starts(own.with_name(f"{own.name}.starts"))
     if begun:
         _check_same(command, starts.about()["command"], own)
     if finished(own):
         return
     own.parent.mkdir(parents=True, exist_ok=True)
-    print(f"{task}, {arm}: {command}", flush=True)
-    starts.add(command, anew=not begun)
-    how = ["--resume", str(own)] if begun else [*command.split()[2:], "--out", str(own), "--overwrite"]
+    print(f"{name}: {command}", flush=True)
+    words, known = command.split()[2:], {}
+    if branch and not begun:
+        known = {"trunk": Starts(branch.with_name(f"{branch.name}.starts")).about()}
+    starts.add(command, anew=not begun, **known)
+    if branch and not begun:
+        trunk.branch(branch, own, cli.train_config(words))
+    how = ["--resume", str(own)] if begun or branch else [*words, "--out", str(own), "--overwrite"]
     status = _wait_for([sys.executable, "-m", "xinet_jax.cli", "train", *how])
     if status == 2:  # refused: nothing was started
         starts.drop_last()
     if status:
-        sys.exit(f"{task}, {arm}: training ended with code {status}; the same command goes on from where it was")
+        sys.exit(f"{name}: training ended with code {status}; the same command goes on from where it was")
 
 
 def command_of(task: str, arm: str, folder: Path, options: Iterable[str] = ()) -> str:
     """Returns the command that trains one arm on one task, but for its run folder."""
-    own = ARMS[arm]
-    seeds = own.seeds or SEEDS[task]
-    xinet = folder / task / "xinet"
-    shown = own.options.format(xinet=os.path.relpath(xinet))
-    return " ".join(["xinet train --task", task, f"--seeds {seeds} --steps {own.steps}", shown, *options])
+    shown = ARMS[arm].options.format(xinet=os.path.relpath(folder / task / "xinet"))
+    return _command(task, ARMS[arm], shown, options)
+
+
+def _command(task: str, arm: Arm, shown: str, options: Iterable[str] = ()) -> str:
+    seeds = f"--seeds {arm.seeds or SEEDS[task]} --steps {arm.steps}"
+    return " ".join(["xinet train --task", task, seeds, shown, *options])
 
 
 def finished(run: Path) -> bool:

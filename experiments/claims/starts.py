@@ -21,11 +21,18 @@ class Starts(NamedTuple):
 
     path: Path
 
-    def add(self, command: str, anew: bool) -> None:
-        """Notes a start. `anew`: there is no run to go on with, so what was noted before is of another."""
+    def add(self, command: str, anew: bool, **known: Any) -> None:
+        """Notes a start, and what else is known of it.
+
+        Args:
+          command: the command.
+          anew: there is no run to go on with, so what was noted before is of another.
+          known: what else, as JSON.
+        """
         start = {"command": command, "code": code_version(), "processor": processor(), "cores": available_cores()}
         start |= {"python": platform.python_version()}
         start |= {"packages": {name: importlib.metadata.version(name) for name in PACKAGES}}
+        start |= known
         with self.path.open("w" if anew else "a") as file:
             file.write(f"{json.dumps(start)}\n")
 
