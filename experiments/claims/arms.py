@@ -33,7 +33,7 @@ class Arm(NamedTuple):
 
 
 # Nothing is pruned, but everything has the gates that pruning needs.
-TRUNK = Arm("--agent magnitude --final-share 1 --prune-start 59999", steps=60_000)
+TRUNK = Arm("--agent magnitude --final-share 1 --prune-start 59000 --prune-ramp 0", steps=60_000)
 # What is not said is the default.
 ARMS = {
     "xinet": Arm(XINET, branch=True),
