@@ -47,10 +47,8 @@ def read(made, params, statistics, units, batch):
 
 @partial(jax.jit, static_argnums=0)
 def replaced(made, params, statistics, units, lost, batch):
-    outputs = replacement.outputs(made, params, statistics, units, batch)
     stays = jax.tree.map(lambda gone: 1.0 - gone, lost)
-    substitutes = replacement.substitutes(outputs, stays, lost)
-    return replacement.add(params, replacement.shifts(made.shape, params, substitutes))
+    return replacement.without(made, params, statistics, units, stays, lost, batch)
 
 
 @pytest.mark.parametrize(
@@ -149,9 +147,10 @@ def test_what_hardly_ever_speaks_is_hardly_relied_on(key):
     faint = 1e-3 * jax.nn.relu(x[:, :8] - 2.5 * x[:, :8].std(axis=0))
     output = jnp.concatenate([faint, jax.nn.relu(x)], axis=1)
     lost = (jnp.arange(40) >= 30) * 1.0
-    mix = replacement.substitute(output, 1.0 - lost, lost).mix
+    mix = replacement.substitute(output, 1.0 - lost, output * lost).mix
     assert np.abs(mix[:8]).max() < 1.0 < np.abs(mix).sum()
-    assert np.abs(replacement.substitute(output.at[:, 3].set(0.0), 1.0 - lost, lost).mix[3]).max() == 0.0
+    quiet = output.at[:, 3].set(0.0)
+    assert np.abs(replacement.substitute(quiet, 1.0 - lost, quiet * lost).mix[3]).max() == 0.0
 
 
 def test_substitutes_are_ridge_regression(key):
@@ -161,7 +160,7 @@ def test_substitutes_are_ridge_regression(key):
     output = jax.nn.relu(x)
     lost = jnp.stack([jnp.arange(40) % 3 == 0, jnp.arange(40) < 20]) * 1.0
     stays = jnp.stack([jnp.arange(40) % 3 == 1, jnp.arange(40) >= 20]) * 1.0  # of the first some are long gone
-    found = jax.vmap(replacement.substitute)(output, stays, lost)
+    found = jax.vmap(replacement.substitute)(output, stays, output * lost[:, None])
     for twin in range(2):
         h, out, kept = np.asarray(output[twin], np.float64), lost[twin] > 0.5, stays[twin] > 0.5
         covariance = np.cov(h.T, bias=True)
@@ -187,7 +186,7 @@ def test_layers_that_are_regressed_together_do_not_notice(key):
     stays = jax.tree.map(lambda gone: 1.0 - gone, lost)
     found = jax.jit(replacement.substitutes)(outputs, stays, lost)
     twins = lambda leaf: jax.vmap(replacement.substitute) if leaf.ndim == 3 else replacement.substitute  # noqa: E731
-    alone = jax.tree.map(lambda own, *masks: twins(own)(own, *masks), outputs, stays, lost)
+    alone = jax.tree.map(lambda own, mask, gone: twins(own)(own, mask, own * gone[..., None, :]), outputs, stays, lost)
     assert jax.tree.structure(found) == jax.tree.structure(alone)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-3), found, alone)
     assert all(not np.any(own) for own in found["actor"][0])

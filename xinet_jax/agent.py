@@ -288,10 +288,9 @@ def _losses(
 def _without(agent: Agent, state: AgentState, alive: Units, batch: Transition) -> dict[str, Tree]:
     """Returns parameters and target critics that have substitutes for the units that `alive` prunes (method, 4)."""
     params = state.params | {"target_critic": state.target_critic}
-    outputs = replacement.outputs(agent.networks, params, state.statistics, gates_read(agent, state), batch)
     lost = {name: jax.tree.map(jnp.subtract, state.alive[name], own) for name, own in alive.items()}
-    substitutes = replacement.substitutes(outputs, alive, lost)
-    params = replacement.add(params, replacement.shifts(agent.networks.shape, params, substitutes))
+    units = gates_read(agent, state)
+    params = replacement.without(agent.networks, params, state.statistics, units, alive, lost, batch)
     target_critic = params.pop("target_critic")
     return {"params": params, "target_critic": target_critic}
 

@@ -1,4 +1,4 @@
-"""Replacement: what the units that stay can say of a pruned one moves into their outgoing weights (method, 4)."""
+"""Replacement: what the units that stay can say of pruned ones moves into their outgoing weights (method, 4)."""
 
 import math
 from typing import Any, NamedTuple
@@ -22,18 +22,58 @@ _SMALLEST_SCALE = 0.1
 _ITERATIONS = 20  # of conjugate gradients: with the ridge the rest is a few percent of the mix, and less of the outputs
 _LARGEST = 1e15  # times weights it is far from where float32 ends
 _CRITICS = ("critic", "target_critic")
+_FIRST = "hidden_1"
 
 
 class Substitute(NamedTuple):
-    """What stands in for a layer's lost units: `constant + outputs @ mix`; zero for the others.
+    """What stands in for what is missing of a layer's outputs: `constant + outputs @ mix`.
 
     Attributes:
       constant: `[*twins, units]`.
-      mix: row by row how much of a unit's output, column by column for which lost unit: `[*twins, units, units]`.
+      mix: row by row how much of a unit's output, column by column for which unit: `[*twins, units, units]`.
     """
 
     constant: Float[Array, "*twins units"]
     mix: Float[Array, "*twins units units"]
+
+
+def without(
+    networks: Networks,
+    params: dict[str, Tree],
+    statistics: Tree,
+    units: Units,
+    stays: Units,
+    lost: Units,
+    batch: Transition,
+    ridge: float = RIDGE,
+) -> dict[str, Tree]:
+    """Returns parameters with which networks that lose units compute nearly what they did before.
+
+    First every layer says what it can of the units that it loses. Then all that read OFENet's features are told what is
+    missing of these by all that is left of them, by observation and action too.
+
+    Args:
+      networks: the modules.
+      params: one agent's parameters, `{"ofenet", "actor", "critic", "target_critic"}`, the last if it is to be changed.
+      statistics: OFENet's running averages.
+      units: the gates at which the networks are read; target critics are read at those of the critics.
+      stays, lost: of the networks that lose units, 1.0 for units that are there and will be, and for those that go;
+        both 0.0 for those long gone.
+      batch: transitions, `[batch, ...]`, to learn from.
+      ridge: of each unit's variance; if large, units leave little but their means behind.
+    """
+    before = outputs(networks, params, statistics, units, batch)
+    params = add(params, shifts(networks.shape, params, substitutes(before, stays, lost, ridge)))
+    if "ofenet" not in lost:
+        return params
+    left = units | {"ofenet": jax.tree.map(jnp.multiply, units["ofenet"], stays["ofenet"])}
+    after = outputs(networks, params, statistics, left, batch)
+    told = []
+    for mask, then, now in zip(
+        _masks(networks.shape, stays), _features(before, batch), _features(after, batch), strict=True
+    ):
+        told.append(substitute(now, mask, then - now, ridge))
+    return add(params, readers_shifts(params, *told))
 
 
 def outputs(networks: Networks, params: dict[str, Tree], statistics: Tree, units: Units, batch: Transition) -> Units:
@@ -80,52 +120,60 @@ def outputs(networks: Networks, params: dict[str, Tree], statistics: Tree, units
 
 
 def substitute(
-    output: Float[Array, "batch units"], stays: Float[Array, " units"], lost: Float[Array, " units"]
+    output: Float[Array, "batch units"],
+    stays: Float[Array, " units"],
+    missing: Float[Array, "batch units"],
+    ridge: float = RIDGE,
 ) -> Substitute:
-    """Returns the affine map that comes nearest to lost units' outputs: ridge regression on those of the others.
+    """Returns the affine map of outputs that comes nearest to what is missing of them, by ridge regression.
 
-    It is zero for all of the layer if one of its outputs is not finite.
+    It is zero for all of the layer if anything is not finite.
 
     Args:
       output: outputs of a layer.
-      stays, lost: 1.0 for units that are there and will be, and for those that go; both 0.0 for those long gone.
+      stays: 1.0 for units to learn from, else 0.0.
+      missing: what is missing of each unit's output.
+      ridge: of each unit's variance.
     """
-    mean = output.mean(axis=0)
+    mean, middle = output.mean(axis=0), missing.mean(axis=0)
     variance = jnp.square(output - mean).mean(axis=0)
     usual = (stays * variance).sum() / jnp.maximum(stays.sum(), 1.0)
     scale = jnp.sqrt(jnp.maximum(variance, _SMALLEST_SCALE**2 * usual) + 1e-8)
     deviation = (output - mean) / scale
     correlation = deviation.T @ deviation / output.shape[0]
+    # Equally large columns, so that the iterations come equally near to all.
+    size = jnp.sqrt(jnp.square(missing - middle).mean(axis=0) + 1e-8)
+    told = stays[:, None] * (deviation.T @ ((missing - middle) / size)) / output.shape[0]
 
     def system(mix: Array) -> Array:
-        return stays[:, None] * (correlation @ mix) + RIDGE * mix
+        return stays[:, None] * (correlation @ mix) + ridge * mix
 
     # By products alone: LAPACK's Cholesky decomposition never came back inside a loop on CPU devices of one thread.
-    told = stays[:, None] * correlation * lost
     mix, _ = jax.scipy.sparse.linalg.cg(system, told, tol=1e-3, maxiter=_ITERATIONS)
-    mix *= scale / scale[:, None]
-    constant = lost * mean - mean @ mix
+    mix *= size / scale[:, None]
+    constant = middle - mean @ mix
     sound = (jnp.abs(constant) < _LARGEST).all() & (jnp.abs(mix) < _LARGEST).all()  # NaN is not
     return Substitute(jnp.where(sound, constant, 0.0), jnp.where(sound, mix, 0.0))
 
 
-def substitutes(outputs: Units, stays: Units, lost: Units) -> Units:
+def substitutes(outputs: Units, stays: Units, lost: Units, ridge: float = RIDGE) -> Units:
     """Returns a `Substitute` for each layer of the networks that `lost` names; target critics lose what critics do.
 
     Args:
       outputs: every layer's outputs, target critics' among them or not.
       stays, lost: 1.0 for units that are there and will be, and for those that go.
+      ridge: of each unit's variance.
     """
     if "critic" in lost and "target_critic" in outputs:
         stays, lost = ({**units, "target_critic": units["critic"]} for units in (stays, lost))
     found = {}
     for group in (("ofenet",), ("actor", *_CRITICS)):
         every = ({name: units[name] for name in group if name in lost} for units in (outputs, stays, lost))
-        found |= _in_a_loop(*every)
+        found |= _in_a_loop(*every, ridge)
     return found
 
 
-def _in_a_loop(outputs: Units, stays: Units, lost: Units) -> Units:
+def _in_a_loop(outputs: Units, stays: Units, lost: Units, ridge: float) -> Units:
     """Makes layers equally wide for one loop to have them all: each by itself, they compile as long as an update."""
     layers, structure = jax.tree.flatten(outputs)
     if not layers:
@@ -140,7 +188,7 @@ def _in_a_loop(outputs: Units, stays: Units, lost: Units) -> Units:
         return jnp.concatenate([rows(leaf) for leaf in jax.tree.leaves(units)])
 
     stacks = (stack(outputs, 2), stack(stays, 1), stack(lost, 1))
-    every = jax.lax.map(lambda own: substitute(*own), stacks)
+    every = jax.lax.map(lambda own: substitute(*own[:2], own[0] * own[2], ridge), stacks)
     found, taken = [], 0
     for *twins, _, own in (layer.shape for layer in layers):
         here = slice(taken, taken := taken + math.prod(twins))
@@ -150,27 +198,40 @@ def _in_a_loop(outputs: Units, stays: Units, lost: Units) -> Units:
 
 
 def shifts(shape: Shape, params: dict[str, Tree], substitutes: Units) -> dict[str, Tree]:
-    """Returns what to add to kernels and biases for those who read lost units to read their substitutes instead.
+    """Returns what to add to the layers behind hidden ones for them to read substitutes where units are lost.
 
     Args:
       shape: the sizes.
       params: one agent's parameters, `{"ofenet", "actor", "critic", "target_critic"}`, the last if it is to be shifted.
       substitutes: a `Substitute` for each layer; of networks that are absent nothing is lost.
+
+    Returns:
+      For OFENet's branches, and for the heads but their first layers: what reads features is shifted by all of them.
     """
     none = jax.tree.map(_nothing, gates.ones(shape))
     every = none | {"target_critic": none["critic"]} | substitutes
     blocks = every["ofenet"]
     observation, action = _nothing(jnp.zeros(shape.observation)), _nothing(jnp.zeros(shape.action))
-    z_o, z_o_action, z_oa = map(_side_by_side, gates.in_order_of_features(observation, action, blocks))
-    read = {"state": observation, "action": z_o_action}
-    ofenet = {
-        name: _linear(z_oa, layers) if name == "predictor" else _densenet(read[name], blocks[name], layers)
-        for name, layers in params["ofenet"].items()
+    _, z_o_action, _ = gates.in_order_of_features(observation, action, blocks)
+    read = {"state": observation, "action": _side_by_side(z_o_action)}
+    branches = {
+        name: _densenet(read[name], blocks[name], own) for name, own in params["ofenet"].items() if name in read
     }
-    critics = {
-        name: {"twins": _mlp((z_oa, *every[name]), params[name]["twins"])} for name in _CRITICS if name in params
-    }
-    return {"ofenet": ofenet, "actor": _mlp((z_o, *every["actor"]), params["actor"]), **critics}
+    critics = {name: {"twins": _behind(every[name], params[name]["twins"])} for name in _CRITICS if name in params}
+    return {"ofenet": branches, "actor": _behind(every["actor"], params["actor"]), **critics}
+
+
+def readers_shifts(params: dict[str, Tree], z_o: Substitute, z_oa: Substitute) -> dict[str, Tree]:
+    """Returns what to add to the layers that read OFENet's features for them to read substitutes as well.
+
+    Args:
+      params: one agent's parameters, `{"ofenet", "actor", "critic", "target_critic"}`, the last if it is to be shifted.
+      z_o, z_oa: a `Substitute` for the features of states, and for those of states and actions.
+    """
+    ofenet = {name: _linear(z_oa, own) for name, own in params["ofenet"].items() if name == "predictor"}
+    first = lambda inputs, layers: {_FIRST: _linear(inputs, layers[_FIRST])}  # noqa: E731
+    critics = {name: {"twins": first(z_oa, params[name]["twins"])} for name in _CRITICS if name in params}
+    return {"ofenet": ofenet, "actor": first(z_o, params["actor"]), **critics}
 
 
 def add(params: Tree, shift: Tree) -> Tree:
@@ -194,9 +255,19 @@ def _linear(inputs: Substitute, layer: Tree) -> dict[str, Array]:
     return {"kernel": inputs.mix @ kernel, "bias": jnp.einsum("...i,...iu->...u", inputs.constant, kernel)}
 
 
-def _mlp(inputs: tuple[Substitute, ...], params: Tree) -> Tree:
-    names = [f"hidden_{k + 1}" for k in range(len(params) - 1)] + ["head"]
-    return {name: _linear(own, params[name]) for name, own in zip(names, inputs, strict=True)}
+def _behind(substitutes: tuple[Substitute, ...], params: Tree) -> Tree:
+    names = [f"hidden_{k + 1}" for k in range(1, len(params) - 1)] + ["head"]
+    return {name: _linear(own, params[name]) for name, own in zip(names, substitutes, strict=True)}
+
+
+def _masks(shape: Shape, stays: Units) -> tuple[Array, Array]:
+    z_o, _, z_oa = gates.of_features(shape, gates.complete(shape, stays))
+    return z_o, z_oa
+
+
+def _features(outputs: Units, batch: Transition) -> tuple[Array, Array]:
+    z_o, _, z_oa = gates.in_order_of_features(batch.observation, batch.action, outputs["ofenet"])
+    return jnp.concatenate(z_o, axis=-1), jnp.concatenate(z_oa, axis=-1)
 
 
 def _densenet(inputs: Substitute, blocks: tuple[Substitute, ...], layers: Tree) -> Tree:

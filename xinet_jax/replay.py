@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from xinet_jax.arrays import Key
 
-MORE = 4  # minibatches in what `sample_more` returns
+MORE = 8  # minibatches in what `sample_more` returns
 
 
 class Transition(NamedTuple):

@@ -48,11 +48,10 @@ def pruned(agent: Agent, state: AgentState, left: Units, way: str, batch: Transi
     """Returns the parameters with which units that are not in `left` are done without, in one of `WAYS`."""
     if way == "nothing":
         return state.params
-    given = replacement.outputs(agent.networks, state.params, state.statistics, state.alive, batch)
     lost = jax.tree.map(jnp.subtract, state.alive, left)
-    stays = jax.tree.map(jnp.zeros_like, left) if way == "mean" else left
-    substitutes = replacement.substitutes(given, stays, lost)
-    return replacement.add(state.params, replacement.shifts(agent.networks.shape, state.params, substitutes))
+    ridge = 1e9 if way == "mean" else replacement.RIDGE
+    networks, given = agent.networks, (state.params, state.statistics, state.alive)
+    return replacement.without(networks, *given, left, lost, batch, ridge)
 
 
 def changes(
