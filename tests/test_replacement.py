@@ -141,6 +141,40 @@ def test_copies_go_without_a_trace(key):
         assert np.square(now - own).mean() < 0.02 * np.square(blunt - own).mean()
 
 
+def test_features_of_other_blocks_can_say_what_is_lost(key):
+    """Heads and predictor read every block: where the second says what the first does, it goes without a trace."""
+    shape = SHAPE._replace(state_blocks=(6, 6), action_blocks=(0, 0))
+    made, params, statistics, _ = make(shape, key)
+    units, batch, state = gates.ones(shape), random_batch(key, 5, 2, size=256), params["ofenet"]["state"]
+    copied = {name: jnp.concatenate([own[..., :6], own[..., :6]], axis=-1) for name, own in state["input"].items()}
+    state = state | {"input": copied, "block_1": {"kernel": jnp.zeros((6, 6))}}
+    params = params | {"ofenet": params["ofenet"] | {"state": state}}
+    lost = jax.tree.map(jnp.zeros_like, units)
+    lost["ofenet"]["state"] = (jnp.zeros(6), jnp.ones(6))
+    left = jax.tree.map(jnp.subtract, units, lost)
+    before = read(made, params, statistics, units, batch)
+    with_substitutes = replaced(made, params, statistics, units, lost, batch)
+    after, without = (read(made, own, statistics, left, batch) for own in (with_substitutes, params))
+    for now, blunt, own in zip(after, without, before, strict=True):
+        assert np.square(now - own).mean() < 0.01 * np.square(blunt - own).mean()
+
+
+def test_features_that_changed_on_the_way_are_made_good(key):
+    """A whole first block is lost, and the second, which read it, is no longer what it was."""
+    shape = SHAPE._replace(state_blocks=(8, 8), action_blocks=(8, 8))
+    made, params, statistics, _ = make(shape, key)
+    units, batch = gates.ones(shape), random_batch(key, 5, 2, size=512)
+    lost = jax.tree.map(jnp.zeros_like, units)
+    lost["ofenet"]["state"] = (jnp.ones(8), jnp.zeros(8))
+    left = jax.tree.map(jnp.subtract, units, lost)
+    before = read(made, params, statistics, units, batch)
+    after = read(made, replaced(made, params, statistics, units, lost, batch), statistics, left, batch)
+    stays = jax.tree.map(lambda gone: 1.0 - gone, lost)
+    means = replacement.without(made, params, statistics, units, stays, lost, batch, ridge=1e9)
+    for now, blunt, own in zip(after, read(made, means, statistics, left, batch), before, strict=True):
+        assert np.square(now - own).mean() < 0.2 * np.square(blunt - own).mean()
+
+
 def test_what_hardly_ever_speaks_is_hardly_relied_on(key):
     """Units that fire in a handful of transitions, and faintly, get no large weights."""
     x = jax.random.normal(key, (1024, 8)) @ jax.random.normal(jax.random.fold_in(key, 1), (8, 32))
