@@ -81,15 +81,23 @@ def prune(dense: Shape, shape: Shape, score: Units, alive: Units, share: Float[A
 
         return {name: jax.tree.map(layer(name), ranks[name], alive[name], widths[name]) for name in alive}
 
-    def halve(_: Int[Array, ""], bounds: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bounds
-        middle = (low + high) / 2.0
-        fits: Bool[Array, ""] = complexity.share(dense, shape, at(middle)) <= share
-        return jnp.where(fits, middle, low), jnp.where(fits, high, middle)
-
+    fits = lambda masks: complexity.share(dense, shape, masks) <= share  # noqa: E731
+    fraction = bisect(lambda fraction: fits(at(fraction)), 0.0, 1.0, _BISECTIONS)
     # All that is there may fit already: then 1.0 must be found, which no bisection ends at.
-    low, _ = jax.lax.fori_loop(0, _BISECTIONS, halve, (jnp.float32(0.0), jnp.float32(1.0)))
-    return at(jnp.where(complexity.share(dense, shape, alive) <= share, 1.0, low))
+    return at(jnp.where(fits(alive), 1.0, fraction))
+
+
+def bisect(
+    holds: Callable[[Float[Array, ""]], Bool[Array, ""]], where: float, where_not: float, times: int
+) -> Float[Array, ""]:
+    """Returns the last number, from one at which something holds towards one at which it does not, at which it does."""
+
+    def halve(_: Int[Array, ""], ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        middle = sum(ends) / 2.0
+        found = holds(middle)
+        return jnp.where(found, middle, ends[0]), jnp.where(found, ends[1], middle)
+
+    return jax.lax.fori_loop(0, times, halve, (jnp.float32(where), jnp.float32(where_not)))[0]
 
 
 def smallest_share(dense: Shape, networks: tuple[str, ...], cost: str = "parameters") -> float:

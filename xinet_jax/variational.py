@@ -70,15 +70,10 @@ def rounded(agent: Agent, theta: Units, alive: Units) -> Units:
     order = lambda t, a: (t + _TIES * (1.0 - pruners.rank(t, a) / t.shape[-1])) / (1.0 + _TIES)  # noqa: E731
     value = jax.tree.map(order, theta, alive)
 
-    def halve(_: Int[Array, ""], ends: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = ends
-        middle = (low + high) / 2.0
-        fits = share(agent, gates.prune(value, alive, middle)[1]) <= bound
-        return jnp.where(fits, low, middle), jnp.where(fits, middle, high)
-
+    above = lambda threshold: gates.prune(value, alive, threshold)[1]  # noqa: E731
     # Values lie above 0 and up to 1: a threshold of 1 leaves only what layers must keep.
-    _, threshold = jax.lax.fori_loop(0, _BISECTIONS, halve, (jnp.float32(0.0), jnp.float32(1.0)))
-    return jax.lax.cond(share(agent, alive) <= bound, lambda: alive, lambda: gates.prune(value, alive, threshold)[1])
+    threshold = pruners.bisect(lambda threshold: share(agent, above(threshold)) <= bound, 1.0, 0.0, _BISECTIONS)
+    return jax.lax.cond(share(agent, alive) <= bound, lambda: alive, lambda: above(threshold))
 
 
 def loss_gradient(
