@@ -96,6 +96,18 @@ def test_means_over_a_batch_stay_where_the_reader_is_linear(key):
     assert np.abs(value - now).max() > 1e-2
 
 
+def changes_left(made, params, statistics, units, lost, batch, blunt):
+    """Returns, for every output, the mean squared change by pruning as a share of that with the parameters `blunt`."""
+    left = jax.tree.map(jnp.subtract, units, lost)
+    before = read(made, params, statistics, units, batch)
+    with_substitutes = replaced(made, params, statistics, units, lost, batch)
+    after, without = (read(made, own, statistics, left, batch) for own in (with_substitutes, blunt))
+    return [
+        np.square(now - own).mean() / np.square(other - own).mean()
+        for now, other, own in zip(after, without, before, strict=True)
+    ]
+
+
 def halves(units):
     """Returns masks of every layer's second half."""
     return jax.tree.map(
@@ -132,13 +144,8 @@ def test_copies_go_without_a_trace(key):
     params, units, batch = twice(params), gates.ones(shape), random_batch(key, 5, 2, size=256)
     lost = halves(units)
     lost["ofenet"] = {name: (own[0], jnp.zeros(5)) for name, own in lost["ofenet"].items()}
-    left = jax.tree.map(lambda unit, gone: unit - gone, units, lost)
-    before = read(made, params, statistics, units, batch)
-    with_substitutes = replaced(made, params, statistics, units, lost, batch)
-    after, without = (read(made, own, statistics, left, batch) for own in (with_substitutes, params))
-    for now, blunt, own in zip(after, without, before, strict=True):
-        # Ridge regression holds back RIDGE / (1 + RIDGE) of a copy, layer after layer.
-        assert np.square(now - own).mean() < 0.02 * np.square(blunt - own).mean()
+    # Ridge regression holds back RIDGE / (1 + RIDGE) of a copy, layer after layer.
+    assert all(share < 0.02 for share in changes_left(made, params, statistics, units, lost, batch, params))
 
 
 def test_features_of_other_blocks_can_say_what_is_lost(key):
@@ -151,12 +158,7 @@ def test_features_of_other_blocks_can_say_what_is_lost(key):
     params = params | {"ofenet": params["ofenet"] | {"state": state}}
     lost = jax.tree.map(jnp.zeros_like, units)
     lost["ofenet"]["state"] = (jnp.zeros(6), jnp.ones(6))
-    left = jax.tree.map(jnp.subtract, units, lost)
-    before = read(made, params, statistics, units, batch)
-    with_substitutes = replaced(made, params, statistics, units, lost, batch)
-    after, without = (read(made, own, statistics, left, batch) for own in (with_substitutes, params))
-    for now, blunt, own in zip(after, without, before, strict=True):
-        assert np.square(now - own).mean() < 0.01 * np.square(blunt - own).mean()
+    assert all(share < 0.01 for share in changes_left(made, params, statistics, units, lost, batch, params))
 
 
 def test_features_that_changed_on_the_way_are_made_good(key):
@@ -166,13 +168,9 @@ def test_features_that_changed_on_the_way_are_made_good(key):
     units, batch = gates.ones(shape), random_batch(key, 5, 2, size=512)
     lost = jax.tree.map(jnp.zeros_like, units)
     lost["ofenet"]["state"] = (jnp.ones(8), jnp.zeros(8))
-    left = jax.tree.map(jnp.subtract, units, lost)
-    before = read(made, params, statistics, units, batch)
-    after = read(made, replaced(made, params, statistics, units, lost, batch), statistics, left, batch)
     stays = jax.tree.map(lambda gone: 1.0 - gone, lost)
     means = replacement.without(made, params, statistics, units, stays, lost, batch, ridge=1e9)
-    for now, blunt, own in zip(after, read(made, means, statistics, left, batch), before, strict=True):
-        assert np.square(now - own).mean() < 0.2 * np.square(blunt - own).mean()
+    assert all(share < 0.2 for share in changes_left(made, params, statistics, units, lost, batch, means))
 
 
 def test_what_hardly_ever_speaks_is_hardly_relied_on(key):
