@@ -31,7 +31,7 @@ from experiments.claims import (
     trunk,
 )
 from experiments.claims.arms import ARMS, PRICES, SEEDS, XINET
-from experiments.claims.statistics import difference, interquartile_mean
+from experiments.claims.statistics import difference, interquartile_mean, share
 from experiments.defaults import __main__ as defaults
 from experiments.estimators import __main__ as estimators
 from experiments.substitutes import __main__ as substitutes
@@ -343,5 +343,10 @@ def test_interquartile_means_and_their_intervals():
     gap = difference(np.array([5.0, 6, 7, 8, 9]), np.array([1.0, 2, 3, 4, 5]))
     assert gap.value == pytest.approx(4.0)
     assert 1 < gap.low < 4 < gap.high < 7
+    ours, theirs = [np.full(3, 2.0), np.full(3, 6.0)], [np.full(3, 4.0), np.full(3, 4.0)]
+    assert share(ours, theirs) == (100.0, 100.0, 100.0)
+    known, drawn = (share([np.array([8.0, 9, 10])], [own]) for own in (np.full(3, 9.0), np.array([3.0, 9, 15])))
+    assert known.value == drawn.value == pytest.approx(100.0)
+    assert drawn.low < known.low < known.high < drawn.high
     assert np.isnan(interquartile_mean(np.array([1.0])).low)
     assert str(estimate) == "94 [88, 111]"

@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 STEPS = 100_000
 SEEDS = {"HalfCheetah-v5": 5, "Hopper-v5": 5, "Walker2d-v5": 3, "Ant-v5": 3}
-# Early enough that what is left has half of the time to itself. Later cost returns on Hopper (docs/choices.md).
+# Early enough that what is left has half of the time to itself; later did not help (docs/choices.md).
 SCHEDULE = "--prune-start 26000 --prune-ramp 12000 --prune-stop 50000"
 # Pruned agents of all tasks come down to the same share, so that they can be compared.
 XINET = f"--agent xinet --keep-share 0.4 {SCHEDULE}"
 # Pruning on a schedule lasts as long as theta's does, and ends at the same share.
 AS_LONG = "--prune-start 26000 --prune-ramp 24000 --final-share 0.4"
-PRICES = (100, 200, 400, 800, 3000)
+PRICES = (100, 300, 1000, 3000)  # around the default, 400, in equal steps
 PRICES_SEEDS = 3
 # Its own schedule is for a million steps.
 PAPER = "--preset paper --checkpoint-every 5000"

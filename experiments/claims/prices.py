@@ -1,4 +1,4 @@
-"""Claim 3: how much is too much? Five prices over a factor of 30, all in one program.
+"""Claim 3: how much is too much? Four prices over a factor of 30, all in one program.
 
 python -m experiments.claims.prices            # hours; Ctrl-C, and again, goes on
 python -m experiments.claims.prices --table    # the table of what is there

@@ -51,24 +51,25 @@ def rates(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gain(folder: Path, start: int) -> float:
-    """Returns how many times as fast a run was in all as it would have been at its own pace before pruning.
+    """Returns how many times as fast a run was in all as with the usual pace of its steps before pruning throughout.
 
-    Evaluations, and compilation for smaller arrays, count. A run is compared with itself alone, so that it does not
-    matter how fast its machine is, as long as that stays so.
+    A run is compared with itself alone, so that it does not matter how fast its machine is, as long as that stays so.
+    Evaluations, and compilation for smaller arrays, count against it: the usual pace is the median over lines of
+    metrics, a thousand steps each, most of which have neither.
 
     Args:
       folder: the run's results.
       start: the environment steps at which pruning starts.
 
     Returns:
-      The ratio; NaN if the run was resumed or has too few lines.
+      The ratio; NaN if the run was resumed, or all of its steps or hardly any are before pruning.
     """
     found = results.read(folder, "speed")
     steps, seconds = results.column(found, "environment_steps"), results.column(found, "seconds")
-    before = steps <= start
-    if results.about(folder).get("resumed", 0) or before.sum() < 2:
+    before = (steps <= start).sum()
+    if results.about(folder).get("resumed", 0) or before < 2 or before == len(steps):
         return float("nan")
-    pace = np.ptp(seconds[before]) / np.ptp(steps[before])
+    pace = np.median(np.diff(seconds[:before]) / np.diff(steps[:before]))
     return float(pace * np.ptp(steps) / np.ptp(seconds))
 
 

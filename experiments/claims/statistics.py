@@ -8,6 +8,7 @@ so few seeds are too narrow: they hold nothing beyond the best and the worst see
 hint, and no proof.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,20 @@ def interquartile_mean(*tasks: np.ndarray) -> Estimate:
 def difference(ours: np.ndarray, theirs: np.ndarray) -> Estimate:
     """Returns the difference of two interquartile means, `[seeds]` each; seeds are drawn for each by itself."""
     return _estimate(lambda a, b, axis: _mean(a, axis=axis) - _mean(b, axis=axis), (ours, theirs))
+
+
+def share(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> Estimate:
+    """Returns the interquartile mean of our scores as shares of their interquartile mean on the same task [%].
+
+    Args:
+      ours, theirs: scores on one task each, `[seeds]`. Seeds of both are drawn for each task by itself.
+    """
+
+    def statistic(*samples: np.ndarray, axis: int) -> np.ndarray:
+        pairs = zip(samples[: len(ours)], samples[len(ours) :], strict=True)
+        return _mean(*(100 * a / np.expand_dims(_mean(b, axis=axis), axis) for a, b in pairs), axis=axis)
+
+    return _estimate(statistic, (*ours, *theirs))
 
 
 def _mean(*samples: np.ndarray, axis: int) -> np.ndarray:

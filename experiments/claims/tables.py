@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.claims import results
-from experiments.claims.statistics import difference, interquartile_mean
+from experiments.claims.statistics import difference, interquartile_mean, share
 
 NOTHING = "nothing has been run yet"
 PARTS = {"parameters": "parameters left", "ofenet": "OFENet", "actor": "actor", "critic": "critics"}
@@ -25,7 +25,7 @@ def returns(folder: Path, tasks: Iterable[str], arms: Iterable[str], reference: 
     Returns are those of the saved policy in Gymnasium, and those in the last fifth of training. The last lines have all
     tasks together: returns as shares of the reference's interquartile mean on each task.
     """
-    rows, shares = [], {}
+    rows, pairs = [], {}
     for task in tasks:
         theirs = _scores(folder / task / reference)
         for arm in arms:
@@ -38,11 +38,11 @@ def returns(folder: Path, tasks: Iterable[str], arms: Iterable[str], reference: 
             saved, late = map(str, map(interquartile_mean, ours))
             rows.append([task, arm, saved, each_seed(final), gaps[0], late, gaps[1], *sizes(final)])
             if compared:
-                share = [100 * own / interquartile_mean(other).value for own, other in zip(ours, theirs, strict=True)]
-                shares.setdefault(arm, []).append(share)
-    for arm, own in shares.items():
+                pairs.setdefault(arm, []).append((ours, theirs))
+    for arm, own in pairs.items():
         if len(own) > 1:
-            saved, late = (f"{interquartile_mean(*scores)} % of {reference}'s" for scores in zip(*own, strict=True))
+            ours, theirs = (zip(*scores, strict=True) for scores in zip(*own, strict=True))
+            saved, late = (f"{share(*scores)} % of {reference}'s" for scores in zip(ours, theirs, strict=True))
             rows.append([f"all {len(own)}", arm, saved, "", "", late, "", *[""] * (1 + len(PARTS))])
     less = f"less {reference}'s"
     return markdown(["task", "arm", "return", "each seed", less, "last fifth", less, *size_headings()], rows)
