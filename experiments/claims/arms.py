@@ -10,7 +10,7 @@ SCHEDULE = "--prune-start 26000 --prune-ramp 12000 --prune-stop 50000"
 XINET = f"--agent xinet --keep-share 0.4 {SCHEDULE}"
 # Pruning on a schedule lasts as long as theta's does, and ends at the same share.
 AS_LONG = "--prune-start 26000 --prune-ramp 24000 --final-share 0.4"
-PRICES = (100, 300, 1000, 3000)  # around the default, 400, in equal steps
+PRICES = (100, 300, 1000, 3000)  # about three times as much each, around the default, 400
 PRICES_SEEDS = 3
 # Its own schedule is for a million steps.
 PAPER = "--preset paper --checkpoint-every 5000"

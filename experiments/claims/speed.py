@@ -64,10 +64,9 @@ def gain(folder: Path, start: int) -> float:
     Returns:
       The ratio; NaN if the run was resumed, or all of its steps or hardly any are before pruning.
     """
-    found = results.read(folder, "speed")
-    steps, seconds = results.column(found, "environment_steps"), results.column(found, "seconds")
+    steps, seconds = timed(folder)
     before = (steps <= start).sum()
-    if results.about(folder).get("resumed", 0) or before < 2 or before == len(steps):
+    if before < 2 or before == len(steps):
         return float("nan")
     pace = np.median(np.diff(seconds[:before]) / np.diff(steps[:before]))
     return float(pace * np.ptp(steps) / np.ptp(seconds))
@@ -75,9 +74,17 @@ def gain(folder: Path, start: int) -> float:
 
 def minutes_in_all(folder: Path) -> float:
     """Returns how long a run took, compilation and evaluations but the last included; NaN if it was resumed."""
-    if results.about(folder).get("resumed", 0):
-        return float("nan")
-    return max(results.column(results.read(folder, "speed"), "seconds"), default=float("nan")) / 60
+    _, seconds = timed(folder)
+    return max(seconds, default=float("nan")) / 60
+
+
+def timed(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Returns environment steps, and seconds since the start at which they were taken, `[lines]` each.
+
+    Of a run that was resumed there are none: the seconds between are not known.
+    """
+    found = [] if results.about(folder).get("resumed", 0) else results.read(folder, "speed")
+    return results.column(found, "environment_steps"), results.column(found, "seconds")
 
 
 def _median(values: np.ndarray) -> float:
