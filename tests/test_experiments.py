@@ -18,6 +18,7 @@ from helpers import tiny_config
 
 from experiments.claims import claim as claims
 from experiments.claims import (
+    compare,
     figures,
     prices,
     pruned_vs_dense,
@@ -250,6 +251,12 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     assert found["HalfCheetah-v5", "ofenet"][0] == "nan"
     assert found["Hopper-v5", "xinet"][3:5] == ["30000 [30000, 30001]", "0 [-1, 1]"]  # of steps after 24,000
     assert found["all 2", "xinet"][3] == "100 [100, 100] % of ofenet's"
+    command_line(monkeypatch, "ofenet", "xinet", "--results", folder)
+    compare.main()
+    assert "| Hopper-v5 | ofenet | 800 [800, 800] | 800, 800 (diverged) | 400 [300, 500] |" in capsys.readouterr().out
+    command_line(monkeypatch, "ofenet", "--results", folder)
+    with pytest.raises(SystemExit):
+        compare.main()
     own = folder / "Hopper-v5" / "xinet"
     final, course = results.read(own, "final"), results.read(own, "course")
     assert [row["bad_transitions"] for row in final] == [4, 4]
