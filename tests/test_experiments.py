@@ -221,7 +221,7 @@ def finished_run(runs, policies, task, arm, returns):
             rate = 20.0 if step <= 10_000 else 50.0
             stamp = {"member": f"seed_{seed}", "seed": seed, "nu": 400.0}
             stamp |= {"environment_steps": step, "seconds": min(step, 5_000 + step / 2) / 100}
-            units = {"ofenet/state_1": 7 + seed, "ofenet/predictor": 11, "actor/hidden_1": 5}
+            units = {"ofenet/state_1": 10 if step == 9_000 else 7 + seed, "ofenet/predictor": 11, "actor/hidden_1": 5}
             trained = {"iterations_per_second": rate, "parameters": step, "units": units, "bad_transitions": 1}
             lines.append({"kind": "train", "diverged": seed == 1 and step == 30_000} | trained | stamp)
             lines.append({"kind": "evaluation", "return": float(step + seed)} | stamp)
@@ -265,6 +265,10 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     assert [row["return"] for row in course[:3]] == [9_000, 10_000, 15_000]
     np.testing.assert_array_equal(structure.final_units(own)["ofenet/state_1"], [7, 8])
     assert set(structure.final_units(own)) == {"ofenet/state_1", "actor/hidden_1"}
+    lines = structure.table(folder, ["Hopper-v5"], ["xinet"]).splitlines()
+    assert "| *state branch* | 75% (70, 80) |" in lines
+    assert "| ofenet/state_1 | 7, 8 |" in lines
+    assert not any("critics" in line for line in lines)
     assert "| Hopper-v5 | xinet | 40 | 100 | 2.50 | 3 | 1.91 |" in speed.table(folder, ["Hopper-v5"], ["xinet"])
     about = results.about(own)
     assert (about["resumed"], about["command"].split()[:2]) == (0, ["xinet", "train"])

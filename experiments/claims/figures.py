@@ -79,7 +79,7 @@ def learning_curves(folder: Path, arms: Iterable[str], tasks: Iterable[str]) -> 
         axes[0, column].set_title(task)
         axes[1, column].set_xlabel("environment steps")
         axes[1, column].set_ylim(0)
-    axes[0, 0].set_ylabel("return in training: interquartile mean, 95%")
+    axes[0, 0].set_ylabel("return in training\n(interquartile mean, 95%)")
     axes[1, 0].set_ylabel("parameters [thousands]")
     legend(figure)
     return figure

@@ -12,14 +12,47 @@ from experiments.claims import results, tables
 from experiments.claims.arms import SEEDS
 from experiments.claims.claim import main
 
+# Layers whose units are counted together, by how their names begin.
+GROUPS = {
+    "state branch": ("ofenet/state",),
+    "action branch": ("ofenet/action",),
+    "actor, first layer": ("actor/hidden_1",),
+    "actor, second": ("actor/hidden_2",),
+    "critics, first layer": ("critic_1/hidden_1", "critic_2/hidden_1"),
+    "critics, second": ("critic_1/hidden_2", "critic_2/hidden_2"),
+}
+
 
 def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
-    """Returns a line per layer that can be pruned, a column per task: units left of each seed."""
-    found = {task: final_units(folder / task / arm) for task in tasks for arm in arms}
+    """Returns a line per layer that can be pruned, a column per task: units left of each seed.
+
+    Lines before these have layers together: shares of their units that are left, as means over seeds and of each seed.
+    """
+    found = {task: units_over_time(folder / task / arm)[1] for task in tasks for arm in arms}
     found = {task: units for task, units in found.items() if units}
     layers = list(dict.fromkeys(layer for units in found.values() for layer in units))
-    rows = [[layer, *(", ".join(f"{u:.0f}" for u in found[task][layer]) for task in found)] for layer in layers]
+    shares = {task: _shares(units) for task, units in found.items()}
+    groups = [group for group in GROUPS if any(group in own for own in shares.values())]
+    rows = [[f"*{group}*", *(_shown(shares[task].get(group)) for task in found)] for group in groups]
+    rows += [[layer, *(", ".join(f"{u:.0f}" for u in found[task][layer][-1]) for task in found)] for layer in layers]
     return tables.markdown(["layer", *found], rows)
+
+
+def _shares(units: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns what is left of the units of each group of layers, `[seeds]`, from `units_over_time`."""
+    found = {}
+    for group, names in GROUPS.items():
+        own = [counts for layer, counts in units.items() if layer.startswith(names)]
+        if own:
+            total = np.sum(own, axis=0)
+            found[group] = total[-1] / total[0]
+    return found
+
+
+def _shown(shares: np.ndarray | None) -> str:
+    if shares is None:
+        return ""
+    return f"{shares.mean():.0%} ({', '.join(f'{100 * share:.0f}' for share in shares)})"
 
 
 def units_over_time(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
