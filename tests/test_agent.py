@@ -9,7 +9,7 @@ from helpers import random_batch, tiny_config
 
 from xinet_jax import agent as agents
 from xinet_jax import complexity, gates, losses, variational
-from xinet_jax.networks import Gate
+from xinet_jax.networks import Gate, TwinCritic
 
 
 def make(key, **overrides):
@@ -358,6 +358,27 @@ def test_the_price_ramps_up(key):
         np.testing.assert_allclose(at_0 - half, 1e-4 * 25.0 * unit, rtol=2e-2, atol=1e-7)
         np.testing.assert_allclose(at_0 - full, 1e-4 * 50.0 * unit, rtol=2e-2, atol=1e-7)
         np.testing.assert_array_equal(full, later)
+
+
+def test_the_lesser_value_has_a_gradient_however_the_program_rounds(key):
+    """With `min` one row in ten was infinite here, where XLA computes what was compared a second time."""
+    critic = TwinCritic((1, 1))
+
+    @jax.jit
+    def slopes(params, z_o, action):
+        return jax.grad(lambda own: losses.lesser(critic.apply(params, (z_o, own))).sum())(action)
+
+    @jax.jit
+    def every(params, z_o, action):
+        return jax.jacrev(lambda own: critic.apply(params, (z_o, own)).sum(axis=1))(action)
+
+    for own in jax.random.split(key, 20):
+        z_o, action = 10 * jax.random.normal(own, (16, 17)), jax.random.uniform(own, (16, 6))
+        params = jax.tree.map(lambda leaf: leaf + 0.3, critic.init(own, (z_o, action)))
+        values = critic.apply(params, (z_o, action))
+        np.testing.assert_array_equal(losses.lesser(values), values.min(axis=0))
+        chosen = jnp.where((values[0] < values[1])[:, None], *every(params, z_o, action))
+        np.testing.assert_allclose(slopes(params, z_o, action), chosen, rtol=1e-4, atol=1e-6)
 
 
 def test_critics_speak_for_ofenets_units(key):

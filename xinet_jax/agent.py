@@ -236,7 +236,7 @@ def _read(
     z_next = _state_features(agent, *ofenet, batch.next_observation)
     action, log_probability = losses.sample_action(networks, state.params["actor"], units.get("actor"), z_next, key)
     z_next_action = _action_features(agent, *ofenet, z_next, action)
-    value = networks.critic.apply({"params": state.target_critic}, z_next_action, units.get("critic")).min(axis=0)
+    value = losses.lesser(networks.critic.apply({"params": state.target_critic}, z_next_action, units.get("critic")))
     soft_value = value - jnp.exp(state.params["temperature"]) * log_probability
     return batch.reward + hyper.discount * batch.continues * soft_value, z_o
 
@@ -271,7 +271,7 @@ def _losses(
     z_seen = z_own if agent.pruning.actor_speaks else z_o
     action, log_probability = losses.sample_action(networks, params["actor"], units.get("actor"), z_seen, key)
     z_action = _action_features(agent, *fixed, given, z_o, action)
-    value = networks.critic.apply({"params": hold(params["critic"])}, z_action, given.get("critic")).min(axis=0)
+    value = losses.lesser(networks.critic.apply({"params": hold(params["critic"])}, z_action, given.get("critic")))
     temperature = jnp.exp(hold(params["temperature"]))
     actor = losses.actor_loss(log_probability, value, temperature)
 

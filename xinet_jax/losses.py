@@ -40,6 +40,16 @@ def critic_loss(
     return jnp.mean(jnp.square(value - target), axis=-1)
 
 
+def lesser(values: Float[Array, "2 *batch"]) -> Float[Array, "*batch"]:
+    """Returns the lesser of two critics' values (Fujimoto et al. 2018).
+
+    Its gradient goes to the one that is chosen. That of JAX's `min` goes to all that equal the minimum, divided by how
+    many do: none does where a compiled program computes values anew and rounds differently, and all is infinite.
+    """
+    first, second = values
+    return jnp.where(first < second, first, second)
+
+
 def actor_loss(
     log_probability: Float[Array, " batch"], value: Float[Array, " batch"], temperature: Float[Array, ""]
 ) -> Float[Array, ""]:
