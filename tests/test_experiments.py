@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import yaml
 from helpers import tiny_config
 
 from experiments.claims import claim as claims
@@ -272,6 +273,9 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     assert "| Hopper-v5 | xinet | 40 | 100 | 2.50 | 3 | 1.91 |" in speed.table(folder, ["Hopper-v5"], ["xinet"])
     about = results.about(own)
     assert (about["resumed"], about["command"].split()[:2]) == (0, ["xinet", "train"])
+    assert not np.isnan(speed.minutes_in_all(own))
+    (own / "about.yaml").write_text(yaml.safe_dump(about | {"trunk": about | {"resumed": 1}}))
+    assert np.isnan(speed.minutes_in_all(own))
     assert load_config(own / "config.yaml").seeds == 2
     assert not Path(load_config(own / "config.yaml").out).is_absolute()
 

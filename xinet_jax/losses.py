@@ -41,13 +41,13 @@ def critic_loss(
 
 
 def lesser(values: Float[Array, "2 *batch"]) -> Float[Array, "*batch"]:
-    """Returns the lesser of two critics' values (Fujimoto et al. 2018).
+    """Returns the lesser of two critics' values (Fujimoto et al. 2018); NaN if either is.
 
     Its gradient goes to the one that is chosen. That of JAX's `min` goes to all that equal the minimum, divided by how
     many do: none does where a compiled program computes values anew and rounds differently, and all is infinite.
     """
     first, second = values
-    return jnp.where(first < second, first, second)
+    return jnp.where((first < second) | jnp.isnan(first), first, second)
 
 
 def actor_loss(

@@ -81,9 +81,11 @@ def minutes_in_all(folder: Path) -> float:
 def timed(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Returns environment steps, and seconds since the start at which they were taken, `[lines]` each.
 
-    Of a run that was resumed there are none: the seconds between are not known.
+    Of a run that was resumed, or whose trunk was, there are none: starting again takes time as well.
     """
-    found = [] if results.about(folder).get("resumed", 0) else results.read(folder, "speed")
+    known = results.about(folder)
+    resumed = known.get("resumed", 0) or known.get("trunk", {}).get("resumed", 0)
+    found = [] if resumed else results.read(folder, "speed")
     return results.column(found, "environment_steps"), results.column(found, "seconds")
 
 
