@@ -264,8 +264,9 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     assert 0 < final[0]["policy_parameters"] < final[0]["parameters"]
     assert 0 < final[0]["ofenet_left"] < final[0]["parameters_left"] < 1
     assert [row["return"] for row in course[:3]] == [9_000, 10_000, 15_000]
-    np.testing.assert_array_equal(structure.final_units(own)["ofenet/state_1"], [7, 8])
-    assert set(structure.final_units(own)) == {"ofenet/state_1", "actor/hidden_1"}
+    _, units = structure.units_over_time(own)
+    np.testing.assert_array_equal(units["ofenet/state_1"][-1], [7, 8])
+    assert set(units) == {"ofenet/state_1", "actor/hidden_1"}
     lines = structure.table(folder, ["Hopper-v5"], ["xinet"]).splitlines()
     assert "| *state branch* | 75% (70, 80) |" in lines
     assert "| ofenet/state_1 | 7, 8 |" in lines

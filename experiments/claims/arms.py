@@ -8,7 +8,7 @@ SEEDS = {"HalfCheetah-v5": 5, "Hopper-v5": 5, "Walker2d-v5": 3, "Ant-v5": 3}
 SCHEDULE = "--prune-start 26000 --prune-ramp 12000 --prune-stop 50000"
 # Pruned agents of all tasks come down to the same share, so that they can be compared.
 XINET = f"--agent xinet --keep-share 0.4 {SCHEDULE}"
-# Pruning on a schedule lasts as long as theta's does, and ends at the same share.
+# Pruning on a schedule begins and ends when theta's does, and at the same share.
 AS_LONG = "--prune-start 26000 --prune-ramp 24000 --final-share 0.4"
 PRICES = (100, 300, 1000, 3000)  # about three times as much each, around the default, 400
 PRICES_SEEDS = 3

@@ -148,13 +148,13 @@ def speeds(folder: Path) -> Figure | None:
 
 def widths(folder: Path) -> Figure | None:
     """Draws what is left of every layer over time, as means over seeds, and the seeds' range at the end."""
-    tasks = [task for task in SEEDS if structure.final_units(folder / task / "xinet")]
-    if not tasks:
+    found = {task: structure.units_over_time(folder / task / "xinet") for task in SEEDS}
+    found = {task: (steps, units) for task, (steps, units) in found.items() if units}
+    if not found:
         return None
     groups = {"state branch": "ofenet/state", "action branch": "ofenet/action", "actor": "actor", "critics": "critic"}
-    figure, axes = panels(len(groups), len(tasks), height=2.2)
-    for column, task in enumerate(tasks):
-        steps, units = structure.units_over_time(folder / task / "xinet")
+    figure, axes = panels(len(groups), len(found), height=2.2)
+    for column, (task, (steps, units)) in enumerate(found.items()):
         for row, (title, prefix) in enumerate(groups.items()):
             own = {name: counts for name, counts in units.items() if name.startswith(prefix)}
             for name, counts in own.items():

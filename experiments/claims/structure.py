@@ -31,27 +31,19 @@ def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
     found = {task: units_over_time(folder / task / arm)[1] for task in tasks for arm in arms}
     found = {task: units for task, units in found.items() if units}
     layers = list(dict.fromkeys(layer for units in found.values() for layer in units))
-    shares = {task: _shares(units) for task, units in found.items()}
-    groups = [group for group in GROUPS if any(group in own for own in shares.values())]
-    rows = [[f"*{group}*", *(_shown(shares[task].get(group)) for task in found)] for group in groups]
+    rows = [[f"*{group}*", *(_share(units, names) for units in found.values())] for group, names in GROUPS.items()]
+    rows = [row for row in rows if any(row[1:])]
     rows += [[layer, *(", ".join(f"{u:.0f}" for u in found[task][layer][-1]) for task in found)] for layer in layers]
     return tables.markdown(["layer", *found], rows)
 
 
-def _shares(units: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns what is left of the units of each group of layers, `[seeds]`, from `units_over_time`."""
-    found = {}
-    for group, names in GROUPS.items():
-        own = [counts for layer, counts in units.items() if layer.startswith(names)]
-        if own:
-            total = np.sum(own, axis=0)
-            found[group] = total[-1] / total[0]
-    return found
-
-
-def _shown(shares: np.ndarray | None) -> str:
-    if shares is None:
+def _share(units: dict[str, np.ndarray], names: tuple[str, ...]) -> str:
+    """Returns what is left of the units of layers whose names begin so; nothing if there are none."""
+    own = [counts for layer, counts in units.items() if layer.startswith(names)]
+    if not own:
         return ""
+    total = np.sum(own, axis=0)
+    shares = total[-1] / total[0]
     return f"{shares.mean():.0%} ({', '.join(f'{100 * share:.0f}' for share in shares)})"
 
 
@@ -61,11 +53,6 @@ def units_over_time(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     at = results.grouped(course, "environment_steps")
     names = [name for name in (course[0] if course else ()) if "/" in name and not name.endswith(("head", "predictor"))]
     return np.array(list(at)), {name: np.array([results.column(own, name) for own in at.values()]) for name in names}
-
-
-def final_units(folder: Path) -> dict[str, np.ndarray]:
-    """Returns the units that are left at the end, per layer that can be pruned, `[seeds]`."""
-    return {name: units[-1] for name, units in units_over_time(folder)[1].items()}
 
 
 if __name__ == "__main__":
