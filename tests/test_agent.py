@@ -312,11 +312,35 @@ def test_units_that_wait_to_be_pruned_are_not_taken_for_dead_ones(key, weights_s
 def test_nothing_is_charged_once_no_more_than_a_share_is_expected(key):
     agent, hyper, state = make(key, nu=50.0, prune_ramp=0, keep_share=0.5, gated=("ofenet", "actor", "critic"))
     losses_at = lambda units: {"ofenet": jnp.zeros(()), "critic": jnp.zeros(2), "actor": jnp.zeros(())}  # noqa: E731
-    step = lambda s: variational.step(agent, hyper, s, losses_at, key, 1000)  # noqa: E731
+    step = lambda s: variational.step(agent, hyper, s, losses_at, key, 1000)[0]  # noqa: E731
     above, below = with_theta(state, 0.8), with_theta(state, 0.4)
     assert variational.share(agent, below.theta) < 0.5 < variational.share(agent, above.theta)
     assert all((new < old).all() for new, old in zip(*map(jax.tree.leaves, (step(above), above.theta)), strict=True))
     jax.tree.map(np.testing.assert_array_equal, step(below), below.theta)
+
+
+def test_units_whose_gradient_is_not_finite_stay_and_are_counted(key):
+    agent, hyper, state = make(key, nu=50.0, prune_ramp=0, gated=("ofenet", "actor", "critic"))
+    state = with_theta(state, 0.8)
+    bad = jnp.array([0, 2])
+
+    def losses_at(units):
+        scale = jax.tree.leaves(units["ofenet"]["state"])[0]
+        return {"ofenet": jnp.sqrt(0.0 * scale[bad]).sum(), "critic": jnp.zeros(2), "actor": jnp.zeros(())}
+
+    theta, held = variational.step(agent, hyper, state, losses_at, key, 1000)
+    assert held == 2
+    layer, moved = state.theta["ofenet"]["state"][0], theta["ofenet"]["state"][0]
+    np.testing.assert_array_equal(moved == layer, np.isin(np.arange(layer.size), bad))
+
+    dead = lambda units: units | {"ofenet": with_first_unit_dead(units["ofenet"])}  # noqa: E731
+    pruned = state._replace(alive=dead(state.alive), theta=dead(state.theta))
+    assert variational.step(agent, hyper, pruned, losses_at, key, 1000)[1] == 1
+
+
+def with_first_unit_dead(units):
+    first, *others = units["state"]
+    return units | {"state": (first.at[0].set(0.0), *others)}
 
 
 @pytest.mark.parametrize("estimator", ["heun", pytest.param("disarm", marks=pytest.mark.slow)])

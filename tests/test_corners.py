@@ -98,7 +98,7 @@ def pruned(seed, weights_see, copies=(), steps=8000):
             own = loss(weights, of_units(units), (x, y))
             return {"ofenet": own, "critic": jnp.zeros(2), "actor": jnp.zeros(())}
 
-        theta = variational.step(agent, hyper, state, losses_at, key_gates, i)
+        theta, _ = variational.step(agent, hyper, state, losses_at, key_gates, i)
         theta, alive = gates.prune(theta, state.alive, agent.pruning.theta_min)
         return weights - 0.05 * slope, state._replace(theta=theta, alive=alive)
 

@@ -67,6 +67,7 @@ def test_metrics_cover_every_phase_and_seed(result):
     last = records(result.folder, "train")[-1]
     assert {"auxiliary_loss", "critic_loss", "actor_loss", "temperature", "entropy", "parameters_left"} <= set(last)
     assert all(np.isfinite(last[name]) for name in ("auxiliary_loss", "critic_loss", "actor_loss"))
+    assert last["theta_held"] == 0
 
 
 def test_policies_are_smaller_and_say_what_they_are(result):

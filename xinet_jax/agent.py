@@ -154,7 +154,7 @@ def update(
     (gradient,) = pull_back(_like(_WEIGHTS_SCALE, loss))
     mse_bar, mse_bars = _average.update({"ofenet": loss["ofenet"], "critic": loss["critic"]}, state.mse_bars)
 
-    def move_theta() -> Units:
+    def move_theta() -> tuple[Units, Array]:
         scale = _like(losses.nats(shape.predicted, mse_bar, jnp.exp(state.params["temperature"])), loss)
         in_nats = lambda units: jax.tree.map(jnp.multiply, scale, losses_at(state.params, units)[0])  # noqa: E731
         return variational.step(agent, hyper, state, in_nats, key_gates, environment_steps)
@@ -165,7 +165,9 @@ def update(
     if agent.pruner == "theta":
         if rules.prune_stop is not None:
             due &= environment_steps <= rules.prune_stop
-        theta = jax.lax.cond(due & (updates % rules.theta_every == 0), move_theta, lambda: theta)
+        stay = lambda: (theta, metrics.theta_held)  # noqa: E731
+        theta, held = jax.lax.cond(due & (updates % rules.theta_every == 0), move_theta, stay)
+        metrics = metrics._replace(theta_held=held)
 
     small = {"statistics": statistics, "theta": theta, "mse_bars": mse_bars}
     diverged = _diverged(state, (loss, small), gradient)
@@ -281,7 +283,8 @@ def _losses(
         "actor": actor,
         "temperature": losses.temperature_loss(params["temperature"], log_probability, hyper.target_entropy),
     }
-    metrics = Metrics(auxiliary, critic.mean(), actor, temperature, -log_probability.mean(), value.mean())
+    entropy, held = -log_probability.mean(), jnp.zeros(())
+    metrics = Metrics(auxiliary, critic.mean(), actor, temperature, entropy, value.mean(), held)
     return every, (statistics, metrics)
 
 

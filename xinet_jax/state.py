@@ -73,7 +73,10 @@ class AgentState(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """One update's figures: losses, alpha [reward per nat], policy entropy [nats], mean action value."""
+    """One update's figures: losses, alpha [reward per nat], policy entropy [nats], mean action value.
+
+    Also how many units' theta stayed where it was since its gradient was not finite; none should.
+    """
 
     auxiliary_loss: Float[Array, "*members"]
     critic_loss: Float[Array, "*members"]
@@ -81,6 +84,7 @@ class Metrics(NamedTuple):
     temperature: Float[Array, "*members"]
     entropy: Float[Array, "*members"]
     action_value: Float[Array, "*members"]
+    theta_held: Float[Array, "*members"]
 
 
 def gates_read(agent: Agent, state: AgentState) -> Units:

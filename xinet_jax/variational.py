@@ -27,7 +27,7 @@ def step(
     losses_at: Callable[[Units], Tree],
     key: Key,
     environment_steps: Int[Array, ""] | int,
-) -> Units:
+) -> tuple[Units, Float[Array, ""]]:
     """Takes a step of theta.
 
     Args:
@@ -37,7 +37,7 @@ def step(
       environment_steps: steps taken so far.
 
     Returns:
-      The new theta.
+      The new theta, and how many units stayed where they were since their gradient was not finite.
     """
     rules = agent.pruning
     expected, price = jax.value_and_grad(lambda theta: share(agent, theta))(state.theta)
@@ -49,8 +49,10 @@ def step(
         rise = lambda g, p, nu=nu, age=age: jnp.where(age < 0, 0.0, g + nu * p)  # noqa: E731
         gradient[name] = jax.tree.map(rise, gradient[name], price[name])
     theta = gates.descend(state.theta, gradient, hyper.theta_learning_rate * rules.theta_every)
+    held = jax.tree.map(lambda g, a: jnp.sum(a * ~jnp.isfinite(g)), gradient, state.alive)
     # Pruned units stay so; the others can be told from them until they are pruned in their turn.
-    return jax.tree.map(lambda t, a: a * jnp.maximum(t, rules.theta_min), theta, state.alive)
+    theta = jax.tree.map(lambda t, a: a * jnp.maximum(t, rules.theta_min), theta, state.alive)
+    return theta, sum(jax.tree.leaves(held), start=jnp.zeros(()))
 
 
 def share(agent: Agent, units: Units) -> Float[Array, ""]:
