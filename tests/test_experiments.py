@@ -30,6 +30,7 @@ from experiments.claims import (
     starts,
     statistics,
     structure,
+    tables,
     trunk,
 )
 from experiments.claims.arms import ARMS, PRICES, SEEDS, XINET
@@ -230,6 +231,19 @@ def finished_run(runs, policies, task, arm, returns):
     (own / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
 
 
+def test_evaluations_are_compared_from_where_arms_may_differ(tmp_path):
+    courses = {
+        "one": [(25_000, 9), (30_000, 5), (35_000, 1), (40_000, 9)],
+        "other": [(25_000, 3), (30_000, 3), (35_000, 3)],
+    }
+    for name, course in courses.items():
+        (tmp_path / name).mkdir()
+        lines = [f"{seed},{step},{value}" for step, value in course for seed in (0, 1)]
+        (tmp_path / name / "course.csv").write_text("\n".join(["seed,environment_steps,return", *lines]))
+    assert tables.above(tmp_path / "one", tmp_path / "other") == "1 of 2"
+    assert tables.above(tmp_path / "other", tmp_path / "one") == "1 of 2"
+
+
 def command_line(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["claim", *map(str, arguments)])
 
@@ -251,6 +265,8 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     assert found["Hopper-v5", "ofenet"][:3] == ["800 [800, 800]", "800, 800 (diverged)", ""]
     assert found["HalfCheetah-v5", "ofenet"][0] == "nan"
     assert found["Hopper-v5", "xinet"][3:5] == ["30000 [30000, 30001]", "0 [-1, 1]"]  # of steps after 24,000
+    assert found["Hopper-v5", "xinet"][5] == "0 of 1"  # evaluations after step 25,000
+    assert found["Hopper-v5", "ofenet"][5] == ""
     assert found["all 2", "xinet"][3] == "100 [100, 100] % of ofenet's"
     command_line(monkeypatch, "ofenet", "xinet", "--results", folder)
     compare.main()

@@ -1,8 +1,8 @@
 """Claim 2: is what pruned itself better than other agents of the same size?
 
 Small from scratch with XiNet's own final widths (small), the same fraction of every dense layer with as many parameters
-(uniform), and units pruned by magnitude or at random to XiNet's final share, on a cubic schedule of XiNet's first and
-last step.
+(uniform), and units pruned by magnitude or at random to the share that XiNet comes down to, on a cubic schedule of
+XiNet's first and last step.
 
     python -m experiments.claims.same_size            # hours; Ctrl-C, and again, goes on
     python -m experiments.claims.same_size --table    # the table of what is there

@@ -37,6 +37,11 @@ def interquartile_mean(*tasks: np.ndarray) -> Estimate:
     return _estimate(_mean, tasks)
 
 
+def trimmed(scores: np.ndarray) -> float:
+    """Returns the interquartile mean of scores, `[seeds]`, alone."""
+    return float(_mean(scores, axis=0))
+
+
 def difference(ours: np.ndarray, theirs: np.ndarray) -> Estimate:
     """Returns the difference of two interquartile means, `[seeds]` each; seeds are drawn for each by itself."""
     return _estimate(lambda a, b, axis: _mean(a, axis=axis) - _mean(b, axis=axis), (ours, theirs))

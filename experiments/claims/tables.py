@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from experiments.claims import results
-from experiments.claims.statistics import difference, interquartile_mean, share
+from experiments.claims.arms import TRUNK
+from experiments.claims.statistics import difference, interquartile_mean, share, trimmed
 
 NOTHING = "nothing has been run yet"
 PARTS = {"parameters": "parameters left", "ofenet": "OFENet", "actor": "actor", "critic": "critics"}
@@ -22,8 +23,9 @@ def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def returns(folder: Path, tasks: Iterable[str], arms: Iterable[str], reference: str) -> str:
     """Returns a line per task and arm: returns, their difference from a reference arm's, and what is left.
 
-    Returns are those of the saved policy in Gymnasium, and those in the last fifth of training. The last lines have all
-    tasks together: returns as shares of the reference's interquartile mean on each task.
+    Returns are those of the saved policy in Gymnasium, and those in the last fifth of training; and at how many of the
+    evaluations after `TRUNK`'s last step the interquartile mean is above the reference's. The last lines have all tasks
+    together: returns as shares of the reference's interquartile mean on each task.
     """
     rows, pairs = [], {}
     for task in tasks:
@@ -36,22 +38,31 @@ def returns(folder: Path, tasks: Iterable[str], arms: Iterable[str], reference: 
             compared = arm != reference and len(theirs) > 0
             gaps = [str(difference(*pair)) if compared else "" for pair in zip(ours, theirs or ours, strict=True)]
             saved, late = map(str, map(interquartile_mean, ours))
-            rows.append([task, arm, saved, each_seed(final), gaps[0], late, gaps[1], *sizes(final)])
+            ahead = above(folder / task / arm, folder / task / reference) if compared else ""
+            rows.append([task, arm, saved, each_seed(final), gaps[0], late, gaps[1], ahead, *sizes(final)])
             if compared:
                 pairs.setdefault(arm, []).append((ours, theirs))
     for arm, own in pairs.items():
         if len(own) > 1:
             ours, theirs = (zip(*scores, strict=True) for scores in zip(*own, strict=True))
             saved, late = (f"{share(*scores)} % of {reference}'s" for scores in zip(ours, theirs, strict=True))
-            rows.append([f"all {len(own)}", arm, saved, "", "", late, "", *[""] * (1 + len(PARTS))])
-    less = f"less {reference}'s"
-    return markdown(["task", "arm", "return", "each seed", less, "last fifth", less, *size_headings()], rows)
+            rows.append([f"all {len(own)}", arm, saved, "", "", late, "", "", *[""] * (1 + len(PARTS))])
+    less, higher = f"less {reference}'s", f"above {reference}'s"
+    return markdown(["task", "arm", "return", "each seed", less, "last fifth", less, higher, *size_headings()], rows)
 
 
 def _scores(folder: Path) -> tuple[np.ndarray, ...]:
     """Returns each seed's return in Gymnasium and in the last fifth of training, `[seeds]` each; nothing if none."""
     final = results.read(folder, "final")
     return (results.column(final, "return"), results.late_returns(results.read(folder, "course"))) if final else ()
+
+
+def above(ours: Path, theirs: Path) -> str:
+    """Returns at how many evaluations since arms may differ the interquartile mean is above the other's."""
+    courses = (results.grouped(results.read(own, "course"), "environment_steps") for own in (ours, theirs))
+    means = [{step: trimmed(results.column(rows, "return")) for step, rows in course.items()} for course in courses]
+    common = [step for step in means[0] if step > TRUNK.steps and step in means[1]]
+    return f"{sum(means[0][step] > means[1][step] for step in common)} of {len(common)}"
 
 
 def each_seed(rows: list[dict[str, float]]) -> str:
