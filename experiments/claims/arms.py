@@ -12,6 +12,7 @@ XINET = f"--agent xinet --keep-share 0.4 {SCHEDULE}"
 AS_LONG = "--prune-start 26000 --prune-ramp 24000 --final-share 0.4"
 PRICES = (100, 300, 1000, 3000)  # about three times as much each, around the default, 400
 PRICES_SEEDS = 3
+PRICES_STEPS = 80_000  # twelve members take hours; what is left still has 30,000 steps to itself
 # Its own schedule is for a million steps.
 PAPER = "--preset paper --checkpoint-every 5000"
 
@@ -43,7 +44,7 @@ ARMS = {
     "uniform": Arm("--agent small --widths-from {xinet} --uniform-widths"),
     "magnitude": Arm(f"--agent magnitude {AS_LONG}", branch=True),
     "random": Arm(f"--agent random {AS_LONG}", branch=True),
-    "prices": Arm(f"--agent xinet --nu {' '.join(map(str, PRICES))} {SCHEDULE}", PRICES_SEEDS, branch=True),
+    "prices": Arm(f"--agent xinet --nu {' '.join(map(str, PRICES))} {SCHEDULE}", PRICES_SEEDS, PRICES_STEPS, True),
     "paper-xinet": Arm(f"{PAPER} {XINET}", 1),
     "paper-ofenet": Arm(f"{PAPER} --agent ofenet", 1),
 }

@@ -123,23 +123,26 @@ def return_over_size(folder: Path) -> Figure | None:
 
 
 def speeds(folder: Path) -> Figure | None:
-    """Draws updates per second over steps, and returns over time."""
+    """Draws updates per second over steps, and returns over time at each run's own pace before pruning."""
     tasks = [task for task in SEEDS if results.read(folder / task / "xinet", "course")]
     if not tasks:
         return None
     figure, axes = panels(2, len(tasks))
     for column, task in enumerate(tasks):
+        start, _ = speed.pruned_between(folder / task / "xinet")
         for arm in speed.ARMS:
             steps, rate = speed.rates(folder / task / arm)
             course = results.read(folder / task / arm, "course")
             if course:
                 axes[0, column].plot(steps, rate, color=COLORS[arm], label=arm)
-                timed = [row | {"minutes": row["seconds"] / 60} for row in course]
-                band(axes[1, column], timed, "minutes", "return", arm)
+            pace = speed.pace(folder / task / arm, start)
+            if course and not np.isnan(pace):
+                timed = [row | {"time": row["seconds"] / pace} for row in course]
+                band(axes[1, column], timed, "time", "return", arm)
         axes[0, column].set_title(task)
         axes[0, column].set_xlabel("environment steps")
         axes[0, column].set_ylim(0)
-        axes[1, column].set_xlabel("minutes since the start, all seeds")
+        axes[1, column].set_xlabel("time [steps at the pace before pruning]")
     axes[0, 0].set_ylabel("updates per second, all seeds")
     axes[1, 0].set_ylabel("return in training")
     legend(figure)

@@ -65,11 +65,16 @@ def gain(folder: Path, start: int) -> float:
       The ratio; NaN if the run was resumed, or all of its steps or hardly any are before pruning.
     """
     steps, seconds = timed(folder)
-    before = (steps <= start).sum()
-    if before < 2 or before == len(steps):
+    if not (steps > start).any():
         return float("nan")
-    pace = np.median(np.diff(seconds[:before]) / np.diff(steps[:before]))
-    return float(pace * np.ptp(steps) / np.ptp(seconds))
+    return float(pace(folder, start) * np.ptp(steps) / np.ptp(seconds))
+
+
+def pace(folder: Path, start: int) -> float:
+    """Returns a run's usual pace before pruning starts [seconds per environment step of every seed]; NaN if resumed."""
+    steps, seconds = timed(folder)
+    before = steps <= start
+    return float(np.median(np.diff(seconds[before]) / np.diff(steps[before]))) if before.sum() > 1 else float("nan")
 
 
 def minutes_in_all(folder: Path) -> float:
