@@ -338,6 +338,18 @@ def test_units_whose_gradient_is_not_finite_stay_and_are_counted(key):
     assert variational.step(agent, hyper, pruned, losses_at, key, 1000)[1] == 1
 
 
+def test_an_update_tells_how_many_units_stayed(key, monkeypatch):
+    agent, hyper, state = make(key, gated=("ofenet",), theta_every=2)
+    monkeypatch.setattr(variational, "step", lambda _, __, own, *___: (own.theta, jnp.float32(3)))
+    states = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state)._replace(diverged=jnp.array([False, True]))
+    keys, batch = jax.random.split(key), random_batch(key)
+    update = lambda count: jax.vmap(  # noqa: E731
+        lambda own, k: agents.update(agent, hyper, own, batch, k, 1000, count)[1].theta_held
+    )(states, keys)
+    np.testing.assert_array_equal(update(4), [3, 0])
+    np.testing.assert_array_equal(update(5), [0, 0])
+
+
 def with_first_unit_dead(units):
     first, *others = units["state"]
     return units | {"state": (first.at[0].set(0.0), *others)}

@@ -232,16 +232,17 @@ def finished_run(runs, policies, task, arm, returns):
 
 
 def test_evaluations_are_compared_from_where_arms_may_differ(tmp_path):
+    spread = [0.0, 5.0, 5.0, 5.0, 100.0]  # of an interquartile mean of 5
     courses = {
-        "one": [(25_000, 9), (30_000, 5), (35_000, 1), (40_000, 9)],
-        "other": [(25_000, 3), (30_000, 3), (35_000, 3)],
+        "one": {25_000: [9.0] * 5, 30_000: spread, 35_000: [1.0] * 5, 40_000: [4.0] * 5, 45_000: [9.0] * 5},
+        "other": {25_000: [3.0] * 5, 30_000: [6.0] * 5, 35_000: [3.0] * 5, 40_000: [3.0] * 5},
     }
     for name, course in courses.items():
         (tmp_path / name).mkdir()
-        lines = [f"{seed},{step},{value}" for step, value in course for seed in (0, 1)]
+        lines = [f"{seed},{step},{value}" for step, own in course.items() for seed, value in enumerate(own)]
         (tmp_path / name / "course.csv").write_text("\n".join(["seed,environment_steps,return", *lines]))
-    assert tables.above(tmp_path / "one", tmp_path / "other") == "1 of 2"
-    assert tables.above(tmp_path / "other", tmp_path / "one") == "1 of 2"
+    assert tables.above(tmp_path / "one", tmp_path / "other") == "1 of 3"
+    assert tables.above(tmp_path / "other", tmp_path / "one") == "2 of 3"
 
 
 def command_line(monkeypatch, *arguments):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -288,6 +289,16 @@ def test_a_diverged_member_is_marked_and_disturbs_no_other(tmp_path, capsys):
     rows = records(tmp_path / "ill", "train")
     assert [row["diverged"] for row in rows] == [False, True] * (len(rows) // 2)
     assert "diverged by step 30" in _returns_shown(tmp_path / "ill", config)
+
+
+def test_gradients_that_are_not_finite_are_told_of_once():
+    told = []
+    own = {"identities": [SimpleNamespace(label="seed 0")], "steps": 2000, "display": SimpleNamespace(note=told.append)}
+    run = SimpleNamespace(**own, met_bad_transitions=set(), met_held_theta=set(), diverged=set())
+    for held in (0.0, 0.25, 0.5):
+        runner._Run._tell_of_trouble(run, 0, {"bad_transitions": 0, "diverged": False, "theta_held": held})
+    assert len(told) == 1
+    assert told[0].startswith("seed 0: theta had gradients before step 2,000 that were not finite")
 
 
 @pytest.mark.parametrize(

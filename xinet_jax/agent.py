@@ -159,18 +159,18 @@ def update(
         in_nats = lambda units: jax.tree.map(jnp.multiply, scale, losses_at(state.params, units)[0])  # noqa: E731
         return variational.step(agent, hyper, state, in_nats, key_gates, environment_steps)
 
-    theta, due = state.theta, False
+    theta, held, due = state.theta, metrics.theta_held, False
     if agent.pruner != "none":
         due = environment_steps >= min(map(rules.start, agent.gated))
     if agent.pruner == "theta":
         if rules.prune_stop is not None:
             due &= environment_steps <= rules.prune_stop
-        stay = lambda: (theta, metrics.theta_held)  # noqa: E731
+        stay = lambda: (state.theta, metrics.theta_held)  # noqa: E731
         theta, held = jax.lax.cond(due & (updates % rules.theta_every == 0), move_theta, stay)
-        metrics = metrics._replace(theta_held=held)
 
     small = {"statistics": statistics, "theta": theta, "mse_bars": mse_bars}
     diverged = _diverged(state, (loss, small), gradient)
+    metrics = metrics._replace(theta_held=jnp.where(diverged, 0.0, held))
     small = {name: _keep(diverged, getattr(state, name), tree) for name, tree in small.items()}
     params, optimiser = _descend(hyper, state, gradient, diverged)
     tau = jnp.where(diverged, 0.0, hyper.tau)

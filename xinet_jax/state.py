@@ -75,7 +75,8 @@ class AgentState(NamedTuple):
 class Metrics(NamedTuple):
     """One update's figures: losses, alpha [reward per nat], policy entropy [nats], mean action value.
 
-    Also how many units' theta stayed where it was since its gradient was not finite; none should.
+    Also how many units' theta stayed where it was since its gradient was not finite: none should, and of an agent that
+    has diverged none is counted.
     """
 
     auxiliary_loss: Float[Array, "*members"]

@@ -58,7 +58,10 @@ def _scores(folder: Path) -> tuple[np.ndarray, ...]:
 
 
 def above(ours: Path, theirs: Path) -> str:
-    """Returns at how many evaluations since arms may differ the interquartile mean is above the other's."""
+    """Returns at how many evaluations after `TRUNK`'s last step the interquartile mean is above the other's.
+
+    Of those that both have; where they are even, or one is not a number, neither is above.
+    """
     courses = (results.grouped(results.read(own, "course"), "environment_steps") for own in (ours, theirs))
     means = [{step: trimmed(results.column(rows, "return")) for step, rows in course.items()} for course in courses]
     common = [step for step in means[0] if step > TRUNK.steps and step in means[1]]

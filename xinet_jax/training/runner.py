@@ -180,6 +180,7 @@ class _Run:
         self.mistake: UserError | None = None  # raised when the other processes know that this one has ended
         self.diverged: set[int] = set()
         self.met_bad_transitions: set[int] = set()
+        self.met_held_theta: set[int] = set()
         self.newest_return: float | None = None
         self.parameters_left = 1.0
 
@@ -416,13 +417,19 @@ class _Run:
             self.newest_return = float(sums.episode_return.sum() / sums.episodes.sum())
 
     def _tell_of_trouble(self, member: int, record: dict[str, Any]) -> None:
-        """Tells of bad transitions and of divergence, once per member."""
+        """Tells of bad transitions, of gradients that are not finite and of divergence, once per member."""
         label = self.identities[member].label
         if record["bad_transitions"] and member not in self.met_bad_transitions:
             self.met_bad_transitions.add(member)
             self.display.note(
                 f"{label}: {record['bad_transitions']:,} transitions before step {self.steps:,} were not finite; such "
                 "are not stored, and end the episode"
+            )
+        if record.get("theta_held") and member not in self.met_held_theta:
+            self.met_held_theta.add(member)
+            self.display.note(
+                f"{label}: theta had gradients before step {self.steps:,} that were not finite; such units stay as "
+                "they were (theta_held in metrics)"
             )
         if record["diverged"] and member not in self.diverged:
             self.diverged.add(member)
