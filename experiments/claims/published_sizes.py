@@ -6,7 +6,7 @@ python -m experiments.claims.published_sizes --table    # the table of what is t
 
 from pathlib import Path
 
-from experiments.claims import tables
+from experiments.claims import speed, tables
 from experiments.claims.claim import main
 
 ARMS = ("paper-xinet", "paper-ofenet")
@@ -14,8 +14,9 @@ TASKS = ("HalfCheetah-v5",)
 
 
 def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
-    """Returns returns and sizes, against the dense agent."""
-    return tables.returns(folder, tasks, arms, "paper-ofenet")
+    """Returns returns and sizes, against the dense agent; below them speed, before XiNet's steps of pruning and after."""
+    found = tables.returns(folder, tasks, arms, "paper-ofenet")
+    return found if found == tables.NOTHING else f"{found}\n\n{speed.table(folder, tasks, arms, 'paper-xinet')}"
 
 
 if __name__ == "__main__":

@@ -16,15 +16,15 @@ from experiments.claims.claim import main
 ARMS = ("xinet", "ofenet")
 
 
-def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
+def table(folder: Path, tasks: list[str], arms: list[str], pruned: str = "xinet") -> str:
     """Returns a line per task and arm: updates of all seeds per second before and after pruning, and the run's length.
 
     Rates are medians over lines of metrics, a thousand steps each; of both arms over the steps before and after those
-    in which XiNet prunes. The run's length is told in minutes, and as what `gain` says of it.
+    in which arm `pruned` prunes. The run's length is told in minutes, and as what `gain` says of it.
     """
     rows = []
     for task in tasks:
-        start, stop = pruned_between(folder / task / "xinet")
+        start, stop = pruned_between(folder / task / pruned)
         for arm in arms:
             own = folder / task / arm
             steps, rate = rates(own)
