@@ -14,7 +14,7 @@ TASKS = ("HalfCheetah-v5",)
 
 
 def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
-    """Returns returns and sizes, against the dense agent; below them speed, before XiNet's steps of pruning and after."""
+    """Returns returns and sizes, against the dense agent; then speed, before XiNet prunes and after."""
     found = tables.returns(folder, tasks, arms, "paper-ofenet")
     return found if found == tables.NOTHING else f"{found}\n\n{speed.table(folder, tasks, arms, 'paper-xinet')}"
 
