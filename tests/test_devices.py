@@ -48,21 +48,25 @@ def train(folder, *options):
 
 
 def assert_alike(folders, found):
-    """Asserts that two runs learnt the same, to what a few dozen steps of physics make of rounding."""
+    """Asserts that two runs learnt the same, to what steps of physics make of rounding: contacts multiply it."""
     rows = [[row for row in own if row["kind"] == "train"] for own in found]
     assert len(rows[0]) == len(rows[1])
     for ours, theirs in zip(*rows, strict=True):
         assert ours.keys() == theirs.keys()
-        assert (ours["kind"], ours["seed"]) == (theirs["kind"], theirs["seed"])
-        assert ours.get("parameters") == theirs.get("parameters")
+        for name in ("kind", "seed", "environment_steps", "parameters"):
+            assert ours.get(name) == theirs.get(name)
+        if ours["environment_steps"] > rows[0][0]["environment_steps"]:
+            continue
         for name in ("auxiliary_loss", "critic_loss", "actor_loss", "entropy", "action_value"):
             if name in ours:
-                np.testing.assert_allclose(ours[name], theirs[name], rtol=5e-2, atol=5e-3, err_msg=name)
+                np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-2, atol=1e-3, err_msg=name)
     observation = np.random.default_rng(0).normal(size=(20, 17))
-    for seed in range(3):
-        one, two = (xinet_jax.load_policy(folder / "policy" / f"seed_{seed}") for folder in folders)
-        assert one.structure.layers == two.structure.layers
-        np.testing.assert_allclose(one(observation), two(observation), atol=2e-2)
+    one, two = ([xinet_jax.load_policy(folder / "policy" / f"seed_{seed}") for seed in range(3)] for folder in folders)
+    assert [policy.structure.layers for policy in one] == [policy.structure.layers for policy in two]
+    ours, theirs = (np.array([policy(observation) for policy in own]) for own in (one, two))
+    apart = np.abs(ours[:, None] - theirs).mean(axis=(2, 3))
+    same = np.eye(3, dtype=bool)
+    assert apart[same].max() < apart[~same].min() / 3, apart
 
 
 @pytest.fixture(scope="module")
