@@ -180,16 +180,17 @@ def test_the_page_shows_the_committed_results():
     assert "| Hopper-v5 | xinet |" in page
     for found in results.FOLDER.glob("*/*"):
         assert sorted(path.name for path in found.iterdir() if path.is_file()) == sorted(FILES), found
-        if found.name == "xinet":  # what the arms of its widths start from
+        if found.name.endswith("xinet"):  # what the arms of its widths start from
             seeds = {int(row["seed"]) for row in results.read(found, "final")}
             assert seeds == {int(own.name.removeprefix("seed_")) for own in (found / "policy").iterdir()}
         load_config(found / "config.yaml")
         task, arm = found.parent.name, found.name
         assert results.about(found)["command"] == claims.command_of(task, arm, results.FOLDER), "the arm is another now"
-        if arm in ("small", "uniform"):  # which take over xinet's sizes
-            finals = (results.read(results.FOLDER / task / own, "final") for own in (arm, "xinet"))
+        if arm in ("small", "uniform", "paper-small"):  # which take over xinet's sizes
+            pruned = "paper-xinet" if arm.startswith("paper") else "xinet"
+            finals = (results.read(results.FOLDER / task / own, "final") for own in (arm, pruned))
             sizes = [results.column(final, "parameters") for final in finals]
-            np.testing.assert_allclose(*sizes, rtol=0.0 if arm == "small" else 0.05)
+            np.testing.assert_allclose(*sizes, rtol=0.05 if arm == "uniform" else 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +244,21 @@ def test_evaluations_are_compared_from_where_arms_may_differ(tmp_path):
         (tmp_path / name / "course.csv").write_text("\n".join(["seed,environment_steps,return", *lines]))
     assert tables.above(tmp_path / "one", tmp_path / "other") == "1 of 3"
     assert tables.above(tmp_path / "other", tmp_path / "one") == "2 of 3"
+
+
+def test_every_price_has_a_line(tmp_path):
+    own = tmp_path / "Hopper-v5" / "prices"
+    own.mkdir(parents=True)
+    shares = dict.fromkeys([f"{part}_left" for part in tables.PARTS], 0.25)
+    lines = [(300.0, 100.0, 900.0), (100.0, 200.0, 400.0), (300.0, 120.0, 1100.0), (100.0, 240.0, 440.0)]
+    final = [{"seed": i // 2, "nu": nu, "return": r, "parameters": p, **shares} for i, (nu, r, p) in enumerate(lines)]
+    results._write(own / "final.csv", [row | {"diverged": 0} for row in final])
+    course = [row | {"environment_steps": step, "return": step + row["nu"]} for row in final for step in (7, 9, 10)]
+    results._write(own / "course.csv", course)
+    found = [line.split(" | ")[1:7] for line in prices.table(tmp_path, ["Hopper-v5"], ["prices"]).splitlines()[2:]]
+    assert found[0] == ["100", "220 [200, 240]", "200, 240", "110 [110, 110]", "420", "25%"]
+    assert found[1] == ["300", "110 [100, 120]", "100, 120", "310 [310, 310]", "1,000", "25%"]
+    assert len(found) == 2
 
 
 def command_line(monkeypatch, *arguments):
@@ -299,6 +315,8 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
 
     # The arms that take over from it have its widths; what was made in another way is told.
     assert f"--widths-from {os.path.relpath(own)}" in claims.command_of("Hopper-v5", "small", folder)
+    published = folder / "HalfCheetah-v5" / "paper-xinet"
+    assert f"--widths-from {os.path.relpath(published)}" in claims.command_of("HalfCheetah-v5", "paper-small", folder)
     taken = find_structures(own, seeds=[1], nu=[])
     assert taken[0].seed == 1
     assert sum(layer.parameters for layer in taken[0].layers) == final[1]["parameters"]
@@ -349,7 +367,7 @@ def test_the_arms_are_what_xinet_train_accepts(name, tmp_path, monkeypatch):
         raise UserError("that is enough")
 
     monkeypatch.setattr(runner, "train", train)
-    options = ARMS[name].options.format(xinet=tmp_path).split()
+    options = ARMS[name].options.format(**dict.fromkeys(ARMS, tmp_path)).split()
     assert cli.main(["train", "--task", "Hopper-v5", "--steps", str(ARMS[name].steps), *options]) == 2
     assert found[0].steps == ARMS[name].steps
     assert set(found[0].pruning.nu) == (set(PRICES) if name == "prices" else {400.0})

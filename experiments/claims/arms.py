@@ -21,7 +21,7 @@ class Arm(NamedTuple):
     """One way to train.
 
     Attributes:
-      options: of `xinet train`; `{xinet}` stands for the results of arm xinet on the same task.
+      options: of `xinet train`; `{ARM}` stands for the results of another arm on the same task.
       seeds: how many; None: as many as `SEEDS` says of the task.
       steps: environment steps per seed.
       branch: whether it goes on from `TRUNK`, as arms can that do the same as that until they prune.
@@ -44,7 +44,13 @@ ARMS = {
     "uniform": Arm("--agent small --widths-from {xinet} --uniform-widths"),
     "magnitude": Arm(f"--agent magnitude {AS_LONG}", branch=True),
     "random": Arm(f"--agent random {AS_LONG}", branch=True),
-    "prices": Arm(f"--agent xinet --nu {' '.join(map(str, PRICES))} {SCHEDULE}", PRICES_SEEDS, PRICES_STEPS, True),
-    "paper-xinet": Arm(f"{PAPER} {XINET}", 1),
-    "paper-ofenet": Arm(f"{PAPER} --agent ofenet", 1),
+    "prices": Arm(
+        f"--agent xinet --nu {' '.join(map(str, PRICES))} {SCHEDULE}",
+        seeds=PRICES_SEEDS,
+        steps=PRICES_STEPS,
+        branch=True,
+    ),
+    "paper-xinet": Arm(f"{PAPER} {XINET}", seeds=1),
+    "paper-ofenet": Arm(f"{PAPER} --agent ofenet", seeds=1),
+    "paper-small": Arm(f"{PAPER} --agent small --widths-from {{paper-xinet}}", seeds=1),
 }

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -58,8 +59,8 @@ def complete(task: str, arm: str, runs: Path, folder: Path, options: Iterable[st
       SystemExit: if what is there was made in another way, or training ends early.
     """
     options = list(options)
-    if "{" in ARMS[arm].options:  # it starts from what arm xinet ended with
-        complete(task, "xinet", runs, folder, options)
+    for other in re.findall("{(.+?)}", ARMS[arm].options):  # it starts from what that arm ended with
+        complete(task, other, runs, folder, options)
     command = command_of(task, arm, folder, options)
     there = results.about(folder / task / arm)
     if there:
@@ -104,7 +105,7 @@ def _run(name: str, own: Path, command: str, branch: Path | None = None) -> None
 
 def command_of(task: str, arm: str, folder: Path, options: Iterable[str] = ()) -> str:
     """Returns the command that trains one arm on one task, but for its run folder."""
-    shown = ARMS[arm].options.format(xinet=os.path.relpath(folder / task / "xinet"))
+    shown = ARMS[arm].options.format(**{other: os.path.relpath(folder / task / other) for other in ARMS})
     return _command(task, ARMS[arm], shown, options)
 
 

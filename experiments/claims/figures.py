@@ -22,7 +22,7 @@ from experiments.claims import (
     speed,
     structure,
 )
-from experiments.claims.arms import SEEDS
+from experiments.claims.arms import ARMS, SEEDS
 from experiments.claims.statistics import interquartile_mean
 
 PAGE = Path("docs/results.md")
@@ -35,7 +35,7 @@ CLAIMS = {
     "published_sizes": (published_sizes, published_sizes.TASKS, published_sizes.ARMS),
 }
 COLORS = {"xinet": "C0", "ofenet": "C1", "sac": "C2", "small": "C3", "uniform": "C4", "magnitude": "C5", "random": "C6"}
-COLORS |= {"paper-xinet": "C0", "paper-ofenet": "C1"}
+COLORS |= {"paper-xinet": "C0", "paper-ofenet": "C1", "paper-small": "C3"}
 
 
 def main() -> None:
@@ -112,7 +112,9 @@ def return_over_size(folder: Path) -> Figure | None:
             size = results.column(rows, "parameters").mean() / 1e3
             mean = interquartile_mean(results.column(rows, "return"))
             spread = [[mean.value - mean.low], [mean.high - mean.value]]
-            own.errorbar([size], [mean.value], spread, fmt="ko", label="xinet by price")
+            own.errorbar(
+                [size], [mean.value], spread, fmt="ko", label=f"xinet by price, {ARMS['prices'].steps:,} steps"
+            )
             place = {"textcoords": "offset points", "xytext": (5, 5), "fontsize": 8}
             own.annotate(f"ν {nu:g}", (size, mean.value), **place)
         own.set_title(task)

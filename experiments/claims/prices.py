@@ -14,14 +14,18 @@ TASKS = ("HalfCheetah-v5", "Hopper-v5")
 
 
 def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
-    """Returns a line per task and price: returns and sizes."""
+    """Returns a line per task and price: returns, those in the last fifth of training, and sizes."""
     rows = []
     for task in tasks:
-        found = [row for arm in arms for row in results.read(folder / task / arm, "final")]
-        for nu, own in results.grouped(found, "nu").items():
-            mean = interquartile_mean(results.column(own, "return"))
-            rows.append([task, f"{nu:g}", str(mean), tables.each_seed(own), *tables.sizes(own)])
-    return tables.markdown(["task", "ν", "return", "each seed", *tables.size_headings()], rows)
+        final, course = (
+            results.grouped((row for arm in arms for row in results.read(folder / task / arm, name)), "nu")
+            for name in ("final", "course")
+        )
+        for nu, own in final.items():
+            saved = interquartile_mean(results.column(own, "return"))
+            late = interquartile_mean(results.late_returns(course[nu]))
+            rows.append([task, f"{nu:g}", str(saved), tables.each_seed(own), str(late), *tables.sizes(own)])
+    return tables.markdown(["task", "ν", "return", "each seed", "last fifth", *tables.size_headings()], rows)
 
 
 if __name__ == "__main__":

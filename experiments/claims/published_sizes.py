@@ -1,4 +1,4 @@
-"""Claim 6: the published sizes (preset `paper`), for as many steps as fit.
+"""Claim 6: the published sizes (preset `paper`), for as many steps as fit: XiNet, dense, and small from scratch.
 
 python -m experiments.claims.published_sizes            # hours; Ctrl-C, and again, goes on
 python -m experiments.claims.published_sizes --table    # the table of what is there
@@ -9,7 +9,7 @@ from pathlib import Path
 from experiments.claims import speed, tables
 from experiments.claims.claim import main
 
-ARMS = ("paper-xinet", "paper-ofenet")
+ARMS = ("paper-xinet", "paper-ofenet", "paper-small")
 TASKS = ("HalfCheetah-v5",)
 
 
