@@ -244,6 +244,9 @@ def test_evaluations_are_compared_from_where_arms_may_differ(tmp_path):
         (tmp_path / name / "course.csv").write_text("\n".join(["seed,environment_steps,return", *lines]))
     assert tables.above(tmp_path / "one", tmp_path / "other") == "1 of 3"
     assert tables.above(tmp_path / "other", tmp_path / "one") == "2 of 3"
+    course = results.read(tmp_path / "one", "course")
+    np.testing.assert_array_equal(results.late_returns(course), [6.5] * 5)  # of 40,000 and 45,000
+    np.testing.assert_array_equal(results.late_returns(course, [45_000]), [4.0] * 5)
 
 
 def test_every_price_has_a_line(tmp_path):
@@ -288,6 +291,11 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     command_line(monkeypatch, "ofenet", "xinet", "--results", folder)
     compare.main()
     assert "| Hopper-v5 | ofenet | 800 [800, 800] | 800, 800 (diverged) | 400 [300, 500] |" in capsys.readouterr().out
+    command_line(monkeypatch, "ofenet", "xinet", "--course", "--results", folder)
+    compare.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| task | step | ofenet | parameters | xinet | parameters |"
+    assert lines[-1] == "| Hopper-v5 | 30,000 | 30000 [30000, 30001] | 30,000 | 30000 [30000, 30001] | 30,000 |"
     command_line(monkeypatch, "ofenet", "--results", folder)
     with pytest.raises(SystemExit):
         compare.main()

@@ -2,6 +2,7 @@
 
 python -m experiments.claims.compare ofenet small                             # on every task that has both
 python -m experiments.claims.compare magnitude random xinet --tasks Ant-v5    # the first two against the last
+python -m experiments.claims.compare ofenet xinet --course                    # evaluation by evaluation
 """
 
 import argparse
@@ -20,6 +21,10 @@ def main() -> None:
     parser.add_argument(
         "--tasks", nargs="+", choices=list(SEEDS), default=list(SEEDS), metavar="TASK", help=f"of {list(SEEDS)}"
     )
+    parser.add_argument("--course", action="store_true", help="returns and parameters at every evaluation instead")
+    parser.add_argument(
+        "--without", nargs="+", type=int, default=[], metavar="STEP", help="evaluations that the last fifth leaves out"
+    )
     parser.add_argument("--results", type=Path, default=results.FOLDER, help="results of the claims")
     given = parser.parse_args()
     if len(given.arms) < 2:
@@ -27,7 +32,10 @@ def main() -> None:
     *others, reference = given.arms
     there = {task: {arm for arm in given.arms if (given.results / task / arm).exists()} for task in given.tasks}
     tasks = [task for task, arms in there.items() if reference in arms and arms.intersection(others)]
-    print(tables.returns(given.results, tasks, given.arms, reference))
+    if given.course:
+        print(tables.courses(given.results, tasks, given.arms))
+    else:
+        print(tables.returns(given.results, tasks, given.arms, reference, given.without))
 
 
 if __name__ == "__main__":

@@ -75,13 +75,17 @@ def grouped(rows: Iterable[dict[str, float]], name: str) -> dict[float, list[dic
     return dict(sorted(found.items()))
 
 
-def late_returns(course: list[dict[str, float]]) -> np.ndarray:
+def late_returns(course: list[dict[str, float]], without: Iterable[int] = ()) -> np.ndarray:
     """Returns each seed's mean return over the evaluations in the last fifth of its steps, `[seeds]`.
 
     One policy says little of the agent that learns it: from one evaluation to the next returns may halve or double.
+
+    Args:
+      course: a line per seed and evaluation.
+      without: environment steps of evaluations to leave out.
     """
-    steps = column(course, "environment_steps")
-    late = [row for row in course if row["environment_steps"] > 0.8 * steps.max()]
+    last = column(course, "environment_steps").max()
+    late = [row for row in course if row["environment_steps"] > 0.8 * last and row["environment_steps"] not in without]
     return np.array([column(own, "return").mean() for own in grouped(late, "seed").values()])
 
 

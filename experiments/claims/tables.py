@@ -1,5 +1,6 @@
 """Tables of results as Markdown."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -20,18 +21,21 @@ def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([f"| {' | '.join(headings)} |", "|---" * len(headings) + "|", *lines]) if lines else NOTHING
 
 
-def returns(folder: Path, tasks: Iterable[str], arms: Iterable[str], reference: str) -> str:
+def returns(
+    folder: Path, tasks: Iterable[str], arms: Iterable[str], reference: str, without: Sequence[int] = ()
+) -> str:
     """Returns a line per task and arm: returns, their difference from a reference arm's, and what is left.
 
     Returns are those of the saved policy in Gymnasium, and those in the last fifth of training; and at how many of the
     evaluations after `TRUNK`'s last step the interquartile mean is above the reference's. The last lines have all tasks
-    together: returns as shares of the reference's interquartile mean on each task.
+    together: returns as shares of the reference's interquartile mean on each task. The last fifth leaves out the
+    evaluations at steps `without`.
     """
     rows, pairs = [], {}
     for task in tasks:
-        theirs = _scores(folder / task / reference)
+        theirs = _scores(folder / task / reference, without)
         for arm in arms:
-            ours = _scores(folder / task / arm)
+            ours = _scores(folder / task / arm, without)
             if not ours:
                 continue
             final = results.read(folder / task / arm, "final")
@@ -51,10 +55,26 @@ def returns(folder: Path, tasks: Iterable[str], arms: Iterable[str], reference: 
     return markdown(["task", "arm", "return", "each seed", less, "last fifth", less, higher, *size_headings()], rows)
 
 
-def _scores(folder: Path) -> tuple[np.ndarray, ...]:
+def courses(folder: Path, tasks: Iterable[str], arms: Sequence[str]) -> str:
+    """Returns a line per task and evaluation: each arm's return, and how many parameters it has in the mean."""
+    rows = []
+    for task in tasks:
+        found = [results.grouped(results.read(folder / task / arm, "course"), "environment_steps") for arm in arms]
+        for step in sorted(set().union(*found)):
+            cells = (_at(course[step]) if step in course else ["", ""] for course in found)
+            rows.append([task, f"{step:,.0f}", *itertools.chain(*cells)])
+    return markdown(["task", "step", *itertools.chain(*([arm, "parameters"] for arm in arms))], rows)
+
+
+def _at(rows: list[dict[str, float]]) -> list[str]:
+    mean = interquartile_mean(results.column(rows, "return"))
+    return [str(mean), f"{results.column(rows, 'parameters').mean():,.0f}"]
+
+
+def _scores(folder: Path, without: Sequence[int]) -> tuple[np.ndarray, ...]:
     """Returns each seed's return in Gymnasium and in the last fifth of training, `[seeds]` each; nothing if none."""
-    final = results.read(folder, "final")
-    return (results.column(final, "return"), results.late_returns(results.read(folder, "course"))) if final else ()
+    final, course = results.read(folder, "final"), results.read(folder, "course")
+    return (results.column(final, "return"), results.late_returns(course, without)) if final else ()
 
 
 def above(ours: Path, theirs: Path) -> str:
