@@ -33,7 +33,7 @@ from experiments.claims import (
     tables,
     trunk,
 )
-from experiments.claims.arms import ARMS, PRICES, SEEDS, XINET
+from experiments.claims.arms import ARMS, PRICES, SEEDS, SMALL_BY_PRICE, XINET
 from experiments.claims.statistics import difference, interquartile_mean, share
 from experiments.defaults import __main__ as defaults
 from experiments.estimators import __main__ as estimators
@@ -186,7 +186,11 @@ def test_the_page_shows_the_committed_results():
         load_config(found / "config.yaml")
         task, arm = found.parent.name, found.name
         assert results.about(found)["command"] == claims.command_of(task, arm, results.FOLDER), "the arm is another now"
-        if arm in ("small", "uniform", "paper-small"):  # which take over xinet's sizes
+        if arm in SMALL_BY_PRICE:  # which take over xinet's sizes
+            final, _ = prices.by_price(results.FOLDER / task, "prices")[SMALL_BY_PRICE[arm]]
+            own = results.column(results.read(found, "final"), "parameters")
+            np.testing.assert_array_equal(own, results.column(final, "parameters"))
+        if arm in ("small", "uniform", "paper-small"):
             pruned = "paper-xinet" if arm.startswith("paper") else "xinet"
             finals = (results.read(results.FOLDER / task / own, "final") for own in (arm, pruned))
             sizes = [results.column(final, "parameters") for final in finals]
@@ -250,18 +254,24 @@ def test_evaluations_are_compared_from_where_arms_may_differ(tmp_path):
 
 
 def test_every_price_has_a_line(tmp_path):
-    own = tmp_path / "Hopper-v5" / "prices"
+    own, small = (tmp_path / "Hopper-v5" / arm for arm in ("prices", "small-3000"))
     own.mkdir(parents=True)
+    small.mkdir()
     shares = dict.fromkeys([f"{part}_left" for part in tables.PARTS], 0.25)
-    lines = [(300.0, 100.0, 900.0), (100.0, 200.0, 400.0), (300.0, 120.0, 1100.0), (100.0, 240.0, 440.0)]
+    lines = [(3000.0, 100.0, 900.0), (100.0, 200.0, 400.0), (3000.0, 120.0, 1100.0), (100.0, 240.0, 440.0)]
     final = [{"seed": i // 2, "nu": nu, "return": r, "parameters": p, **shares} for i, (nu, r, p) in enumerate(lines)]
     results._write(own / "final.csv", [row | {"diverged": 0} for row in final])
     course = [row | {"environment_steps": step, "return": step + row["nu"]} for row in final for step in (7, 9, 10)]
     results._write(own / "course.csv", course)
-    found = [line.split(" | ")[1:7] for line in prices.table(tmp_path, ["Hopper-v5"], ["prices"]).splitlines()[2:]]
-    assert found[0] == ["100", "220 [200, 240]", "200, 240", "110 [110, 110]", "420", "25%"]
-    assert found[1] == ["300", "110 [100, 120]", "100, 120", "310 [310, 310]", "1,000", "25%"]
-    assert len(found) == 2
+    final = [row | {"nu": None, "return": row["return"] + 50, "diverged": 0} for row in final[::2]]
+    results._write(small / "final.csv", final)
+    results._write(small / "course.csv", [row | {"environment_steps": 10, "return": 2000.0} for row in final])
+    found = [line.split(" | ")[1:10] for line in prices.table(tmp_path, ["Hopper-v5"], prices.ARMS).splitlines()[2:]]
+    assert found[0] == ["100", "xinet", "220 [200, 240]", "200, 240", "", "110 [110, 110]", "", "420", "25%"]
+    assert found[1] == ["3000", "xinet", "110 [100, 120]", "100, 120", "", "3010 [3010, 3010]", "", "1,000", "25%"]
+    assert found[2][:4] == ["3000", "small", "160 [150, 170]", "150, 170"]
+    assert found[2][4:8] == ["50 [30, 70]", "2000 [2000, 2000]", "-1010 [-1010, -1010]", "1,000"]
+    assert len(found) == 3
 
 
 def command_line(monkeypatch, *arguments):
@@ -378,7 +388,8 @@ def test_the_arms_are_what_xinet_train_accepts(name, tmp_path, monkeypatch):
     options = ARMS[name].options.format(**dict.fromkeys(ARMS, tmp_path)).split()
     assert cli.main(["train", "--task", "Hopper-v5", "--steps", str(ARMS[name].steps), *options]) == 2
     assert found[0].steps == ARMS[name].steps
-    assert set(found[0].pruning.nu) == (set(PRICES) if name == "prices" else {400.0})
+    nu = set(PRICES) if name == "prices" else {float(SMALL_BY_PRICE.get(name, 400))}
+    assert set(found[0].pruning.nu) == nu
     assert found[0].pruning.keep_share == (0.4 if name.endswith("xinet") else 0.0)
     if name in ("magnitude", "random"):  # as long as theta prunes, and to the same share
         assert f"--prune-start {found[0].pruning.prune_start} " in XINET
@@ -388,7 +399,8 @@ def test_the_arms_are_what_xinet_train_accepts(name, tmp_path, monkeypatch):
 
 def test_every_arm_belongs_to_a_claim():
     assert set(prices.TASKS) | set(same_size.TASKS) <= set(SEEDS)
-    assert {*pruned_vs_dense.ARMS, *same_size.ARMS, *published_sizes.ARMS, "prices"} == set(ARMS)
+    assert {*pruned_vs_dense.ARMS, *same_size.ARMS, *published_sizes.ARMS, *prices.ARMS} == set(ARMS)
+    assert set(SMALL_BY_PRICE.values()) < set(PRICES)
 
 
 def test_interquartile_means_and_their_intervals():

@@ -13,6 +13,8 @@ AS_LONG = "--prune-start 26000 --prune-ramp 24000 --final-share 0.4"
 PRICES = (100, 300, 1000, 3000)  # about three times as much each, around the default, 400
 PRICES_SEEDS = 3
 PRICES_STEPS = 80_000  # twelve members take hours; what is left still has 30,000 steps to itself
+# From scratch, with what these prices leave: little enough for a difference to show.
+SMALL_BY_PRICE = {"small-1000": 1000, "small-3000": 3000}
 # Its own schedule is for a million steps.
 PAPER = "--preset paper --checkpoint-every 5000"
 
@@ -50,6 +52,10 @@ ARMS = {
         steps=PRICES_STEPS,
         branch=True,
     ),
+    **{
+        name: Arm(f"--agent small --widths-from {{prices}} --nu {nu}", seeds=PRICES_SEEDS, steps=PRICES_STEPS)
+        for name, nu in SMALL_BY_PRICE.items()
+    },
     "paper-xinet": Arm(f"{PAPER} {XINET}", seeds=1),
     "paper-ofenet": Arm(f"{PAPER} --agent ofenet", seeds=1),
     "paper-small": Arm(f"{PAPER} --agent small --widths-from {{paper-xinet}}", seeds=1),

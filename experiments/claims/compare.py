@@ -8,10 +8,10 @@ python -m experiments.claims.compare ofenet xinet --course                    # 
 import argparse
 from pathlib import Path
 
-from experiments.claims import results, tables
+from experiments.claims import prices, results, tables
 from experiments.claims.arms import ARMS, SEEDS
 
-COMPARED = [arm for arm in ARMS if arm != "prices"]  # whose members are not seeds alone
+COMPARED = [arm for arm in ARMS if arm not in prices.ARMS]  # which compare by price
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ PAGE = Path("docs/results.md")
 CLAIMS = {
     "pruned_vs_dense": (pruned_vs_dense, tuple(SEEDS), pruned_vs_dense.ARMS),
     "same_size": (same_size, same_size.TASKS, same_size.ARMS),
-    "prices": (prices, prices.TASKS, ("prices",)),
+    "prices": (prices, prices.TASKS, prices.ARMS),
     "speed": (speed, tuple(SEEDS), speed.ARMS),
     "structure": (structure, tuple(SEEDS), ("xinet",)),
     "published_sizes": (published_sizes, published_sizes.TASKS, published_sizes.ARMS),
@@ -107,16 +107,16 @@ def return_over_size(folder: Path) -> Figure | None:
             if found and not arm.startswith("paper"):
                 sizes = results.column(found, "parameters") / 1e3
                 own.scatter(sizes, results.column(found, "return"), s=16, color=color, label=arm)
-        found = results.read(folder / task / "prices", "final")
-        for nu, rows in results.grouped(found, "nu").items():
-            size = results.column(rows, "parameters").mean() / 1e3
-            mean = interquartile_mean(results.column(rows, "return"))
-            spread = [[mean.value - mean.low], [mean.high - mean.value]]
-            own.errorbar(
-                [size], [mean.value], spread, fmt="ko", label=f"xinet by price, {ARMS['prices'].steps:,} steps"
-            )
-            place = {"textcoords": "offset points", "xytext": (5, 5), "fontsize": 8}
-            own.annotate(f"ν {nu:g}", (size, mean.value), **place)
+        for arm in prices.ARMS:
+            name, mark = ("xinet", "ko") if arm == "prices" else ("small", "rs")
+            for nu, (rows, _) in prices.by_price(folder / task, arm).items():
+                size = results.column(rows, "parameters").mean() / 1e3
+                mean = interquartile_mean(results.column(rows, "return"))
+                spread = [[mean.value - mean.low], [mean.high - mean.value]]
+                label = f"{name} by price, {ARMS[arm].steps:,} steps"
+                own.errorbar([size], [mean.value], spread, fmt=mark, label=label)
+                place = {"textcoords": "offset points", "xytext": (5, 5), "fontsize": 8}
+                own.annotate(f"ν {nu:g}", (size, mean.value), **place)
         own.set_title(task)
         own.set_xlabel("parameters [thousands]")
     axes[0, 0].set_ylabel("return in Gymnasium, every seed")
