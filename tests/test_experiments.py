@@ -33,7 +33,7 @@ from experiments.claims import (
     tables,
     trunk,
 )
-from experiments.claims.arms import ARMS, PRICES, SEEDS, SMALL_BY_PRICE, XINET
+from experiments.claims.arms import ARMS, PRICES, RIVALS, SEEDS, XINET
 from experiments.claims.statistics import difference, interquartile_mean, share
 from experiments.defaults import __main__ as defaults
 from experiments.estimators import __main__ as estimators
@@ -186,8 +186,8 @@ def test_the_page_shows_the_committed_results():
         load_config(found / "config.yaml")
         task, arm = found.parent.name, found.name
         assert results.about(found)["command"] == claims.command_of(task, arm, results.FOLDER), "the arm is another now"
-        if arm in SMALL_BY_PRICE:  # which take over xinet's sizes
-            final, _ = prices.by_price(results.FOLDER / task, "prices")[SMALL_BY_PRICE[arm]]
+        if arm in ("small-1000", "small-3000"):  # which take over xinet's sizes
+            final, _ = prices.by_price(results.FOLDER / task, "prices")[RIVALS[arm]]
             own = results.column(results.read(found, "final"), "parameters")
             np.testing.assert_array_equal(own, results.column(final, "parameters"))
         if arm in ("small", "uniform", "paper-small"):
@@ -388,19 +388,19 @@ def test_the_arms_are_what_xinet_train_accepts(name, tmp_path, monkeypatch):
     options = ARMS[name].options.format(**dict.fromkeys(ARMS, tmp_path)).split()
     assert cli.main(["train", "--task", "Hopper-v5", "--steps", str(ARMS[name].steps), *options]) == 2
     assert found[0].steps == ARMS[name].steps
-    nu = set(PRICES) if name == "prices" else {float(SMALL_BY_PRICE.get(name, 400))}
+    nu = set(PRICES) if name == "prices" else {float(RIVALS[name]) if name.startswith("small-") else 400.0}
     assert set(found[0].pruning.nu) == nu
     assert found[0].pruning.keep_share == (0.4 if name.endswith("xinet") else 0.0)
-    if name in ("magnitude", "random"):  # as long as theta prunes, and to the same share
+    if name.startswith(("magnitude", "random")):  # as long as theta prunes, and to the same share
         assert f"--prune-start {found[0].pruning.prune_start} " in XINET
         assert f"--prune-stop {found[0].pruning.prune_start + found[0].pruning.prune_ramp}" in XINET
-        assert found[0].pruning.final_share == 0.4
+        assert found[0].pruning.final_share == (0.11 if name in RIVALS else 0.4)
 
 
 def test_every_arm_belongs_to_a_claim():
     assert set(prices.TASKS) | set(same_size.TASKS) <= set(SEEDS)
     assert {*pruned_vs_dense.ARMS, *same_size.ARMS, *published_sizes.ARMS, *prices.ARMS} == set(ARMS)
-    assert set(SMALL_BY_PRICE.values()) < set(PRICES)
+    assert set(RIVALS.values()) < set(PRICES)
 
 
 def test_interquartile_means_and_their_intervals():

@@ -10,11 +10,13 @@ SCHEDULE = "--prune-start 26000 --prune-ramp 12000 --prune-stop 50000"
 XINET = f"--agent xinet --keep-share 0.4 {SCHEDULE}"
 # Pruning on a schedule begins and ends when theta's does, and at the same share.
 AS_LONG = "--prune-start 26000 --prune-ramp 24000 --final-share 0.4"
+# What a price of 1000 leaves of HalfCheetah's agents; of Hopper's it leaves less.
+TO_A_NINTH = "--prune-start 26000 --prune-ramp 24000 --final-share 0.11"
 PRICES = (100, 300, 1000, 3000)  # about three times as much each, around the default, 400
 PRICES_SEEDS = 3
 PRICES_STEPS = 80_000  # twelve members take hours; what is left still has 30,000 steps to itself
-# From scratch, with what these prices leave: little enough for a difference to show.
-SMALL_BY_PRICE = {"small-1000": 1000, "small-3000": 3000}
+# Other ways to what these prices leave: little enough for a difference to show.
+RIVALS = {"small-1000": 1000, "magnitude-1000": 1000, "random-1000": 1000, "small-3000": 3000}
 # Its own schedule is for a million steps.
 PAPER = "--preset paper --checkpoint-every 5000"
 
@@ -52,10 +54,10 @@ ARMS = {
         steps=PRICES_STEPS,
         branch=True,
     ),
-    **{
-        name: Arm(f"--agent small --widths-from {{prices}} --nu {nu}", seeds=PRICES_SEEDS, steps=PRICES_STEPS)
-        for name, nu in SMALL_BY_PRICE.items()
-    },
+    "small-1000": Arm("--agent small --widths-from {prices} --nu 1000", seeds=PRICES_SEEDS, steps=PRICES_STEPS),
+    "small-3000": Arm("--agent small --widths-from {prices} --nu 3000", seeds=PRICES_SEEDS, steps=PRICES_STEPS),
+    "magnitude-1000": Arm(f"--agent magnitude {TO_A_NINTH}", seeds=PRICES_SEEDS, steps=PRICES_STEPS, branch=True),
+    "random-1000": Arm(f"--agent random {TO_A_NINTH}", seeds=PRICES_SEEDS, steps=PRICES_STEPS, branch=True),
     "paper-xinet": Arm(f"{PAPER} {XINET}", seeds=1),
     "paper-ofenet": Arm(f"{PAPER} --agent ofenet", seeds=1),
     "paper-small": Arm(f"{PAPER} --agent small --widths-from {{paper-xinet}}", seeds=1),

@@ -108,13 +108,14 @@ def return_over_size(folder: Path) -> Figure | None:
                 sizes = results.column(found, "parameters") / 1e3
                 own.scatter(sizes, results.column(found, "return"), s=16, color=color, label=arm)
         for arm in prices.ARMS:
-            name, mark = ("xinet", "ko") if arm == "prices" else ("small", "rs")
+            name = prices.name_of(arm)
+            style = {"color": "k", "fmt": "o"} if arm == "prices" else {"color": COLORS[name], "fmt": "s"}
             for nu, (rows, _) in prices.by_price(folder / task, arm).items():
                 size = results.column(rows, "parameters").mean() / 1e3
                 mean = interquartile_mean(results.column(rows, "return"))
                 spread = [[mean.value - mean.low], [mean.high - mean.value]]
                 label = f"{name} by price, {ARMS[arm].steps:,} steps"
-                own.errorbar([size], [mean.value], spread, fmt=mark, label=label)
+                own.errorbar([size], [mean.value], spread, label=label, **style)
                 place = {"textcoords": "offset points", "xytext": (5, 5), "fontsize": 8}
                 own.annotate(f"ν {nu:g}", (size, mean.value), **place)
         own.set_title(task)
