@@ -272,6 +272,9 @@ def test_every_price_has_a_line(tmp_path):
     assert found[2][:4] == ["3000", "small", "160 [150, 170]", "150, 170"]
     assert found[2][4:8] == ["50 [30, 70]", "2000 [2000, 2000]", "-1010 [-1010, -1010]", "1,000"]
     assert len(found) == 3
+    drawn = figures.by_price(tmp_path)
+    assert [text.get_text() for text in drawn.axes[0].texts] == ["ν 100", "ν 3000"]
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["xinet", "small"]
 
 
 def command_line(monkeypatch, *arguments):

@@ -95,7 +95,7 @@ def band(axes: Axes, course: list[dict], x: str, y: str, arm: str, scale: float 
 
 
 def return_over_size(folder: Path) -> Figure | None:
-    """Draws every seed's return over the number of parameters: all arms, and all prices of XiNet."""
+    """Draws every seed's return over the number of parameters, of all arms of claims 1 and 2."""
     tasks = [task for task in same_size.TASKS if results.read(folder / task / "xinet", "final")]
     if not tasks:
         return None
@@ -107,20 +107,44 @@ def return_over_size(folder: Path) -> Figure | None:
             if found and not arm.startswith("paper"):
                 sizes = results.column(found, "parameters") / 1e3
                 own.scatter(sizes, results.column(found, "return"), s=16, color=color, label=arm)
+        own.set_title(task)
+        own.set_xlabel("parameters [thousands]")
+    axes[0, 0].set_ylabel("return in Gymnasium, every seed")
+    legend(figure)
+    return figure
+
+
+def by_price(folder: Path) -> Figure | None:
+    """Draws returns over the number of parameters: XiNet by price, beside it other ways to as many; and the dense."""
+    tasks = [task for task in prices.TASKS if prices.by_price(folder / task, "prices")]
+    if not tasks:
+        return None
+    figure, axes = panels(1, len(tasks))
+    steps = ARMS["prices"].steps
+    for column, task in enumerate(tasks):
+        own = axes[0, column]
+        dense = results.grouped(results.read(folder / task / "ofenet", "course"), "environment_steps").get(steps)
+        if dense:
+            mean = interquartile_mean(results.column(dense, "return")).value
+            own.axhline(mean, color=COLORS["ofenet"], linestyle="--", label="ofenet")
         for arm in prices.ARMS:
             name = prices.name_of(arm)
-            style = {"color": "k", "fmt": "o"} if arm == "prices" else {"color": COLORS[name], "fmt": "s"}
+            aside = 1 + 0.06 * list(COLORS).index(name)  # where they have as many, marks would hide each other
             for nu, (rows, _) in prices.by_price(folder / task, arm).items():
                 size = results.column(rows, "parameters").mean() / 1e3
                 mean = interquartile_mean(results.column(rows, "return"))
                 spread = [[mean.value - mean.low], [mean.high - mean.value]]
-                label = f"{name} by price, {ARMS[arm].steps:,} steps"
-                own.errorbar([size], [mean.value], spread, label=label, **style)
-                place = {"textcoords": "offset points", "xytext": (5, 5), "fontsize": 8}
-                own.annotate(f"ν {nu:g}", (size, mean.value), **place)
+                own.errorbar(
+                    [aside * size], [mean.value], spread, fmt="o", markersize=4, color=COLORS[name], label=name
+                )
+                if arm == "prices":
+                    place = {"textcoords": "offset points", "xytext": (0, 4), "fontsize": 8, "ha": "center"}
+                    own.annotate(f"ν {nu:g}", (size, mean.high), **place)
         own.set_title(task)
-        own.set_xlabel("parameters [thousands]")
-    axes[0, 0].set_ylabel("return in Gymnasium, every seed")
+        own.set_xscale("log")
+        own.set_xlabel(f"parameters [thousands], after {steps:,} steps")
+        own.margins(0.15)
+    axes[0, 0].set_ylabel("return\n(interquartile mean, 95%)")
     legend(figure)
     return figure
 
@@ -198,6 +222,7 @@ FIGURES: dict[str, Callable[[Path], Figure | None]] = {
     "pruned_vs_dense": lambda folder: learning_curves(folder, pruned_vs_dense.ARMS, SEEDS),
     "same_size": lambda folder: learning_curves(folder, same_size.ARMS, same_size.TASKS),
     "return_over_size": return_over_size,
+    "prices": by_price,
     "speed": speeds,
     "structure": widths,
     "published_sizes": lambda folder: learning_curves(folder, published_sizes.ARMS, published_sizes.TASKS),
