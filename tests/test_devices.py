@@ -48,18 +48,20 @@ def train(folder, *options):
 
 
 def assert_alike(folders, found):
-    """Asserts that two runs learnt the same, to what steps of physics make of rounding: contacts multiply it."""
+    """Asserts that two runs learnt the same, to what rounding grows to: at contacts it is multiplied.
+
+    So losses are compared closely in the first line, loosely later, and policies by whose they are.
+    """
     rows = [[row for row in own if row["kind"] == "train"] for own in found]
     assert len(rows[0]) == len(rows[1])
     for ours, theirs in zip(*rows, strict=True):
         assert ours.keys() == theirs.keys()
-        for name in ("kind", "seed", "environment_steps", "parameters"):
+        for name in ("seed", "environment_steps", "parameters"):
             assert ours.get(name) == theirs.get(name)
-        if ours["environment_steps"] > rows[0][0]["environment_steps"]:
-            continue
+        first = ours["environment_steps"] == rows[0][0]["environment_steps"]
+        near = {"rtol": 1e-2, "atol": 1e-3} if first else {"rtol": 0.3, "atol": 0.3}
         for name in ("auxiliary_loss", "critic_loss", "actor_loss", "entropy", "action_value"):
-            if name in ours:
-                np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-2, atol=1e-3, err_msg=name)
+            np.testing.assert_allclose(ours[name], theirs[name], **near, err_msg=name)
     observation = np.random.default_rng(0).normal(size=(20, 17))
     one, two = ([xinet_jax.load_policy(folder / "policy" / f"seed_{seed}") for seed in range(3)] for folder in folders)
     assert [policy.structure.layers for policy in one] == [policy.structure.layers for policy in two]

@@ -180,6 +180,9 @@ def test_the_page_shows_the_committed_results():
     assert "| Hopper-v5 | xinet |" in page
     for found in results.FOLDER.glob("*/*"):
         assert sorted(path.name for path in found.iterdir() if path.is_file()) == sorted(FILES), found
+        if found.name == "prices":
+            members = [f"nu_{row['nu']:g}_seed_{row['seed']:g}" for row in results.read(found, "final")]
+            assert sorted(members) == sorted(own.name for own in (found / "policy").iterdir())
         if found.name.endswith("xinet"):  # what the arms of its widths start from
             seeds = {int(row["seed"]) for row in results.read(found, "final")}
             assert seeds == {int(own.name.removeprefix("seed_")) for own in (found / "policy").iterdir()}
@@ -190,6 +193,11 @@ def test_the_page_shows_the_committed_results():
             final, _ = prices.by_price(results.FOLDER / task, "prices")[RIVALS[arm]]
             own = results.column(results.read(found, "final"), "parameters")
             np.testing.assert_array_equal(own, results.column(final, "parameters"))
+            assert f"--nu {RIVALS[arm]}" in results.about(found)["command"]
+        if arm in ("magnitude-1000", "random-1000"):
+            final, _ = prices.by_price(results.FOLDER / task, "prices")[1000]
+            own = results.column(results.read(found, "final"), "parameters")
+            np.testing.assert_allclose(own.mean(), results.column(final, "parameters").mean(), rtol=0.05)
         if arm in ("small", "uniform", "paper-small"):
             pruned = "paper-xinet" if arm.startswith("paper") else "xinet"
             finals = (results.read(results.FOLDER / task / own, "final") for own in (arm, pruned))
@@ -272,9 +280,17 @@ def test_every_price_has_a_line(tmp_path):
     assert found[2][:4] == ["3000", "small", "160 [150, 170]", "150, 170"]
     assert found[2][4:8] == ["50 [30, 70]", "2000 [2000, 2000]", "-1010 [-1010, -1010]", "1,000"]
     assert len(found) == 3
+    dense = tmp_path / "Hopper-v5" / "ofenet"
+    dense.mkdir()
+    course = [(0, 80_000, 3.0), (1, 80_000, 5.0), (0, 85_000, 99.0), (1, 85_000, 99.0)]
+    lines = [{"seed": seed, "environment_steps": step, "return": value} for seed, step, value in course]
+    results._write(dense / "course.csv", lines)
+    found = [line.split(" | ")[1:8] for line in prices.table(tmp_path, ["Hopper-v5"], prices.ARMS).splitlines()[2:]]
+    assert found[0] == ["", "ofenet", "", "", "", "4 [3, 5]", ""]
+    assert found[1][5:] == ["110 [110, 110]", "106 [104, 106]"]
     drawn = figures.by_price(tmp_path)
     assert [text.get_text() for text in drawn.axes[0].texts] == ["ν 100", "ν 3000"]
-    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["xinet", "small"]
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["ofenet", "xinet", "small"]
 
 
 def command_line(monkeypatch, *arguments):
@@ -359,6 +375,10 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     assert "old" not in page.read_text()
     drawn = sorted(path.stem for path in (tmp_path / "page").iterdir())
     assert drawn == ["pruned_vs_dense", "return_over_size", "same_size", "speed", "structure"]
+    for wrong in (["--course", "--without", "30000"], ["--without", "30000"]):
+        command_line(monkeypatch, "ofenet", "xinet", "--results", folder, *wrong)
+        with pytest.raises(SystemExit):
+            compare.main()
     command_line(monkeypatch, "--results", tmp_path / "typo", "--page", page)
     with pytest.raises(SystemExit):
         figures.main()
@@ -388,7 +408,7 @@ def test_the_arms_are_what_xinet_train_accepts(name, tmp_path, monkeypatch):
         raise UserError("that is enough")
 
     monkeypatch.setattr(runner, "train", train)
-    options = ARMS[name].options.format(**dict.fromkeys(ARMS, tmp_path)).split()
+    options = ARMS[name].options.format(share=0.11, **dict.fromkeys(ARMS, tmp_path)).split()
     assert cli.main(["train", "--task", "Hopper-v5", "--steps", str(ARMS[name].steps), *options]) == 2
     assert found[0].steps == ARMS[name].steps
     nu = set(PRICES) if name == "prices" else {float(RIVALS[name]) if name.startswith("small-") else 400.0}

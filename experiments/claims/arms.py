@@ -10,8 +10,9 @@ SCHEDULE = "--prune-start 26000 --prune-ramp 12000 --prune-stop 50000"
 XINET = f"--agent xinet --keep-share 0.4 {SCHEDULE}"
 # Pruning on a schedule begins and ends when theta's does, and at the same share.
 AS_LONG = "--prune-start 26000 --prune-ramp 24000 --final-share 0.4"
-# What a price of 1000 leaves of HalfCheetah's agents; of Hopper's it leaves less.
-TO_A_NINTH = "--prune-start 26000 --prune-ramp 24000 --final-share 0.11"
+# And at the share that a price of 1000 leaves, which is each task's own.
+AS_FEW = "--prune-start 26000 --prune-ramp 24000 --final-share {share}"
+SHARES = {"HalfCheetah-v5": 0.11, "Hopper-v5": 0.07}
 PRICES = (100, 300, 1000, 3000)  # about three times as much each, around the default, 400
 PRICES_SEEDS = 3
 PRICES_STEPS = 80_000  # twelve members take hours; what is left still has 30,000 steps to itself
@@ -25,7 +26,8 @@ class Arm(NamedTuple):
     """One way to train.
 
     Attributes:
-      options: of `xinet train`; `{ARM}` stands for the results of another arm on the same task.
+      options: of `xinet train`; `{ARM}` stands for the results of another arm on the same task, `{share}` for the
+        task's share of `SHARES`.
       seeds: how many; None: as many as `SEEDS` says of the task.
       steps: environment steps per seed.
       branch: whether it goes on from `TRUNK`, as arms can that do the same as that until they prune.
@@ -56,8 +58,8 @@ ARMS = {
     ),
     "small-1000": Arm("--agent small --widths-from {prices} --nu 1000", seeds=PRICES_SEEDS, steps=PRICES_STEPS),
     "small-3000": Arm("--agent small --widths-from {prices} --nu 3000", seeds=PRICES_SEEDS, steps=PRICES_STEPS),
-    "magnitude-1000": Arm(f"--agent magnitude {TO_A_NINTH}", seeds=PRICES_SEEDS, steps=PRICES_STEPS, branch=True),
-    "random-1000": Arm(f"--agent random {TO_A_NINTH}", seeds=PRICES_SEEDS, steps=PRICES_STEPS, branch=True),
+    "magnitude-1000": Arm(f"--agent magnitude {AS_FEW}", seeds=PRICES_SEEDS, steps=PRICES_STEPS, branch=True),
+    "random-1000": Arm(f"--agent random {AS_FEW}", seeds=PRICES_SEEDS, steps=PRICES_STEPS, branch=True),
     "paper-xinet": Arm(f"{PAPER} {XINET}", seeds=1),
     "paper-ofenet": Arm(f"{PAPER} --agent ofenet", seeds=1),
     "paper-small": Arm(f"{PAPER} --agent small --widths-from {{paper-xinet}}", seeds=1),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from experiments.claims import results, trunk
-from experiments.claims.arms import ARMS, SEEDS, TRUNK, Arm
+from experiments.claims.arms import ARMS, SEEDS, SHARES, TRUNK, Arm
 from experiments.claims.starts import Starts
 from xinet_jax import cli
 from xinet_jax.training.results import read_records
@@ -59,8 +59,9 @@ def complete(task: str, arm: str, runs: Path, folder: Path, options: Iterable[st
       SystemExit: if what is there was made in another way, or training ends early.
     """
     options = list(options)
-    for other in re.findall("{(.+?)}", ARMS[arm].options):  # it starts from what that arm ended with
-        complete(task, other, runs, folder, options)
+    for other in re.findall("{(.+?)}", ARMS[arm].options):
+        if other in ARMS:  # it starts from what that arm ended with
+            complete(task, other, runs, folder, options)
     command = command_of(task, arm, folder, options)
     there = results.about(folder / task / arm)
     if there:
@@ -105,8 +106,8 @@ def _run(name: str, own: Path, command: str, branch: Path | None = None) -> None
 
 def command_of(task: str, arm: str, folder: Path, options: Iterable[str] = ()) -> str:
     """Returns the command that trains one arm on one task, but for its run folder."""
-    shown = ARMS[arm].options.format(**{other: os.path.relpath(folder / task / other) for other in ARMS})
-    return _command(task, ARMS[arm], shown, options)
+    places = {other: os.path.relpath(folder / task / other) for other in ARMS}
+    return _command(task, ARMS[arm], ARMS[arm].options.format(share=SHARES.get(task), **places), options)
 
 
 def _command(task: str, arm: Arm, shown: str, options: Iterable[str] = ()) -> str:

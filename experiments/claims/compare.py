@@ -8,10 +8,10 @@ python -m experiments.claims.compare ofenet xinet --course                    # 
 import argparse
 from pathlib import Path
 
-from experiments.claims import prices, results, tables
+from experiments.claims import results, tables
 from experiments.claims.arms import ARMS, SEEDS
 
-COMPARED = [arm for arm in ARMS if arm not in prices.ARMS]  # which compare by price
+COMPARED = [arm for arm in ARMS if arm != "prices"]  # whose members are not seeds alone
 
 
 def main() -> None:
@@ -29,13 +29,18 @@ def main() -> None:
     given = parser.parse_args()
     if len(given.arms) < 2:
         parser.error("give two arms or more: all are compared with the last")
+    if given.course and given.without:
+        parser.error("--without is for the last fifth, not for --course, which shows every evaluation")
     *others, reference = given.arms
     there = {task: {arm for arm in given.arms if (given.results / task / arm).exists()} for task in given.tasks}
     tasks = [task for task, arms in there.items() if reference in arms and arms.intersection(others)]
     if given.course:
         print(tables.courses(given.results, tasks, given.arms))
     else:
-        print(tables.returns(given.results, tasks, given.arms, reference, given.without))
+        try:
+            print(tables.returns(given.results, tasks, given.arms, reference, given.without))
+        except ValueError as error:
+            parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ with XiNet's final widths, and units pruned by magnitude or at random.
 
 from pathlib import Path
 
+import numpy as np
+
 from experiments.claims import results, tables
-from experiments.claims.arms import RIVALS
+from experiments.claims.arms import PRICES_STEPS, RIVALS
 from experiments.claims.claim import main
 from experiments.claims.statistics import difference, interquartile_mean
 
@@ -23,23 +25,33 @@ Rows = list[dict[str, float]]
 def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
     """Returns a line per task, arm and price: returns, those in the last fifth of training, and sizes.
 
-    Others are compared with XiNet at the price that leaves as much.
+    XiNet's last fifth is compared with the dense agents' over the same steps; others with XiNet at the price that
+    leaves as much.
     """
     rows = []
     for task in tasks:
-        xinet = by_price(folder / task, "prices")
+        xinet, dense = by_price(folder / task, "prices"), dense_until(folder / task, PRICES_STEPS)
+        if xinet and dense:
+            late = interquartile_mean(results.late_returns(dense))
+            rows.append([task, "", "ofenet", "", "", "", str(late), *[""] * (1 + len(tables.size_headings()))])
         for arm in arms:
             for nu, (final, course) in by_price(folder / task, arm).items():
                 ours = _scores(final, course)
-                theirs = _scores(*xinet[nu]) if arm != "prices" and nu in xinet else None
-                gaps = [str(difference(*pair)) for pair in zip(ours, theirs, strict=True)] if theirs else ["", ""]
+                gaps = ["", ""]
+                if arm == "prices" and dense:
+                    gaps = ["", str(difference(ours[1], results.late_returns(dense)))]
+                elif arm != "prices" and nu in xinet:
+                    gaps = [str(difference(*pair)) for pair in zip(ours, _scores(*xinet[nu]), strict=True)]
                 saved, late = map(str, map(interquartile_mean, ours))
-                name = name_of(arm)
-                columns = [task, f"{nu:g}", name, saved, tables.each_seed(final), gaps[0], late, gaps[1]]
+                columns = [task, f"{nu:g}", name_of(arm), saved, tables.each_seed(final), gaps[0], late, gaps[1]]
                 rows.append([*columns, *tables.sizes(final)])
-    less = "less xinet's"
-    headings = ["task", "ν", "arm", "return", "each seed", less, "last fifth", less, *tables.size_headings()]
-    return tables.markdown(headings, rows)
+    headings = ["task", "ν", "arm", "return", "each seed", "difference", "last fifth", "difference"]
+    return tables.markdown([*headings, *tables.size_headings()], rows)
+
+
+def dense_until(folder: Path, steps: int) -> Rows:
+    """Returns the lines of the dense agents' `course` on one task, up to a number of environment steps."""
+    return [row for row in results.read(folder / "ofenet", "course") if row["environment_steps"] <= steps]
 
 
 def name_of(arm: str) -> str:
@@ -61,7 +73,7 @@ def by_price(folder: Path, arm: str) -> dict[float, tuple[Rows, Rows]]:
     return {nu: (own, courses[nu]) for nu, own in results.grouped(final, "nu").items()}
 
 
-def _scores(final: Rows, course: Rows) -> tuple:
+def _scores(final: Rows, course: Rows) -> tuple[np.ndarray, np.ndarray]:
     return results.column(final, "return"), results.late_returns(course)
 
 

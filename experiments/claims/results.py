@@ -83,9 +83,14 @@ def late_returns(course: list[dict[str, float]], without: Iterable[int] = ()) ->
     Args:
       course: a line per seed and evaluation.
       without: environment steps of evaluations to leave out.
+
+    Raises:
+      ValueError: if that leaves none.
     """
     last = column(course, "environment_steps").max()
     late = [row for row in course if row["environment_steps"] > 0.8 * last and row["environment_steps"] not in without]
+    if not late:
+        raise ValueError(f"no evaluation is left of the last fifth without steps {' '.join(map(str, without))}")
     return np.array([column(own, "return").mean() for own in grouped(late, "seed").values()])
 
 
