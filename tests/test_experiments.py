@@ -194,7 +194,7 @@ def test_the_page_shows_the_committed_results():
             own = results.column(results.read(found, "final"), "parameters")
             np.testing.assert_array_equal(own, results.column(final, "parameters"))
             assert f"--nu {RIVALS[arm]}" in results.about(found)["command"]
-        if arm in ("magnitude-1000", "random-1000"):
+        if arm in ("uniform-1000", "magnitude-1000", "random-1000"):
             final, _ = prices.by_price(results.FOLDER / task, "prices")[1000]
             own = results.column(results.read(found, "final"), "parameters")
             np.testing.assert_allclose(own.mean(), results.column(final, "parameters").mean(), rtol=0.05)
@@ -411,7 +411,7 @@ def test_the_arms_are_what_xinet_train_accepts(name, tmp_path, monkeypatch):
     options = ARMS[name].options.format(share=0.11, **dict.fromkeys(ARMS, tmp_path)).split()
     assert cli.main(["train", "--task", "Hopper-v5", "--steps", str(ARMS[name].steps), *options]) == 2
     assert found[0].steps == ARMS[name].steps
-    nu = set(PRICES) if name == "prices" else {float(RIVALS[name]) if name.startswith("small-") else 400.0}
+    nu = set(PRICES) if name == "prices" else {float(RIVALS[name]) if "--nu" in options else 400.0}
     assert set(found[0].pruning.nu) == nu
     assert found[0].pruning.keep_share == (0.4 if name.endswith("xinet") else 0.0)
     if name.startswith(("magnitude", "random")):  # as long as theta prunes, and to the same share

@@ -17,7 +17,7 @@ PRICES = (100, 300, 1000, 3000)  # about three times as much each, around the de
 PRICES_SEEDS = 3
 PRICES_STEPS = 80_000  # twelve members take hours; what is left still has 30,000 steps to itself
 # Other ways to what these prices leave: little enough for a difference to show.
-RIVALS = {"small-1000": 1000, "magnitude-1000": 1000, "random-1000": 1000, "small-3000": 3000}
+RIVALS = {"small-1000": 1000, "uniform-1000": 1000, "magnitude-1000": 1000, "random-1000": 1000, "small-3000": 3000}
 # Its own schedule is for a million steps.
 PAPER = "--preset paper --checkpoint-every 5000"
 
@@ -57,6 +57,9 @@ ARMS = {
         branch=True,
     ),
     "small-1000": Arm("--agent small --widths-from {prices} --nu 1000", seeds=PRICES_SEEDS, steps=PRICES_STEPS),
+    "uniform-1000": Arm(
+        "--agent small --widths-from {prices} --nu 1000 --uniform-widths", seeds=PRICES_SEEDS, steps=PRICES_STEPS
+    ),
     "small-3000": Arm("--agent small --widths-from {prices} --nu 3000", seeds=PRICES_SEEDS, steps=PRICES_STEPS),
     "magnitude-1000": Arm(f"--agent magnitude {AS_FEW}", seeds=PRICES_SEEDS, steps=PRICES_STEPS, branch=True),
     "random-1000": Arm(f"--agent random {AS_FEW}", seeds=PRICES_SEEDS, steps=PRICES_STEPS, branch=True),

@@ -1,7 +1,7 @@
 """Claim 3: how much is too much? Four prices over a factor of 30, all in one program.
 
 And, of those prices that leave least, whether other ways to that size come to the same: small networks from scratch
-with XiNet's final widths, and units pruned by magnitude or at random.
+with XiNet's final widths or the same fraction of every layer, and units pruned by magnitude or at random.
 
     python -m experiments.claims.prices            # hours; Ctrl-C, and again, goes on
     python -m experiments.claims.prices --table    # the table of what is there
