@@ -129,7 +129,7 @@ def by_price(folder: Path) -> Figure | None:
             own.axhline(mean, color=COLORS["ofenet"], linestyle="--", label="ofenet")
         for arm in prices.ARMS:
             name = prices.name_of(arm)
-            aside = 1 + 0.06 * list(COLORS).index(name)  # where they have as many, marks would hide each other
+            aside = 1 + 0.04 * list(COLORS).index(name)  # where they have as many, marks would hide each other
             for nu, (rows, _) in prices.by_price(folder / task, arm).items():
                 size = results.column(rows, "parameters").mean() / 1e3
                 mean = interquartile_mean(results.column(rows, "return"))
