@@ -21,7 +21,11 @@ from xinet_jax.errors import UserError
 from xinet_jax.training import devices
 from xinet_jax.training.results import read_records
 
-SIZES = "--blocks 2 --block-units 5 --actor-hidden 7 6 --critic-hidden 8 7 --batch-size 16 --steps 60 --random-steps 20"
+# Swimmer touches nothing: contacts would make rounding hundreds of times as large.
+SIZES = "--task Swimmer-v5"
+SIZES += (
+    " --blocks 2 --block-units 5 --actor-hidden 7 6 --critic-hidden 8 7 --batch-size 16 --steps 60 --random-steps 20"
+)
 SIZES += " --pretrain-updates 5 --eval-every 60 --log-every 20 --eval-episodes 1 --final-episodes 1 --prune-stop 45"
 SIZES += " --prune-start 25 --prune-ramp 0 --theta-every 1 --theta-learning-rate 5e-3 --nu 2000 --width-multiple 1"
 
@@ -48,24 +52,20 @@ def train(folder, *options):
 
 
 def assert_alike(folders, found):
-    """Asserts that two runs learnt the same, to what rounding grows to: at contacts it is multiplied.
-
-    So losses are compared closely in the first line, loosely later, and policies by whose they are.
-    """
+    """Asserts that two runs learnt the same, to what a few dozen steps of physics make of rounding."""
     rows = [[row for row in own if row["kind"] == "train"] for own in found]
     assert len(rows[0]) == len(rows[1])
     for ours, theirs in zip(*rows, strict=True):
         assert ours.keys() == theirs.keys()
         for name in ("seed", "environment_steps", "parameters"):
-            assert ours.get(name) == theirs.get(name)
-        first = ours["environment_steps"] == rows[0][0]["environment_steps"]
-        near = {"rtol": 1e-2, "atol": 1e-3} if first else {"rtol": 0.3, "atol": 0.3}
+            assert ours[name] == theirs[name]
         for name in ("auxiliary_loss", "critic_loss", "actor_loss", "entropy", "action_value"):
-            np.testing.assert_allclose(ours[name], theirs[name], **near, err_msg=name)
-    observation = np.random.default_rng(0).normal(size=(20, 17))
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=5e-2, atol=5e-3, err_msg=name)
+    observation = np.random.default_rng(0).normal(size=(20, 8))
     one, two = ([xinet_jax.load_policy(folder / "policy" / f"seed_{seed}") for seed in range(3)] for folder in folders)
     assert [policy.structure.layers for policy in one] == [policy.structure.layers for policy in two]
     ours, theirs = (np.array([policy(observation) for policy in own]) for own in (one, two))
+    np.testing.assert_allclose(ours, theirs, atol=2e-2)
     apart = np.abs(ours[:, None] - theirs).mean(axis=(2, 3))
     same = np.eye(3, dtype=bool)
     assert apart[same].max() < apart[~same].min() / 3, apart
