@@ -8,10 +8,9 @@ SEEDS = {"HalfCheetah-v5": 5, "Hopper-v5": 5, "Walker2d-v5": 3, "Ant-v5": 3}
 SCHEDULE = "--prune-start 26000 --prune-ramp 12000 --prune-stop 50000"
 # Pruned agents of all tasks come down to the same share, so that they can be compared.
 XINET = f"--agent xinet --keep-share 0.4 {SCHEDULE}"
-# Pruning on a schedule begins and ends when theta's does, and at the same share.
-AS_LONG = "--prune-start 26000 --prune-ramp 24000 --final-share 0.4"
-# And at the share that a price of 1000 leaves, which is each task's own.
-AS_FEW = "--prune-start 26000 --prune-ramp 24000 --final-share {share}"
+# Pruning on a schedule begins and ends when theta's does.
+AS_LONG = "--prune-start 26000 --prune-ramp 24000"
+# What a price of 1000 leaves of all parameters.
 SHARES = {"HalfCheetah-v5": 0.11, "Hopper-v5": 0.07}
 PRICES = (100, 300, 1000, 3000)  # about three times as much each, around the default, 400
 PRICES_SEEDS = 3
@@ -48,8 +47,8 @@ ARMS = {
     "sac": Arm("--agent sac"),
     "small": Arm("--agent small --widths-from {xinet}"),
     "uniform": Arm("--agent small --widths-from {xinet} --uniform-widths"),
-    "magnitude": Arm(f"--agent magnitude {AS_LONG}", branch=True),
-    "random": Arm(f"--agent random {AS_LONG}", branch=True),
+    "magnitude": Arm(f"--agent magnitude {AS_LONG} --final-share 0.4", branch=True),
+    "random": Arm(f"--agent random {AS_LONG} --final-share 0.4", branch=True),
     "prices": Arm(
         f"--agent xinet --nu {' '.join(map(str, PRICES))} {SCHEDULE}",
         seeds=PRICES_SEEDS,
@@ -61,8 +60,12 @@ ARMS = {
         "--agent small --widths-from {prices} --nu 1000 --uniform-widths", seeds=PRICES_SEEDS, steps=PRICES_STEPS
     ),
     "small-3000": Arm("--agent small --widths-from {prices} --nu 3000", seeds=PRICES_SEEDS, steps=PRICES_STEPS),
-    "magnitude-1000": Arm(f"--agent magnitude {AS_FEW}", seeds=PRICES_SEEDS, steps=PRICES_STEPS, branch=True),
-    "random-1000": Arm(f"--agent random {AS_FEW}", seeds=PRICES_SEEDS, steps=PRICES_STEPS, branch=True),
+    "magnitude-1000": Arm(
+        f"--agent magnitude {AS_LONG} --final-share {{share}}", seeds=PRICES_SEEDS, steps=PRICES_STEPS, branch=True
+    ),
+    "random-1000": Arm(
+        f"--agent random {AS_LONG} --final-share {{share}}", seeds=PRICES_SEEDS, steps=PRICES_STEPS, branch=True
+    ),
     "paper-xinet": Arm(f"{PAPER} {XINET}", seeds=1),
     "paper-ofenet": Arm(f"{PAPER} --agent ofenet", seeds=1),
     "paper-small": Arm(f"{PAPER} --agent small --widths-from {{paper-xinet}}", seeds=1),

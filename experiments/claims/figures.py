@@ -22,7 +22,7 @@ from experiments.claims import (
     speed,
     structure,
 )
-from experiments.claims.arms import ARMS, SEEDS
+from experiments.claims.arms import PRICES_STEPS, SEEDS
 from experiments.claims.statistics import interquartile_mean
 
 PAGE = Path("docs/results.md")
@@ -120,10 +120,9 @@ def by_price(folder: Path) -> Figure | None:
     if not tasks:
         return None
     figure, axes = panels(1, len(tasks))
-    steps = ARMS["prices"].steps
     for column, task in enumerate(tasks):
         own = axes[0, column]
-        dense = results.grouped(results.read(folder / task / "ofenet", "course"), "environment_steps").get(steps)
+        dense = results.grouped(results.read(folder / task / "ofenet", "course"), "environment_steps").get(PRICES_STEPS)
         if dense:
             mean = interquartile_mean(results.column(dense, "return")).value
             own.axhline(mean, color=COLORS["ofenet"], linestyle="--", label="ofenet")
@@ -142,7 +141,7 @@ def by_price(folder: Path) -> Figure | None:
                     own.annotate(f"ν {nu:g}", (size, mean.high), **place)
         own.set_title(task)
         own.set_xscale("log")
-        own.set_xlabel(f"parameters [thousands], after {steps:,} steps")
+        own.set_xlabel(f"parameters [thousands], after {PRICES_STEPS:,} steps")
         own.margins(0.15)
     axes[0, 0].set_ylabel("return\n(interquartile mean, 95%)")
     legend(figure)

@@ -9,8 +9,6 @@ with XiNet's final widths or the same fraction of every layer, and units pruned 
 
 from pathlib import Path
 
-import numpy as np
-
 from experiments.claims import results, tables
 from experiments.claims.arms import PRICES_STEPS, RIVALS
 from experiments.claims.claim import main
@@ -30,18 +28,29 @@ def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
     """
     rows = []
     for task in tasks:
-        xinet, dense = by_price(folder / task, "prices"), dense_until(folder / task, PRICES_STEPS)
-        if xinet and dense:
-            late = interquartile_mean(results.late_returns(dense))
-            rows.append([task, "", "ofenet", "", "", "", str(late), *[""] * (1 + len(tables.size_headings()))])
+        xinet, until = by_price(folder / task, "prices"), dense_until(folder / task, PRICES_STEPS)
+        dense = results.late_returns(until) if until else None
+        if xinet and dense is not None:
+            rows.append(
+                [
+                    task,
+                    "",
+                    "ofenet",
+                    "",
+                    "",
+                    "",
+                    str(interquartile_mean(dense)),
+                    *[""] * (1 + len(tables.size_headings())),
+                ]
+            )
         for arm in arms:
             for nu, (final, course) in by_price(folder / task, arm).items():
-                ours = _scores(final, course)
+                ours = tables.scores(final, course)
                 gaps = ["", ""]
-                if arm == "prices" and dense:
-                    gaps = ["", str(difference(ours[1], results.late_returns(dense)))]
+                if arm == "prices" and dense is not None:
+                    gaps = ["", str(difference(ours[1], dense))]
                 elif arm != "prices" and nu in xinet:
-                    gaps = [str(difference(*pair)) for pair in zip(ours, _scores(*xinet[nu]), strict=True)]
+                    gaps = [str(difference(*pair)) for pair in zip(ours, tables.scores(*xinet[nu]), strict=True)]
                 saved, late = map(str, map(interquartile_mean, ours))
                 columns = [task, f"{nu:g}", name_of(arm), saved, tables.each_seed(final), gaps[0], late, gaps[1]]
                 rows.append([*columns, *tables.sizes(final)])
@@ -71,10 +80,6 @@ def by_price(folder: Path, arm: str) -> dict[float, tuple[Rows, Rows]]:
         return {RIVALS[arm]: (final, course)} if final else {}
     courses = results.grouped(course, "nu")
     return {nu: (own, courses[nu]) for nu, own in results.grouped(final, "nu").items()}
-
-
-def _scores(final: Rows, course: Rows) -> tuple[np.ndarray, np.ndarray]:
-    return results.column(final, "return"), results.late_returns(course)
 
 
 if __name__ == "__main__":

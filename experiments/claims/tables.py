@@ -74,7 +74,14 @@ def _at(rows: list[dict[str, float]]) -> list[str]:
 def _scores(folder: Path, without: Sequence[int]) -> tuple[np.ndarray, ...]:
     """Returns each seed's return in Gymnasium and in the last fifth of training, `[seeds]` each; nothing if none."""
     final, course = results.read(folder, "final"), results.read(folder, "course")
-    return (results.column(final, "return"), results.late_returns(course, without)) if final else ()
+    return scores(final, course, without) if final else ()
+
+
+def scores(
+    final: list[dict[str, float]], course: list[dict[str, float]], without: Sequence[int] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns each seed's return in Gymnasium and in the last fifth of training, `[seeds]` each."""
+    return results.column(final, "return"), results.late_returns(course, without)
 
 
 def above(ours: Path, theirs: Path) -> str:
