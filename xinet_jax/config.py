@@ -109,11 +109,6 @@ class PruningConfig:
     keep_share: float = 0.0
     """Share of what cost counts at which xinet stops pruning: nu is charged only while theta expects more to be left,
     and no more is left at prune_stop. 0: whatever nu leaves [0 to 1]."""
-    keep_ramp: int = 0
-    """Environment steps from prune_start over which that share falls from 1 to keep_share, fast at first as for agents
-    magnitude and random; 0: at once [environment steps]."""
-    keep_each: bool = False
-    """Whether keep_share is every network's own and not all networks' together."""
     theta_learning_rate: tuple[float, ...] = (1e-3,)
     """Step size of theta's projected gradient descent [per update]."""
     theta_every: int = 8
@@ -146,15 +141,7 @@ class PruningConfig:
 
     def progress(self, age: Any) -> Any:
         """Returns how much of `prune_ramp` has passed, 0 to 1, after some environment steps of pruning."""
-        return _progress(age, self.prune_ramp)
-
-    def keep_progress(self, environment_steps: Any) -> Any:
-        """Returns how much of `keep_ramp` has passed, 0 to 1, after some environment steps."""
-        return _progress(environment_steps - self.prune_start, self.keep_ramp)
-
-
-def _progress(age: Any, ramp: int) -> Any:
-    return jnp.clip(age / ramp, 0.0, 1.0) if ramp else 1.0 * (age >= 0)
+        return jnp.clip(age / self.prune_ramp, 0.0, 1.0) if self.prune_ramp else 1.0 * (age >= 0)
 
 
 @dataclasses.dataclass(frozen=True)

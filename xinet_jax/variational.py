@@ -41,18 +41,11 @@ def step(
     """
     rules = agent.pruning
     expected, price = jax.value_and_grad(lambda theta: share(agent, theta))(state.theta)
-    limit = pruners.target_share(rules.keep_share, rules.keep_progress(environment_steps))
-    if rules.keep_each:
-        of = lambda shape, units, network: sum(  # noqa: E731
-            jnp.sum(layer.parameters) for layer in complexity.layers(shape, units) if layer.network == network
-        )
-        shares = {n: of(agent.networks.shape, state.theta, n) / of(agent.dense, {}, n) for n in agent.gated}
-    else:
-        shares = dict.fromkeys(agent.gated, expected)
+    charged = hyper.nu * (expected > rules.keep_share)
     gradient = loss_gradient(agent, hyper, state, losses_at, key, environment_steps)
     for name in agent.gated:
         age = environment_steps - rules.start(name)
-        nu = hyper.nu * (shares[name] > limit) * hyper.nu_scale[name] * rules.progress(age)
+        nu = charged * hyper.nu_scale[name] * rules.progress(age)
         rise = lambda g, p, nu=nu, age=age: jnp.where(age < 0, 0.0, g + nu * p)  # noqa: E731
         gradient[name] = jax.tree.map(rise, gradient[name], price[name])
     theta = gates.descend(state.theta, gradient, hyper.theta_learning_rate * rules.theta_every)
