@@ -5,6 +5,7 @@ In processes of their own: devices are fixed when JAX starts.
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,13 +23,16 @@ from xinet_jax.training import devices
 from xinet_jax.training.results import read_records
 
 # Swimmer touches nothing: contacts would make rounding hundreds of times as large.
-SIZES = "--task Swimmer-v5"
-SIZES += (
-    " --blocks 2 --block-units 5 --actor-hidden 7 6 --critic-hidden 8 7 --batch-size 16 --steps 60 --random-steps 20"
-)
+SIZES = "--task Swimmer-v5 --blocks 2 --block-units 5 --actor-hidden 7 6 --critic-hidden 8 7 --batch-size 16"
+SIZES += " --steps 60 --random-steps 20"
 SIZES += " --pretrain-updates 5 --eval-every 60 --log-every 20 --eval-episodes 1 --final-episodes 1 --prune-stop 45"
 SIZES += " --prune-start 25 --prune-ramp 0 --theta-every 1 --theta-learning-rate 5e-3 --nu 2000 --width-multiple 1"
 
+
+# What the library that connects processes may print of each rank, several at once.
+GLOO = re.compile(
+    r"\[Gloo\] Rank | is connected to | peer ranks\. |Expected number of connected peer ranks is : |\b\d+\b"
+)
 
 # Every chance to compact is taken.
 SCRIPT = """
@@ -60,7 +64,7 @@ def assert_alike(folders, found):
         for name in ("seed", "environment_steps", "parameters"):
             assert ours[name] == theirs[name]
         for name in ("auxiliary_loss", "critic_loss", "actor_loss", "entropy", "action_value"):
-            np.testing.assert_allclose(ours[name], theirs[name], rtol=5e-2, atol=5e-3, err_msg=name)
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-2, atol=1e-3, err_msg=name)
     observation = np.random.default_rng(0).normal(size=(20, 8))
     one, two = ([xinet_jax.load_policy(folder / "policy" / f"seed_{seed}") for seed in range(3)] for folder in folders)
     assert [policy.structure.layers for policy in one] == [policy.structure.layers for policy in two]
@@ -147,9 +151,8 @@ def test_members_are_the_same_in_two_processes(runs, tmp_path):
     members = sorted((row for row in rows if row["kind"] == "train"), key=order)
     assert_alike([runs[1][0], folder], [runs[1][2], members])
     assert "shared by 2 processes" in said[0][1]
-    for table in ("all ", "Policies"):  # beside which the library that connects processes may print its own
-        assert table in said[0][0], "the first process prints what all members came to"
-        assert table not in said[1][0], "the others leave that to it"
+    assert "all " in said[0][0], "the first process prints the tables of all members"
+    assert GLOO.sub("", said[1][0]).strip() == "", "the others leave that to it"
     # Each process has checkpoints of its own, and goes on from them.
     kept = [sorted((folder / "checkpoints" / f"process_{k}_of_2").iterdir()) for k in (0, 1)]
     assert [path.name for path in kept[0]] == [path.name for path in kept[1]] == ["60"]

@@ -1,5 +1,6 @@
 """What is compared: every arm of every claim, as options of `xinet train`."""
 
+from functools import partial
 from typing import NamedTuple
 
 STEPS = 100_000
@@ -15,8 +16,6 @@ SHARES = {"HalfCheetah-v5": 0.11, "Hopper-v5": 0.07}
 PRICES = (100, 300, 1000, 3000)  # about three times as much each, around the default, 400
 PRICES_SEEDS = 3
 PRICES_STEPS = 80_000  # twelve members take hours; what is left still has 30,000 steps to itself
-# Other ways to what these prices leave: little enough for a difference to show.
-RIVALS = {"small-1000": 1000, "uniform-1000": 1000, "magnitude-1000": 1000, "random-1000": 1000, "small-3000": 3000}
 # Its own schedule is for a million steps.
 PAPER = "--preset paper --checkpoint-every 5000"
 
@@ -26,20 +25,23 @@ class Arm(NamedTuple):
 
     Attributes:
       options: of `xinet train`; `{ARM}` stands for the results of another arm on the same task, `{share}` for the
-        task's share of `SHARES`.
+        task's share of `SHARES`, `{price}` for `price`.
       seeds: how many; None: as many as `SEEDS` says of the task.
       steps: environment steps per seed.
       branch: whether it goes on from `TRUNK`, as arms can that do the same as that until they prune.
+      price: of `PRICES`, the one at which XiNet is left as much as this arm.
     """
 
     options: str
     seeds: int | None = None
     steps: int = STEPS
     branch: bool = False
+    price: int | None = None
 
 
 # Nothing is pruned, but everything has the gates that pruning needs.
 TRUNK = Arm("--agent magnitude --final-share 1 --prune-start 24000 --prune-ramp 0", steps=25_000)
+_by_price = partial(Arm, seeds=PRICES_SEEDS, steps=PRICES_STEPS)
 # What is not said is the default.
 ARMS = {
     "xinet": Arm(XINET, branch=True),
@@ -49,24 +51,15 @@ ARMS = {
     "uniform": Arm("--agent small --widths-from {xinet} --uniform-widths"),
     "magnitude": Arm(f"--agent magnitude {AS_LONG} --final-share 0.4", branch=True),
     "random": Arm(f"--agent random {AS_LONG} --final-share 0.4", branch=True),
-    "prices": Arm(
-        f"--agent xinet --nu {' '.join(map(str, PRICES))} {SCHEDULE}",
-        seeds=PRICES_SEEDS,
-        steps=PRICES_STEPS,
-        branch=True,
-    ),
-    "small-1000": Arm("--agent small --widths-from {prices} --nu 1000", seeds=PRICES_SEEDS, steps=PRICES_STEPS),
-    "uniform-1000": Arm(
-        "--agent small --widths-from {prices} --nu 1000 --uniform-widths", seeds=PRICES_SEEDS, steps=PRICES_STEPS
-    ),
-    "small-3000": Arm("--agent small --widths-from {prices} --nu 3000", seeds=PRICES_SEEDS, steps=PRICES_STEPS),
-    "magnitude-1000": Arm(
-        f"--agent magnitude {AS_LONG} --final-share {{share}}", seeds=PRICES_SEEDS, steps=PRICES_STEPS, branch=True
-    ),
-    "random-1000": Arm(
-        f"--agent random {AS_LONG} --final-share {{share}}", seeds=PRICES_SEEDS, steps=PRICES_STEPS, branch=True
-    ),
+    "prices": _by_price(f"--agent xinet --nu {' '.join(map(str, PRICES))} {SCHEDULE}", branch=True),
+    # Other ways to what the higher prices leave: little enough for a difference to show.
+    "small-1000": _by_price("--agent small --widths-from {prices} --nu {price}", price=1000),
+    "uniform-1000": _by_price("--agent small --widths-from {prices} --nu {price} --uniform-widths", price=1000),
+    "magnitude-1000": _by_price(f"--agent magnitude {AS_LONG} --final-share {{share}}", branch=True, price=1000),
+    "random-1000": _by_price(f"--agent random {AS_LONG} --final-share {{share}}", branch=True, price=1000),
+    "small-3000": _by_price("--agent small --widths-from {prices} --nu {price}", price=3000),
     "paper-xinet": Arm(f"{PAPER} {XINET}", seeds=1),
     "paper-ofenet": Arm(f"{PAPER} --agent ofenet", seeds=1),
     "paper-small": Arm(f"{PAPER} --agent small --widths-from {{paper-xinet}}", seeds=1),
 }
+RIVALS = {name: arm.price for name, arm in ARMS.items() if arm.price}

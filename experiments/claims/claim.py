@@ -107,7 +107,8 @@ def _run(name: str, own: Path, command: str, branch: Path | None = None) -> None
 def command_of(task: str, arm: str, folder: Path, options: Iterable[str] = ()) -> str:
     """Returns the command that trains one arm on one task, but for its run folder."""
     places = {other: os.path.relpath(folder / task / other) for other in ARMS}
-    return _command(task, ARMS[arm], ARMS[arm].options.format(share=SHARES.get(task), **places), options)
+    shown = ARMS[arm].options.format(share=SHARES.get(task), price=ARMS[arm].price, **places)
+    return _command(task, ARMS[arm], shown, options)
 
 
 def _command(task: str, arm: Arm, shown: str, options: Iterable[str] = ()) -> str:

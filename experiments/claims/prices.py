@@ -28,21 +28,13 @@ def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
     """
     rows = []
     for task in tasks:
-        xinet, until = by_price(folder / task, "prices"), dense_until(folder / task, PRICES_STEPS)
+        xinet = by_price(folder / task, "prices")
+        course = results.read(folder / task / "ofenet", "course")
+        until = [row for row in course if row["environment_steps"] <= PRICES_STEPS]
         dense = results.late_returns(until) if until else None
         if xinet and dense is not None:
-            rows.append(
-                [
-                    task,
-                    "",
-                    "ofenet",
-                    "",
-                    "",
-                    "",
-                    str(interquartile_mean(dense)),
-                    *[""] * (1 + len(tables.size_headings())),
-                ]
-            )
+            late = str(interquartile_mean(dense))
+            rows.append([task, "", "ofenet", "", "", "", late, "", *("" for _ in tables.size_headings())])
         for arm in arms:
             for nu, (final, course) in by_price(folder / task, arm).items():
                 ours = tables.scores(final, course)
@@ -56,11 +48,6 @@ def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
                 rows.append([*columns, *tables.sizes(final)])
     headings = ["task", "ν", "arm", "return", "each seed", "difference", "last fifth", "difference"]
     return tables.markdown([*headings, *tables.size_headings()], rows)
-
-
-def dense_until(folder: Path, steps: int) -> Rows:
-    """Returns the lines of the dense agents' `course` on one task, up to a number of environment steps."""
-    return [row for row in results.read(folder / "ofenet", "course") if row["environment_steps"] <= steps]
 
 
 def name_of(arm: str) -> str:
