@@ -38,6 +38,7 @@ from experiments.claims.statistics import difference, interquartile_mean, share
 from experiments.defaults import __main__ as defaults
 from experiments.estimators import __main__ as estimators
 from experiments.substitutes import __main__ as substitutes
+from experiments.widths_and_pace import __main__ as widths_and_pace
 from xinet_jax import agent as agents
 from xinet_jax import cli, policy
 from xinet_jax.config import PruningConfig, load_config, make_config, override, save_config
@@ -399,6 +400,13 @@ def test_what_was_begun_goes_on_and_what_was_refused_does_not_count(policies, tm
         claims.train("Ant-v5", "sac", tmp_path, tmp_path, ["--tau", "0.1"])
 
 
+def test_the_choices_show_the_ways_that_were_tried():
+    page = (Path(__file__).parents[1] / "docs" / "choices.md").read_text()
+    assert widths_and_pace.table() in page
+    magnitude, random = (line.strip("| ").split(" | ")[1:] for line in widths_and_pace.together().splitlines()[2:])
+    assert all(part in page for part in (*magnitude, random[1]))
+
+
 @pytest.mark.parametrize("name", ARMS)
 def test_the_arms_are_what_xinet_train_accepts(name, tmp_path, monkeypatch):
     found = []
@@ -408,7 +416,7 @@ def test_the_arms_are_what_xinet_train_accepts(name, tmp_path, monkeypatch):
         raise UserError("that is enough")
 
     monkeypatch.setattr(runner, "train", train)
-    options = ARMS[name].options.format(share=0.11, **dict.fromkeys(ARMS, tmp_path)).split()
+    options = ARMS[name].options.format(share=0.11, price=ARMS[name].price, **dict.fromkeys(ARMS, tmp_path)).split()
     assert cli.main(["train", "--task", "Hopper-v5", "--steps", str(ARMS[name].steps), *options]) == 2
     assert found[0].steps == ARMS[name].steps
     nu = set(PRICES) if name == "prices" else {float(RIVALS[name]) if "--nu" in options else 400.0}
