@@ -69,7 +69,7 @@ def main() -> None:
         "share_if_writing_took_a_core": float(np.median(written)) / (config.checkpoint_every * seconds_per_step),
     }
     if given.json:
-        print(json.dumps(found))
+        print(json.dumps(found, allow_nan=False))
         return
     print(
         f"{given.preset}, {given.seeds} seed(s): {found['steps_per_second']:.0f} steps/s, {found['megabytes']:.0f} MB"

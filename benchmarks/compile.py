@@ -60,7 +60,7 @@ def main() -> None:
         "warm_seconds_compiling": warm[-1]["compiled"],
     }
     if arguments.json:
-        print(json.dumps(result))
+        print(json.dumps(result, allow_nan=False))
         return
     for name, value in result.items():
         print(f"{name.replace('_', ' ')}: {value}")

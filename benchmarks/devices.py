@@ -132,7 +132,7 @@ def main() -> None:
     for own in set_ups:
         own.close()
     if arguments.json:
-        print(json.dumps(rows))
+        print(json.dumps(rows, allow_nan=False))
         return
     for row in rows:
         print(

@@ -125,7 +125,7 @@ def main() -> None:
     if arguments.run:
         result["host_share_of_the_run"] = round(host_share(arguments.run), 3)
     if arguments.json:
-        print(json.dumps(result))
+        print(json.dumps(result, allow_nan=False))
         return
     print(f"{count} members, {result['steps_per_second_of_each']} steps/s each")
     for name, share in result["share_of_the_whole"].items():

@@ -77,7 +77,7 @@ def main() -> None:
             }
         )
     if arguments.json:
-        print(json.dumps(rows))
+        print(json.dumps(rows, allow_nan=False))
         return
     for row in rows:
         print(

@@ -25,6 +25,7 @@ from xinet_jax.tasks.loading import quiet_deprecations
 from xinet_jax.tasks.physics import Physics
 from xinet_jax.tasks.registry import in_gymnasium, load_task, task_names
 from xinet_jax.tasks.task import Task, TaskState
+from xinet_jax.telemetry.json_lines import finite
 
 EPISODES = 10
 
@@ -140,7 +141,7 @@ def main() -> None:
                 ours, theirs = returns(name, engine, *how)
                 row |= {"return": float(ours.mean()), "gymnasium_return": float(theirs.mean())}
                 row |= {"gymnasium_deviation": float(theirs.std())}
-            print(json.dumps(row) if given.json else markdown(row), flush=True)
+            print(json.dumps(finite(row), allow_nan=False) if given.json else markdown(row), flush=True)
 
 
 def markdown(row: dict[str, Any]) -> str:

@@ -162,7 +162,7 @@ def main() -> None:
     }
     result = {"milliseconds": milliseconds, "times_ours": ratios}
     if arguments.json:
-        print(json.dumps(result))
+        print(json.dumps(result, allow_nan=False))
         return
     for name, value in milliseconds.items():
         print(f"{name:>6}: {value:.2f} ms an update, {ratios[name]:.2f} of ours")

@@ -38,7 +38,7 @@ def with_share(dense, share):
 
 
 def left(dense, own):
-    return float(complexity.total(own, {}, "flops") / complexity.total(dense, {}, "flops"))
+    return complexity.dense_total(own, "flops") / complexity.dense_total(dense, "flops")
 
 
 def make_loops(agent, hyper, batch):
@@ -90,7 +90,7 @@ def main() -> None:
         row["share_times_update_faster"] = round(row["flops_left"] * row["update_faster"], 2)
         result.append(row)
     if arguments.json:
-        print(json.dumps(result))
+        print(json.dumps(result, allow_nan=False))
         return
     for row in result:
         print(

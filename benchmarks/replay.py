@@ -87,7 +87,7 @@ def main() -> None:
     arguments = parser.parse_args()
     results = {capacity: measure(capacity) for capacity in CAPACITIES}
     if arguments.json:
-        print(json.dumps(results))
+        print(json.dumps(results, allow_nan=False))
         return
     print("capacity   flashbax [us]   ring [us]   flashbax / ring")
     for capacity, times in results.items():

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from xinet_jax import agent as agents
-from xinet_jax.complexity import total
+from xinet_jax.complexity import dense_total
 from xinet_jax.config import make_config
 from xinet_jax.networks import make_networks
 from xinet_jax.replay import Transition
@@ -48,7 +48,7 @@ def make_case(preset, name, fraction):
     state = agents.init(agent, hyper, key)
     counted = jax.jit(lambda s: update(s, 1)).lower(state).compile().cost_analysis()
     flops, moved = counted["flops"], counted["bytes accessed"]
-    left = float(total(agent.networks.shape, {}, "flops") / total(agent.dense, {}, "flops"))
+    left = dense_total(agent.networks.shape, "flops") / dense_total(agent.dense, "flops")
     return jax.jit(loop, donate_argnums=0), state, flops, moved, left
 
 
@@ -99,7 +99,7 @@ def main() -> None:
         }
         result["cases"].append(row)
     if arguments.json:
-        print(json.dumps(result))
+        print(json.dumps(result, allow_nan=False))
         return
     print(f"{result['gflops_per_second']} GFLOP/s, {result['gigabytes_per_second']} GB/s")
     for row in result["cases"]:

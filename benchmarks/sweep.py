@@ -49,7 +49,7 @@ def main() -> None:
         "sooner": round(in_turn / together, 3),
     }
     if arguments.json:
-        print(json.dumps(result))
+        print(json.dumps(result, allow_nan=False))
         return
     for name, value in result.items():
         print(f"{name.replace('_', ' ')}: {value}")

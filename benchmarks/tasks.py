@@ -110,7 +110,7 @@ def main() -> None:
             row["ratio"] = max(row[engine] for engine in given.engine) / max(row["sync"], row["async"] or 0.0)
             row["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
             if given.json:
-                print(json.dumps(row), flush=True)
+                print(json.dumps(row, allow_nan=False), flush=True)
                 continue
             rates = [f"{row[key]:,.0f}" if row[key] else "not run" for key in (*given.engine, "sync", "async")]
             more = f"{max(row[f'{own}_compile_seconds'] for own in given.engine):.0f} s | {row['megabytes']:,.0f} MB"

@@ -86,7 +86,7 @@ def main() -> None:
         "share_of_an_update": {every: round(extra / every / seconds["gates"], 3) for every in EVERY},
     }
     if arguments.json:
-        print(json.dumps(result))
+        print(json.dumps(result, allow_nan=False))
         return
     for name, value in result["milliseconds"].items():
         print(f"{name:>16}: {value:.2f} ms an update")

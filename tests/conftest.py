@@ -1,6 +1,7 @@
 """Checks every typed array of the package while the tests run, and keeps compiled programs between runs."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from jaxtyping import install_import_hook
@@ -17,10 +18,32 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+from xinet_jax.training import memory  # noqa: E402
+
 if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "xinet_jax"))
 
 jax.devices()  # one CPU device, whichever test comes first
+
+
+_MOST = 1e9  # resident memory above which compiled programs are dropped between tests [bytes]
+
+
+@pytest.fixture(autouse=True)
+def _memory() -> Iterator[None]:
+    """Drops the programs that were compiled so far, before they come to gigabytes."""
+    yield
+    if _resident() > _MOST:
+        jax.clear_caches()
+        memory.give_back()
+
+
+def _resident() -> float:
+    """Returns this process's resident memory, where the system says it [bytes]."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0.0
 
 
 @pytest.fixture

@@ -11,12 +11,17 @@ OPTIMISED = {"xla_backend_optimization_level": 2}  # compiler options for what m
 
 def tiny_config(**overrides) -> Config:
     """Returns a configuration small enough to compile and run in seconds."""
-    sizes = {"blocks": 2, "block_units": 5, "actor_hidden": (7, 6), "critic_hidden": (8, 7), "batch_size": 16}
-    lengths = {"steps": 60, "random_steps": 20, "pretrain_updates": 5, "eval_every": 1000, "log_every": 20}
-    pruning = {"prune_start": 25, "prune_ramp": 10, "prune_stop": None, "theta_every": 1, "theta_learning_rate": 2e-3}
-    lengths["prune_every"] = 1
-    pruning = pruning | {"gated": ("ofenet",)} if overrides.get("agent", "xinet") == "xinet" else {}
-    return make_config(**(sizes | lengths | pruning | overrides))
+    agent = overrides.get("agent", "xinet")
+    settings = {"actor_hidden": (7, 6), "critic_hidden": (8, 7), "batch_size": 16}
+    settings |= {"steps": 60, "random_steps": 20, "eval_every": 1000, "log_every": 20}
+    if agent != "sac":
+        settings |= {"blocks": 2, "block_units": 5, "pretrain_updates": 5}
+    if agent in ("magnitude", "random"):
+        settings |= {"prune_every": 1}
+    if agent == "xinet":
+        settings |= {"prune_start": 25, "prune_ramp": 10, "prune_stop": None, "prune_every": 1, "gated": ("ofenet",)}
+        settings |= {"theta_every": 1, "theta_learning_rate": 2e-3}
+    return make_config(**(settings | overrides))
 
 
 def random_batch(key: jax.Array, observation: int = 17, action: int = 6, size: int = 16) -> Transition:
@@ -29,3 +34,9 @@ def random_batch(key: jax.Array, observation: int = 17, action: int = 6, size: i
         next_observation=jax.random.normal(keys[3], (size, observation)),
         continues=jax.random.bernoulli(keys[4], 0.8, (size,)).astype(jnp.float32),
     )
+
+
+def replaced(options: str, *others: str) -> list[str]:
+    """Returns a command's options with others, in place of those of the same name."""
+    kept = [words for words in map(str.split, options.split("--")[1:]) if f"--{words[0]}" not in others]
+    return [word for name, *values in kept for word in (f"--{name}", *values)] + [*others]

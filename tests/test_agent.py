@@ -242,17 +242,15 @@ def test_settling_rounds_every_gate_and_keeps_what_open_units_contribute(key):
     settled = agents.settle(agent, mixed, batch)
     jax.tree.map(np.testing.assert_array_equal, settled.theta, settled.alive)
     assert changed(settled.target_critic, mixed.target_critic)
-    params = agents._without(agent, mixed, settled.alive, batch)["params"]  # tests/test_replacement.py
-    without = mixed._replace(theta=jax.tree.map(jnp.multiply, mixed.theta, settled.alive))
-    without = without._replace(params=params)
+    replaced = agents._without(agent, mixed, settled.alive, batch)  # tests/test_replacement.py
+    without = mixed._replace(theta=jax.tree.map(jnp.multiply, mixed.theta, settled.alive), **replaced)
     np.testing.assert_allclose(act(settled), act(without), atol=1e-5)
 
     # Units that were read at gates of 1 all along contribute as much as before.
     opened = agent._replace(pruning=dataclasses.replace(agent.pruning, weights_see="open"))
     fewer = agents.settle(opened, mixed, batch)
     jax.tree.map(np.testing.assert_array_equal, fewer.alive, settled.alive)
-    params = agents._without(opened, mixed, fewer.alive, batch)["params"]
-    before = mixed._replace(alive=fewer.alive, params=params)
+    before = mixed._replace(alive=fewer.alive, **agents._without(opened, mixed, fewer.alive, batch))
     before = agents.act(opened, before, batch.observation, None)
     np.testing.assert_allclose(agents.act(opened, fewer, batch.observation, None), before, atol=1e-5)
 
@@ -297,7 +295,9 @@ def test_rounding_splits_units_that_are_equally_good(key):
 @pytest.mark.parametrize("weights_see", ["open", "mean", "sampled"])
 def test_units_that_wait_to_be_pruned_are_not_taken_for_dead_ones(key, weights_see):
     settings = {"weights_see": weights_see, "estimator": "straight_through", "prune_every": 100, "prune_ramp": 0}
-    agent, hyper, state = make(key, gated=("ofenet", "actor", "critic"), nu=1e5, keep_share=0.3, **settings)
+    settings |= {"steps": 200}
+    gated = ("ofenet", "actor", "critic")
+    agent, hyper, state = make(key, gated=gated, nu=1e5, keep_share=0.3, **settings)
     dead = jax.tree.map(lambda mask: mask.at[..., :2].set(0.0), state.alive)
     state = state._replace(alive=dead, theta=dead)
     update = jitted(agent, hyper)

@@ -16,10 +16,10 @@ from xinet_jax.cli import main
 from xinet_jax.config import load_config
 from xinet_jax.errors import UserError
 from xinet_jax.evaluation import evaluate
+from xinet_jax.names import BRAX_BACKENDS
 from xinet_jax.policy import load_policy
 from xinet_jax.tasks import task as tasks
-from xinet_jax.tasks.brax import BACKENDS, BRAX
-from xinet_jax.tasks.playground import PLAYGROUND
+from xinet_jax.tasks.catalogue import BRAX, PLAYGROUND
 from xinet_jax.tasks.registry import describe_task, load_task
 from xinet_jax.training import runner
 
@@ -73,7 +73,7 @@ def test_names_are_the_libraries_own():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", BRAX_BACKENDS)
 @pytest.mark.parametrize("name", BRAX.tasks)
 def test_every_brax_task_runs_on_every_back_end(name, backend):
     task = load_task(f"brax/{name}", backend=backend)

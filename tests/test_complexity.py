@@ -8,6 +8,7 @@ from helpers import tiny_config
 
 from xinet_jax import agent as agents
 from xinet_jax import compaction, complexity, gates
+from xinet_jax.names import COSTS
 from xinet_jax.networks import Shape
 
 TINY = Shape(2, 1, 2, (1,), (1,), (1,), (2,))
@@ -34,14 +35,14 @@ def enumerate_expectation(shape, theta, cost):
     return jnp.sum(probabilities * jax.vmap(at)(draws))
 
 
-@pytest.mark.parametrize("cost", complexity.COSTS)
+@pytest.mark.parametrize("cost", COSTS)
 def test_expected_count_is_the_count_at_theta_by_enumeration(key, cost):
     theta = random_theta(key, TINY)
     exact = enumerate_expectation(TINY, theta, cost)
     np.testing.assert_allclose(complexity.total(TINY, theta, cost), exact, rtol=1e-5)
 
 
-@pytest.mark.parametrize("cost", complexity.COSTS)
+@pytest.mark.parametrize("cost", COSTS)
 def test_expected_count_is_the_count_at_theta_by_sampling(key, cost):
     key_theta, key_draws = jax.random.split(key)
     theta = random_theta(key_theta, SMALL)
@@ -98,7 +99,7 @@ def test_price_of_a_unit_is_what_disappears_with_it(branch):
         assert gradient["ofenet"][branch][block][0] == gone
 
 
-@pytest.mark.parametrize("cost", complexity.COSTS)
+@pytest.mark.parametrize("cost", COSTS)
 @pytest.mark.parametrize("name", ["actor", "critic"])
 def test_price_of_a_heads_unit_is_what_disappears_with_it(name, cost):
     full = gates.ones(SMALL)

@@ -146,6 +146,11 @@ def test_bad_values_are_told_in_one_line(overrides, message):
         ("sac: {nu: 3}", "field nu belongs into section pruning, not into section sac"),
         ("nu: 3", "field nu belongs into section pruning, not to the top"),
         ("sac: {1: 3}", "unknown field '1'"),
+        ("sac: {tau: .nan}", "tau must be a list, each item a number"),
+        ("sac: {tau: nan}", "tau must be a list, each item a number"),
+        ("sac: {tau: 1e-2x}", "tau must be a list, each item a number"),
+        ("pruning: {nu: 1e999}", "nu must be 0 or more, not inf"),
+        ("steps: 1e3", "steps must be a whole number, not 1000.0"),
     ],
 )
 def test_broken_configuration_files_are_told_in_one_line(tmp_path, text, message):
@@ -157,6 +162,25 @@ def test_broken_configuration_files_are_told_in_one_line(tmp_path, text, message
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="cannot read"):
         load_config(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("number", ["3e-4", "3E-4", "+3.e-4", ".3e-3", "3.0e-4", "0.0003", "'3e-4'"])
+def test_numbers_in_a_file_may_have_exponents(number, tmp_path):
+    """YAML 1.1 takes most of these for texts."""
+    (tmp_path / "config.yaml").write_text(f"sac: {{learning_rate: {number}, tau: [{number}, 1e-2]}}")
+    config = load_config(tmp_path / "config.yaml")
+    assert config == make_config(learning_rate=3e-4, tau=[3e-4, 0.01])
+
+
+def test_texts_in_a_file_stay_texts(tmp_path):
+    (tmp_path / "config.yaml").write_text("out: 1e3\n")
+    assert load_config(tmp_path / "config.yaml").out == "1e3"
+
+
+def test_a_file_is_read_as_utf_8_wherever_it_is(tmp_path, monkeypatch):
+    (tmp_path / "config.yaml").write_bytes("out: läufe\n".encode())
+    monkeypatch.setattr(type(tmp_path), "read_text", lambda *_, **__: pytest.fail("in the encoding of the place"))
+    assert load_config(tmp_path / "config.yaml").out == "läufe"
 
 
 def test_fields_that_a_file_leaves_out_are_the_presets(tmp_path):

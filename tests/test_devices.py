@@ -15,6 +15,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from helpers import replaced
 
 import xinet_jax
 from xinet_jax import processes as of_run
@@ -45,7 +46,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def command(folder, *options):
-    return [sys.executable, "-c", SCRIPT, "train", "--out", str(folder), *SIZES.split(), *options]
+    return [sys.executable, "-c", SCRIPT, "train", "--out", str(folder), *replaced(SIZES, *options)]
 
 
 def train(folder, *options):
@@ -164,6 +165,7 @@ def test_members_are_the_same_in_two_processes(runs, tmp_path):
 
 
 LONG = ("--seeds", "2", "--steps", "1000000", "--log-every", "50", "--eval-every", "1000000", "--compact", "off")
+LONG += ("--width-multiple", "None")
 
 
 def test_a_signal_to_one_process_ends_the_run_in_all(tmp_path):

@@ -120,7 +120,7 @@ def test_a_claim_is_run_once_and_interrupted_without_loss(tmp_path):
     own = folder / "Hopper-v5" / "xinet"
     about = results.about(own)
     assert about["resumed"] == 1
-    assert about["command"].startswith("xinet train --task Hopper-v5 --seeds 5 --steps 100000 --agent xinet")
+    assert about["command"].startswith("xinet train --task Hopper-v5 --seeds 2 --steps 80 --agent xinet")
     course = results.read(own, "course")
     assert [row["environment_steps"] for row in course] == [40, 40, 60, 60, 80, 80]
     assert all(0 < row["parameters_left"] < 1 for row in results.read(own, "final"))

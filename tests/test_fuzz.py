@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 import xinet_jax
 from xinet_jax import policy
+from xinet_jax.complexity import LayerCount
 from xinet_jax.config import field_names, load_config
 from xinet_jax.errors import UserError
 from xinet_jax.orbax_files import quiet_loops
@@ -197,13 +198,34 @@ def test_configurations_of_any_text(tmp_path):
 def test_policies_that_say_anything(run, tmp_path):
     shutil.copytree(run / "policy" / "seed_0", tmp_path / "policy")
     file = tmp_path / "policy" / "policy.json"
-    honest = json.loads(file.read_text())
+    honest, whole = json.loads(file.read_text()), policy.load_structure(tmp_path / "policy")
 
     @fuzz(max_examples=200)
     @given(st.dictionaries(st.sampled_from(list(honest)), ANYTHING, min_size=1, max_size=2))
     def check(change):
         file.write_text(json.dumps(honest | change))
         loads(policy.load_policy, tmp_path / "policy")
+        structure = loads(policy.load_structure, tmp_path / "policy")
+        assert structure is None or "layers" not in change or structure.layers == whole.layers
+
+    check()
+
+
+def test_layers_that_say_anything(run, tmp_path):
+    """Every number of a layer follows from others: one alone cannot be changed."""
+    shutil.copytree(run / "policy" / "seed_0", tmp_path / "policy")
+    file = tmp_path / "policy" / "policy.json"
+    honest, whole = json.loads(file.read_text()), policy.load_structure(tmp_path / "policy")
+    places = st.tuples(st.integers(0, len(honest["layers"]) - 1), st.sampled_from(LayerCount._fields))
+
+    @fuzz(max_examples=300)
+    @given(places, ANYTHING | st.integers(0, 10))
+    def check(place, value):
+        index, field = place
+        rows = [row | ({field: value} if k == index else {}) for k, row in enumerate(honest["layers"])]
+        file.write_text(json.dumps(honest | {"layers": rows}))
+        structure = loads(policy.load_structure, tmp_path / "policy")
+        assert structure is None or structure == whole
 
     check()
 

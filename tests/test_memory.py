@@ -6,18 +6,20 @@ from helpers import tiny_config
 
 import xinet_jax
 from xinet_jax import agent as agents
+from xinet_jax import gates
 from xinet_jax.config import make_config
 from xinet_jax.errors import UserError
 from xinet_jax.replay import make_replay
 from xinet_jax.tasks.registry import load_task
-from xinet_jax.training import members, memory
+from xinet_jax.training import members, memory, plan
 from xinet_jax.training.devices import make_mesh
 from xinet_jax.training.program import make_program
 
 
 @pytest.mark.parametrize("name", ["xinet", "ofenet", "sac", pytest.param("magnitude", marks=pytest.mark.slow)])
 def test_prediction_holds_what_xla_counts_and_not_much_more(name):
-    config = make_config(agent=name, engine="native", blocks=3, prune_stop=None)
+    settings = ({} if name == "sac" else {"blocks": 3}) | ({"prune_stop": None} if name == "xinet" else {})
+    config = make_config(agent=name, engine="native", **settings)
     task = load_task(config.task, config.engine)
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
     program = make_program(agent, task, make_replay(config.steps, config.sac.batch_size), 1, make_mesh(1, 1))
@@ -25,7 +27,7 @@ def test_prediction_holds_what_xla_counts_and_not_much_more(name):
     hyper = members.hyper_of_members(config, task.action_size, identities)
     state = jax.eval_shape(program.init, hyper, members.seeds_of_members(identities))
     counted = program.train.lower(hyper, state, 300, 1, 0).compile().memory_analysis()
-    needed = memory.predict(agent, state, config.sac.batch_size)
+    needed = memory.predict(agent, config.steps, config.sac.batch_size)
     assert needed.replay + needed.agent == pytest.approx(counted.argument_size_in_bytes, rel=1e-3)
     assert counted.temp_size_in_bytes <= needed.working <= 2.5 * counted.temp_size_in_bytes
 
@@ -36,6 +38,19 @@ def test_what_cannot_fit_is_refused_before_anything_is_compiled(tmp_path, monkey
     with pytest.raises(UserError, match=r"50 members need about 8\.\d+ GB \(16\d MB replay, .* this machine has 1 MB"):
         xinet_jax.train(config, progress=False)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("block_units", 1_000_000), ("actor_hidden", (1_000_000, 1_000_000)), ("critic_hidden", (10**6, 10**6))],
+)
+def test_networks_that_cannot_fit_are_refused_before_any_array_is_made(setting, value, tmp_path, monkeypatch):
+    """A thousand blocks of a million units: gates alone would take gigabytes, kernels petabytes."""
+    config = tiny_config(out=str(tmp_path / "run"), blocks=1000, keep_share=0.5, **{setting: value})
+    monkeypatch.setattr(gates, "_constants", None)
+    monkeypatch.setattr(plan, "make_program", None)
+    with pytest.raises(UserError, match=r"not enough memory: 1 member needs about .* TB .* smaller networks"):
+        plan.prepare(config, members.identities(config))
 
 
 def test_this_machine_has_memory():

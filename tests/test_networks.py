@@ -2,6 +2,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from xinet_jax import networks
 from xinet_jax.networks import DenseNet, Shape, make_networks
@@ -22,7 +23,7 @@ def concatenating_densenet(variables, x, gates, train):
             rows.append(params[f"block_{source + 1}"]["kernel"][:, offset : offset + width])
         kernel = jnp.concatenate(rows)
         assert kernel.shape == (inputs + first, width)
-        hidden = jnp.concatenate(features, axis=-1) @ kernel + params["input"]["bias"][first : first + width]
+        hidden = jnp.concatenate(features, axis=-1) @ kernel
         running = statistics[f"norm_{k + 1}"]
         mean, var = (hidden.mean(0), hidden.var(0)) if train else (running["mean"], running["var"])
         norm = params[f"norm_{k + 1}"]
@@ -42,6 +43,31 @@ def test_densenet_is_the_concatenating_one(key):
     for train in (False, True):
         ours = branch.apply(variables, x, gates, train, mutable="batch_stats")[0]
         np.testing.assert_allclose(ours, concatenating_densenet(variables, x, gates, train), atol=2e-5)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_normalisation_is_exact_far_from_zero(spread, key):
+    """Observations of 10,000 ± 1, against double precision. The products' own rounding is all that may be left."""
+    x = 10_000.0 + spread * jax.random.normal(key, (256, 6))
+    branch = DenseNet(WIDTHS)
+    variables = branch.init(key, x)
+    with jax.default_matmul_precision("highest"):
+        features, updated = branch.apply(variables, x, None, True, mutable="batch_stats")
+    exact = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables)
+    with jax.enable_x64(True):
+        expected = concatenating_densenet(exact, np.asarray(x, np.float64), [1.0] * len(WIDTHS), True)
+        hidden = np.asarray(x, np.float64) @ exact["params"]["input"]["kernel"][:, : WIDTHS[0]]
+    np.testing.assert_allclose(features, expected, atol=0.02 if spread else 0.2)
+    # Running averages start at 0 and 1, and move by a hundredth.
+    np.testing.assert_allclose(
+        updated["batch_stats"]["norm_1"]["var"], 0.99 + 0.01 * hidden.var(axis=0), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_densenet_has_no_bias_that_its_normalisation_would_cancel(key):
+    variables = DenseNet(WIDTHS).init(key, jnp.zeros(6))
+    biases = {jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(variables["params"])}
+    assert {name for name in biases if "bias" in name} == {f"['norm_{k + 1}']['bias']" for k in range(3)}
 
 
 def test_densenet_starts_glorot_uniform_in_each_blocks_own_fan(key):

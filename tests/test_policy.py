@@ -1,8 +1,11 @@
 """Saving and loading policies: the same actions back, and one clear line for whatever is not a policy."""
 
+import ast
 import dataclasses
 import json
+import math
 import shutil
+from pathlib import Path
 
 import gymnasium
 import jax
@@ -12,6 +15,7 @@ from helpers import tiny_config
 
 from xinet_jax import agent as agents
 from xinet_jax import policy
+from xinet_jax.cli import main
 from xinet_jax.errors import UserError
 from xinet_jax.evaluation import evaluate
 from xinet_jax.tasks.loading import quiet_deprecations
@@ -71,6 +75,9 @@ def test_actions_are_scaled_to_what_the_task_takes(tmp_path):
     [
         {"task_options": {"xml_file": "/tmp/evil.xml"}},
         {"task_options": {"reset_noise_scale": "much"}},
+        {"task_options": {"reset_noise_scale": -1}},
+        {"task_options": {"reset_noise_scale": float("inf")}},
+        {"task_options": ["reset_noise_scale"]},
         {"action_scale": [1.0]},
         {"action_offset": ["a"] * 6},
         {"action_offset": [float("nan")] * 6},
@@ -114,16 +121,178 @@ def test_wrong_observation_size_is_refused(made):
         {"actor_hidden": [7.0, 6]},
         {"layers": [{"network": "actor"}]},
         {"seed": None},
+        {"seed": -1},
+        {"environment_steps": -1},
         {"nu": "high"},
+        {"nu": float("inf")},
+        {"nu": -1.0},
+        {"settings": {"tau": float("nan")}},
+        {"layers": {}},
+        {"layers": "none"},
+        {"layers": [[]]},
+        {"layers": []},
         {"task": "Ant"},
     ],
 )
 def test_structures_that_do_not_fit_are_refused(folder, change):
     file = folder / "policy.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
-    with pytest.raises(UserError) as caught:
-        policy.load_policy(folder)
-    assert "\n" not in str(caught.value)
+    for load in (policy.load_policy, policy.load_structure):
+        with pytest.raises(UserError) as caught:
+            load(folder)
+        assert "\n" not in str(caught.value)
+
+
+def rows_of(content, network, name):
+    return next(row for row in content["layers"] if (row["network"], row["name"]) == (network, name))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: rows_of(c, "ofenet", "state_1").update(units=-1), "state_1 of ofenet cannot have -1 of 5 units"),
+        (lambda c: rows_of(c, "ofenet", "state_1").update(units=6), "state_1 of ofenet cannot have 6 of 5 units"),
+        (lambda c: rows_of(c, "actor", "hidden_2").update(units=0), "hidden_2 of actor cannot have 0 of 6 units"),
+        (lambda c: rows_of(c, "critic_1", "head").update(units_before=10**30), "head of critic_1 cannot have 1 of 1"),
+        (lambda c: rows_of(c, "ofenet", "state_1").update(parameters=-95), "parameters and FLOPs of layers"),
+        (lambda c: rows_of(c, "critic_2", "hidden_1").update(parameters=0), "parameters and FLOPs of layers"),
+        (lambda c: rows_of(c, "actor", "head").update(flops_before=1), "parameters and FLOPs of layers"),
+        (lambda c: rows_of(c, "critic_1", "hidden_1").update(units=3), "parameters and FLOPs of layers"),
+        (lambda c: rows_of(c, "actor", "head").update(units=6), "parameters and FLOPs of layers"),
+        (lambda c: rows_of(c, "ofenet", "predictor").update(units_before=18, units=18), "18 of 17 observed numbers"),
+        (lambda c: c["layers"].reverse(), "not those of an agent"),
+        (lambda c: c["layers"].append(c["layers"][0]), "not those of an agent"),
+        (lambda c: c["layers"].pop(), "not those of an agent"),
+        (lambda c: rows_of(c, "critic_2", "head").update(name="heads"), "not those of an agent"),
+        (lambda c: c["layers"].remove(rows_of(c, "critic_2", "hidden_2")), "critics have 2 and 1 hidden layers"),
+        (lambda c: rows_of(c, "ofenet", "state_2").update(network="actor"), "state_blocks .* do not agree"),
+        (lambda c: c.update(state_blocks=[5, 6]), "state_blocks .* do not agree"),
+        (lambda c: c.update(state_blocks=[5]), "state_blocks .* do not agree"),
+        (lambda c: c.update(actor_hidden=[7, 5]), "actor_hidden .* do not agree"),
+        (lambda c: c.update(action=5, action_scale=[1.0] * 5, action_offset=[0.0] * 5), "parameters and FLOPs"),
+    ],
+)
+def test_layers_that_contradict_themselves_are_refused(folder, change, message):
+    """By `inspect`, which reads the structure alone, as by `evaluate`."""
+    file = folder / "policy.json"
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    for load in (policy.load_structure, policy.load_policy):
+        with pytest.raises(UserError, match=message) as caught:
+            load(folder)
+        assert "\n" not in str(caught.value)
+
+
+RESULTS = Path(__file__).parent.parent / "experiments" / "claims" / "results"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "HalfCheetah-v5/sac/policy/seed_2",
+        "HalfCheetah-v5/paper-ofenet/policy/seed_0",
+        "HalfCheetah-v5/paper-xinet/policy/seed_0",
+        "Hopper-v5/prices/policy/nu_100_seed_2",
+        "Hopper-v5/small-1000/policy/seed_2",
+        "HalfCheetah-v5/paper-small/policy/seed_0",
+        "Hopper-v5/random-1000/policy/seed_2",
+        "Hopper-v5/magnitude-1000/policy/seed_2",
+        "Ant-v5/xinet/policy/seed_2",
+    ],
+)
+def test_structures_of_real_runs_load(name):
+    structure = policy.load_structure(RESULTS / name)
+    left = [row for row in structure.layers if policy.in_policy(row)]
+    assert sum(row.units for row in left) <= sum(row.units_before for row in left)
+
+
+def test_counts_of_older_files_are_with_their_biases(folder):
+    """Layers before a batch normalisation had a bias: it is counted in files of that format, and in no others."""
+    file = folder / "policy.json"
+    content = json.loads(file.read_text())
+    content["format"] = "xinet_jax policy 1"
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="parameters and FLOPs of layers"):
+        policy.load_structure(folder)
+    inputs = {"state_1": 17, "state_2": 22, "action_1": 33, "action_2": 38}
+    for row in content["layers"]:
+        if row["name"] in inputs:
+            row["parameters"] = row["parameters_before"] = 5 * (inputs[row["name"]] + 3)
+            row["flops"] = row["flops_before"] = 5 * (2 * inputs[row["name"]] + 2)
+    file.write_text(json.dumps(content))
+    assert policy.load_structure(folder).layers[0].parameters == 100
+    file.write_text(json.dumps(content | {"format": "xinet_jax policy 2"}))
+    with pytest.raises(UserError, match="parameters and FLOPs of layers"):
+        policy.load_structure(folder)
+
+
+@pytest.mark.parametrize("compact", ["auto", "off"])
+def test_pruned_structures_load(tmp_path, compact):
+    config = tiny_config(gated=("ofenet", "actor", "critic"), compact=compact)
+    agent = agents.make_agent(config, 17, 6)
+    state = agents.init(agent, agents.make_hyper(config, 6), jax.random.PRNGKey(0))
+    (first, second), _ = state.alive["ofenet"]["state"], None
+    alive = state.alive | {"ofenet": state.alive["ofenet"] | {"state": (0 * first, second.at[:3].set(0.0))}}
+    critic = (alive["critic"][0].at[0, :2].set(0.0).at[1, :5].set(0.0), alive["critic"][1])
+    state = state._replace(alive=alive | {"critic": critic})
+    about = {"name": "xinet", "seed": 0, "nu": 1.0, "settings": {}, "environment_steps": 10}
+    policy.save_policy(
+        policy.from_agent(agent, state, task=load_task("HalfCheetah-v5", "native"), **about), tmp_path / "policy"
+    )
+    loaded = policy.load_structure(tmp_path / "policy")
+    assert loaded.state_blocks == ((5, 5) if compact == "off" else (0, 2))
+    rows = {(row.network, row.name): row for row in loaded.layers}
+    assert (rows["ofenet", "state_1"].units, rows["ofenet", "state_1"].parameters) == (0, 0)
+    assert [rows[f"critic_{k}", "hidden_1"].units for k in (1, 2)] == [6, 3]
+    policy.load_policy(tmp_path / "policy")
+
+
+def strictly(text):
+    """Reads JSON as a parser does that knows no NaN and no Infinity."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_all_json_is_written_strictly():
+    """Python writes NaN and Infinity unless it is told not to."""
+    root, calls = Path(__file__).parent.parent, []
+    for file in (
+        path for folder in ("xinet_jax", "experiments", "benchmarks") for path in (root / folder).rglob("*.py")
+    ):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.dump", "json.dumps"):
+                strict = any(own.arg == "allow_nan" and ast.unparse(own.value) == "False" for own in node.keywords)
+                calls.append((file.name, node.lineno, strict))
+    assert len(calls) > 10
+    assert [call for call in calls if not call[2]] == []
+
+
+def test_an_infinite_option_is_saved_as_json_and_comes_back(tmp_path, capsys):
+    """Older files have it as Infinity, which not every parser reads."""
+    config, options = tiny_config(task="Hopper-v5"), {"healthy_z_range": (1.235, math.inf)}
+    task = load_task("Hopper-v5", "native", **options)
+    agent = agents.make_agent(config, task.observation_size, task.action_size)
+    state = agents.init(agent, agents.make_hyper(config, task.action_size), jax.random.PRNGKey(0))
+    about = {"name": "xinet", "seed": 0, "nu": 1.0, "settings": {}, "environment_steps": 10}
+    policy.save_policy(policy.from_agent(agent, state, task=task, **about), tmp_path / "policy")
+    file = tmp_path / "policy" / "policy.json"
+    assert strictly(file.read_text())["task_options"] == {"healthy_z_range": [1.235, "inf"]}
+    returns = []
+    for text in (file.read_text(), file.read_text().replace('"inf"', "Infinity")):
+        file.write_text(text)
+        assert policy.load_structure(tmp_path / "policy").task_options == options
+        assert main(["inspect", str(tmp_path / "policy"), "--json"]) == 0
+        seen = strictly(capsys.readouterr().out)["policies"][0]
+        assert seen["task_options"] == {"healthy_z_range": [1.235, "inf"]}
+        returns.append(evaluate(policy.load_policy(tmp_path / "policy"), episodes=2))
+    np.testing.assert_array_equal(*returns)
+    plain = dataclasses.replace(policy.load_structure(tmp_path / "policy"), task_options={})
+    longer = evaluate(policy.Policy(plain, policy.load_policy(tmp_path / "policy").arrays), episodes=2)
+    assert (longer > returns[0]).all(), "without the option an episode ends later"
 
 
 def test_missing_and_broken_files_are_refused(folder, tmp_path):
@@ -178,3 +347,34 @@ def test_a_task_name_cannot_import_a_module(made, folder, tmp_path, monkeypatch)
     with pytest.raises(UserError, match="unknown task"):
         evaluate(made, episodes=1, task="evil_module:Foo-v0")
     assert not (tmp_path / "ran").exists()
+
+
+def test_policies_of_the_first_format_compute_the_same_without_their_biases(made, folder, tmp_path):
+    """Blocks had a bias before their normalisation; running means fall by as much when it is taken out."""
+    old = tmp_path / "old"
+    branch, statistics = dict(made.arrays["ofenet"]["state"]), dict(made.arrays["statistics"]["state"])
+    bias = np.random.default_rng(1).normal(size=branch["input"]["kernel"].shape[-1]).astype(np.float32)
+    parts = np.split(bias, np.cumsum(made.structure.state_blocks)[:-1])
+    for k, part in enumerate(parts):
+        norm = statistics[f"norm_{k + 1}"]
+        statistics[f"norm_{k + 1}"] = norm | {"mean": np.asarray(norm["mean"]) + part}
+    branch["input"] = branch["input"] | {"bias": bias}
+    arrays = made.arrays | {"ofenet": {"state": branch}, "statistics": {"state": statistics}}
+    policy.save_policy(policy.Policy(made.structure, arrays), old)
+    content = json.loads((old / "policy.json").read_text())
+    for row in content["layers"]:  # as they were counted then
+        if row["name"].startswith(("state_", "action_")):
+            for when in ("", "_before"):
+                row[f"parameters{when}"] += row[f"units{when}"]
+                row[f"flops{when}"] += row[f"units{when}"]
+    (old / "policy.json").write_text(json.dumps(content | {"format": "xinet_jax policy 1"}))
+    loaded = policy.load_policy(old)
+    assert "bias" not in loaded.arrays["ofenet"]["state"]["input"]
+    np.testing.assert_allclose(loaded(OBSERVATION), made(OBSERVATION), atol=1e-5)
+    assert sum(row.parameters for row in loaded.structure.layers) > sum(row.parameters for row in made.structure.layers)
+
+
+@pytest.mark.parametrize("name", ["e\\y", "a[1]b*?", "new\nline"])
+def test_a_policy_can_be_in_a_folder_of_any_name(made, name, tmp_path):
+    policy.save_policy(made, tmp_path / name / "policy" / "seed_0")
+    np.testing.assert_array_equal(policy.load_policy(tmp_path / name)(OBSERVATION), made(OBSERVATION))

@@ -7,6 +7,7 @@ import re
 import sys
 import zlib
 
+import imageio_ffmpeg
 import jax
 import mujoco
 import numpy as np
@@ -18,17 +19,59 @@ from xinet_jax import agent as agents
 from xinet_jax import policy, rendering
 from xinet_jax.cli import main
 from xinet_jax.errors import UserError
-from xinet_jax.tasks.registry import load_task
+from xinet_jax.tasks.registry import describe_task, load_task, task_names
 from xinet_jax.viewer import write_page
 
+CONTROL_STEPS = sorted({describe_task(name)["seconds_per_step"] for name in task_names()} | {0.001, 0.019, 0.025, 0.3})
 
-def make(name, folder):
-    task, config = load_task(name, "native"), tiny_config(task=name, agent="sac")
+
+def make(name, folder, **options):
+    task, config = load_task(name, "native", **options), tiny_config(task=name, agent="sac")
     agent = agents.make_agent(config, task.observation_size, task.action_size)
     state = agents.init(agent, agents.make_hyper(config, task.action_size), jax.random.PRNGKey(0))
     about = {"name": "sac", "seed": 0, "nu": None, "settings": {}, "environment_steps": 1}
     policy.save_policy(policy.from_agent(agent, state, task=task, **about), folder)
     return str(folder)
+
+
+@pytest.mark.parametrize("control_step", CONTROL_STEPS)
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 31, 50, 125, 250, 334, 999, 1000])
+def test_films_are_in_real_time_and_have_at_most_50_frames_a_second(control_step, steps):
+    every, duration = rendering.interval(control_step), 1000 * control_step * steps
+    assert every * control_step >= 0.02 - 1e-9
+    assert every == 1 or (every - 1) * control_step < 0.02, "no fewer frames than there can be"
+    delays = np.array(rendering.gif_delays(control_step, steps))
+    assert (delays % 10 == 0).all(), "which is all that a GIF can hold"
+    assert (delays >= 20).all(), "less than which it is shown for 100"
+    if duration >= 20:
+        assert abs(delays.sum() - duration) <= 5 + 1e-6
+        changes, filmed = np.cumsum([0, *delays[:-1]]), 1000 * control_step * every * np.arange(len(delays))
+        assert np.abs(changes - filmed).max() <= 5 + 1e-6, "no error adds up"
+        left_out = duration - filmed[-1] - 1000 * control_step * every
+        assert left_out < 20, "the last frames are there"
+    else:
+        assert delays.tolist() == [20], "one frame there always is"
+    if duration >= 500:
+        assert delays.sum() == pytest.approx(duration, rel=0.01)
+
+
+def test_two_seconds_of_hopper_take_two_seconds(tmp_path, capsys):
+    """Its control step is 0.008 s: of a whole number of them no delay of a GIF can be made."""
+    made, size = make("Hopper-v5", tmp_path / "policy", terminate_when_unhealthy=False), ("--width", "32")
+    size += ("--height", "32", "--seconds", "2")
+    assert main(["render", made, "--out", str(tmp_path / "film.gif"), *size]) == 0
+    assert capsys.readouterr().out.split()[-2] == "83", "the 84th would be shown for 0.008 s"
+    with Image.open(tmp_path / "film.gif") as film:
+        delays = []
+        for index in range(film.n_frames):
+            film.seek(index)
+            delays.append(film.info["duration"])
+    assert sum(delays) == pytest.approx(2000, rel=0.01)
+    assert min(delays) >= 20
+    assert main(["render", made, "--out", str(tmp_path / "film.mp4"), *size]) == 0
+    count, seconds = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "film.mp4"))
+    assert seconds == pytest.approx(2.0, rel=0.01)
+    assert count / seconds <= 50
 
 
 @pytest.mark.parametrize("name", ["HalfCheetah-v5", "InvertedPendulum-v5"])
@@ -84,6 +127,8 @@ def test_what_cannot_be_filmed_is_told_in_one_line(tmp_path, capsys, monkeypatch
         (["--out", str(tmp_path / "no" / "film.gif"), "--seconds", "0.1"], "cannot write"),
         (["--width", "0"], "width and height must be from 16 to 4096 pixels"),
         (["--seconds", "0"], "seconds must be above 0"),
+        (["--seed", "-1"], "seed must be from 0 to 2147483647, not -1"),
+        (["--seed", str(2**70)], "seed must be from 0 to 2147483647"),
     ):
         assert main(["render", made, *arguments]) == 2
         said = capsys.readouterr().err.strip()

@@ -67,7 +67,7 @@ def test_for_a_single_transition_nothing_changes_whatever_is_pruned(shape, key):
     lost = jax.tree.map(lambda unit: (unit < 0.5).astype(jnp.float32), units)
     left = jax.tree.map(lambda unit, gone: unit * (1.0 - gone), units, lost)
     before = read(made, params, statistics, units, batch)
-    after = read(made, replaced(made, params, statistics, units, lost, batch), statistics, left, batch)
+    after = read(made, *replaced(made, params, statistics, units, lost, batch), left, batch)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), before, after)
     without = read(made, params, statistics, left, batch)
     # Without features there is no prediction to change.
@@ -85,23 +85,23 @@ def test_means_over_a_batch_stay_where_the_reader_is_linear(key):
     left = jax.tree.map(lambda unit, gone: unit * (1.0 - gone), units, lost)
     after = replaced(made, params, statistics, units, lost, batch)
     prediction, _, _ = read(made, params, statistics, units, batch)
-    now, _, _ = read(made, after, statistics, left, batch)
+    now, _, _ = read(made, *after, left, batch)
     np.testing.assert_allclose(prediction.mean(axis=0), now.mean(axis=0), atol=1e-5)
     assert np.abs(prediction - now).max() > 1e-2
     whole = left | {"ofenet": units["ofenet"]}
     only_critic = lost | {"ofenet": jax.tree.map(jnp.zeros_like, lost["ofenet"])}
     _, _, value = read(made, params, statistics, units, batch)
-    _, _, now = read(made, replaced(made, params, statistics, units, only_critic, batch), statistics, whole, batch)
+    _, _, now = read(made, *replaced(made, params, statistics, units, only_critic, batch), whole, batch)
     np.testing.assert_allclose(value.mean(axis=-1), now.mean(axis=-1), atol=1e-5)
     assert np.abs(value - now).max() > 1e-2
 
 
 def changes_left(made, params, statistics, units, lost, batch, blunt):
-    """Returns, for every output, the mean squared change by pruning as a share of that with the parameters `blunt`."""
+    """Returns, for every output, the mean squared change by pruning as a share of that with other arrays, `blunt`."""
     left = jax.tree.map(jnp.subtract, units, lost)
     before = read(made, params, statistics, units, batch)
     with_substitutes = replaced(made, params, statistics, units, lost, batch)
-    after, without = (read(made, own, statistics, left, batch) for own in (with_substitutes, blunt))
+    after, without = (read(made, *arrays, left, batch) for arrays in (with_substitutes, blunt))
     return [
         np.square(now - own).mean() / np.square(other - own).mean()
         for now, other, own in zip(after, without, before, strict=True)
@@ -145,7 +145,8 @@ def test_copies_go_without_a_trace(key):
     lost = halves(units)
     lost["ofenet"] = {name: (own[0], jnp.zeros(5)) for name, own in lost["ofenet"].items()}
     # Ridge regression holds back RIDGE / (1 + RIDGE) of a copy, layer after layer.
-    assert all(share < 0.02 for share in changes_left(made, params, statistics, units, lost, batch, params))
+    untouched = (params, statistics)
+    assert all(share < 0.02 for share in changes_left(made, params, statistics, units, lost, batch, untouched))
 
 
 def test_features_of_other_blocks_can_say_what_is_lost(key):
@@ -158,7 +159,8 @@ def test_features_of_other_blocks_can_say_what_is_lost(key):
     params = params | {"ofenet": params["ofenet"] | {"state": state}}
     lost = jax.tree.map(jnp.zeros_like, units)
     lost["ofenet"]["state"] = (jnp.zeros(6), jnp.ones(6))
-    assert all(share < 0.01 for share in changes_left(made, params, statistics, units, lost, batch, params))
+    untouched = (params, statistics)
+    assert all(share < 0.01 for share in changes_left(made, params, statistics, units, lost, batch, untouched))
 
 
 def test_features_that_changed_on_the_way_are_made_good(key):
@@ -259,7 +261,7 @@ def test_pruning_leaves_what_networks_compute(settings, key):
 
     def every_output(of, critic):
         own = of.params | {"critic": critic}
-        return read(agent.networks, own, state.statistics, gates_read(agent, of), batch)
+        return read(agent.networks, own, of.statistics, gates_read(agent, of), batch)
 
     for before, now in ((state.params["critic"], after.params["critic"]), (state.target_critic, after.target_critic)):
         for a, b in zip(every_output(state, before), every_output(after, now), strict=True):
@@ -273,7 +275,9 @@ def test_pruning_leaves_what_networks_compute(settings, key):
     blunt = prune(state, ill)
     jax.tree.map(np.testing.assert_array_equal, blunt.alive, after.alive)
     jax.tree.map(
-        np.testing.assert_array_equal, (blunt.params, blunt.target_critic), (state.params, state.target_critic)
+        np.testing.assert_array_equal,
+        (blunt.params, blunt.target_critic, blunt.statistics),
+        (state.params, state.target_critic, state.statistics),
     )
     diverged = state._replace(diverged=jnp.bool_(True))
     jax.tree.map(np.testing.assert_array_equal, prune(diverged, ill), diverged)

@@ -17,7 +17,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from helpers import tiny_config
+from helpers import replaced, tiny_config
 
 import xinet_jax
 from xinet_jax.config import load_config
@@ -320,7 +320,7 @@ def test_a_full_disk_stops_nothing(tmp_path, trouble):
     disk = tmp_path / "disk"
     disk.mkdir()
     folder, said = disk / "run", []
-    options = [*OPTIONS.split(), "--steps", "1000000", "--checkpoint-keep", "2", "--eval-every", "1000000"]
+    options = replaced(OPTIONS, "--steps", "1000000", "--checkpoint-keep", "2", "--eval-every", "1000000")
 
     def wait_for(what, seconds=300):
         end = time.monotonic() + seconds

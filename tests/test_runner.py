@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from xinet_jax.tasks.options import parse_options
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.telemetry.progress import ProgressDisplay, Status, _Stderr, describe, short
 from xinet_jax.telemetry.tables import returns_table
-from xinet_jax.training import members, phases, plan, run_folder, runner
+from xinet_jax.training import checkpoints, members, phases, plan, run_folder, runner
 from xinet_jax.training.results import read_members, trade_off
 from xinet_jax.training.savings import Ledger
 from xinet_jax.training.signals import Abandoned, StopOnSignal
@@ -479,3 +480,88 @@ def test_a_second_signal_abandons_and_handlers_are_put_back(tmp_path):
             signal.raise_signal(signal.SIGINT)
         assert caught.value.number == signal.SIGINT
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+class _Answers:
+    """What a script wrote to standard error, read while it runs."""
+
+    def __init__(self, script, *arguments):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script, *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def until(self, words):
+        text = ""
+        while words not in text:
+            line = self.process.stderr.readline()
+            assert line, f"ended without '{words}': {text}"
+            text += line
+        return text
+
+
+# A call that holds the main thread as a compiler does, and that signals do not cut short: Python's handlers have to
+# wait until it returns.
+_COMPILES = """
+import ctypes, pathlib, signal, sys
+from xinet_jax.training.signals import StopOnSignal
+with StopOnSignal(pathlib.Path(sys.argv[1])) as stop:
+    stop.compiling = True
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # of this thread; another one hears them
+    print("compiling", file=sys.stderr, flush=True)
+    ctypes.CDLL(None).sleep(int(sys.argv[2]))
+    stop.compiling = False
+    print("requested", stop.requested.name, file=sys.stderr, flush=True)
+"""
+
+
+def test_a_signal_while_compiling_is_answered_at_once_and_a_second_one_ends_the_process(tmp_path):
+    script = _Answers(_COMPILES, str(tmp_path / "stopping"), "600")
+    script.until("compiling")
+    script.process.send_signal(signal.SIGINT)
+    assert "SIGINT: compiling; will stop when that is done; once more to stop now" in script.until("save nothing")
+    script.process.send_signal(signal.SIGTERM)
+    assert "xinet: abandoned on SIGTERM: nothing more was saved" in script.until("saved")
+    assert script.process.wait(timeout=30) == 128 + signal.SIGTERM
+
+
+def test_a_single_signal_while_compiling_waits_for_the_compiler(tmp_path):
+    script = _Answers(_COMPILES, str(tmp_path / "stopping"), "3")
+    script.until("compiling")
+    script.process.send_signal(signal.SIGINT)
+    script.until("requested SIGINT")
+    assert script.process.wait(timeout=30) == 0
+
+
+def test_a_run_interrupted_before_its_first_step_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    """The signal comes while the first program is compiled: no transition is there yet, and none is missed."""
+    folder = tmp_path / "run"
+    start = runner._Run._begin
+
+    def interrupted(run):
+        signal.raise_signal(signal.SIGINT)
+        return start(run)
+
+    settings = {"eval_episodes": 1, "final_episodes": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(runner._Run, "_begin", interrupted)
+        result = xinet_jax.train(tiny_config(out=str(folder), **settings))
+    assert result.interrupted == "SIGINT"
+    assert result.environment_steps == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"SIGINT at step 0: what was learnt so far is saved in {folder}; to go on: xinet train --resume" in said
+    resumed = xinet_jax.train(dataclasses.replace(load_config(folder / "config.yaml"), resume=str(folder)))
+    assert "going on from step 0" in " ".join(capsys.readouterr().err.split())
+    assert resumed.environment_steps == 60
+
+
+@pytest.mark.parametrize("agent", ["xinet", "sac"])
+def test_everything_is_computed_in_float32_whatever_jax_is_set_to(agent, tmp_path):
+    config = tiny_config(agent=agent, out=str(tmp_path / "run"), steps=30, eval_episodes=1, final_episodes=1)
+    with jax.enable_x64(True):
+        result = xinet_jax.train(config, progress=False)
+        loaded = xinet_jax.load_policy(result.folder)
+        assert loaded(np.zeros(17)).dtype == np.float32
+        np.testing.assert_array_equal(xinet_jax.evaluate(loaded, 1), result.seeds[0].returns)
+        assert jnp.zeros(1).dtype == np.float64, "outside, JAX stays as it was set"
+    about = checkpoints.read_about(result.folder / "checkpoints" / "all" / "30")
+    assert {array["dtype"] for array in about["arrays"].values()} == {"float32", "int32", "uint32", "bool"}

@@ -1,6 +1,8 @@
 """Parity with Gymnasium's own environments, and what a task adds to its physics."""
 
 import copy
+import json
+import math
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +16,9 @@ from xinet_jax.errors import UserError
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.batching import as_one_batch
 from xinet_jax.tasks.on_device import mjx
-from xinet_jax.tasks.options import parse_options
+from xinet_jax.tasks.options import as_json, check_options, options_text, parse_options
 from xinet_jax.tasks.physics import Physics, make_engine
-from xinet_jax.tasks.registry import in_gymnasium, load_task, task_names
+from xinet_jax.tasks.registry import checked_options, describe_task, in_gymnasium, load_task, task_names
 from xinet_jax.tasks.runge_kutta import runge_kutta_step
 from xinet_jax.tasks.task import Definition, TaskState
 
@@ -183,6 +185,15 @@ def test_options_that_do_not_exist_are_told():
         ({"healthy_reward": True}, "task option healthy_reward must be a number, not True"),
         ({"terminate_when_unhealthy": 1}, "task option terminate_when_unhealthy must be true or false, not 1"),
         ({"xml_file": "/etc/passwd"}, "unknown option of Hopper-v5 'xml_file'"),
+        ({"reset_noise_scale": -1}, "task option reset_noise_scale must be from 0 to 3, not -1"),
+        ({"reset_noise_scale": 1e30}, "task option reset_noise_scale must be from 0 to 3, not 1e+30"),
+        ({"reset_noise_scale": math.inf}, "task option reset_noise_scale must be finite, not inf"),
+        ({"reset_noise_scale": math.nan}, "task option reset_noise_scale must be a number, not nan"),
+        ({"healthy_reward": "-inf"}, "task option healthy_reward must be finite, not -inf"),
+        ({"ctrl_cost_weight": 1e30}, "task option ctrl_cost_weight must be from -1e+09 to 1e+09, not 1e+30"),
+        ({"healthy_z_range": (2.0, 1)}, "task option healthy_z_range must be low,high with low below high, not 2,1"),
+        ({"healthy_z_range": ("inf", "inf")}, "with low below high, not inf,inf"),
+        ({"healthy_z_range": ("low", "inf")}, "task option healthy_z_range must be low,high, not ('low', inf)"),
     ):
         with pytest.raises(UserError) as caught:
             load_task("Hopper-v5", "native", **given)
@@ -195,6 +206,39 @@ def test_options_that_do_not_exist_are_told():
     for text in ("healthy_reward", "b=", "=1", "b=1,", "a=1"):
         with pytest.raises(UserError, match="task_options must be name=value"):
             parse_options(("a=1", text))
+
+
+@pytest.mark.parametrize("body", ["nobody", "", 14, -1, 10**30])
+def test_a_main_body_that_the_model_does_not_have_is_told(body):
+    with pytest.raises(UserError, match=r"unknown main_body .*: allowed: world, torso, front_left_leg"):
+        load_task("Ant-v5", "native", main_body=body)
+
+
+@pytest.mark.parametrize("name", _GYMNASIUM)
+def test_defaults_are_allowed_and_come_back_from_json(name):
+    options = describe_task(name)["options"]
+    assert checked_options(name, options) == options
+    stored = json.dumps(as_json(options), allow_nan=False)
+    assert checked_options(name, json.loads(stored)) == options
+    assert checked_options(name, parse_options(tuple(options_text(options).split()))) == options
+
+
+def test_the_texts_of_infinite_numbers_are_the_numbers():
+    given = {"healthy_z_range": ["-inf", math.inf], "healthy_reward": 2}
+    assert as_json(given) == {"healthy_z_range": ["-inf", "inf"], "healthy_reward": 2}
+    assert checked_options("Hopper-v5", as_json(given)) == given | {"healthy_z_range": (-math.inf, math.inf)}
+
+
+def test_an_option_may_be_infinite_where_its_default_is():
+    def define(
+        model, speed_limit: float = math.inf, noise_scale: float = 10.0, corner: tuple[float, float] = (1.0, 0.0)
+    ):
+        raise NotImplementedError
+
+    given = {"speed_limit": math.inf, "noise_scale": 100.0, "corner": (0.0, -1.0)}
+    assert check_options("Own-v0", define, given) == given
+    with pytest.raises(UserError, match="noise_scale must be finite"):
+        check_options("Own-v0", define, {"noise_scale": math.inf})
 
 
 @pytest.mark.parametrize("name", [own for own in _MJX if own.values[0] not in _STEEP_CAPSULES])

@@ -4,14 +4,18 @@
 Gymnasium; `register_task` adds a task of your own.
 """
 
-from xinet_jax.config import Config, load_config, make_config
-from xinet_jax.errors import UserError
-from xinet_jax.evaluation import evaluate
-from xinet_jax.policy import Policy, load_policy
-from xinet_jax.tasks.registry import register_task
-from xinet_jax.tasks.task import Definition
-from xinet_jax.training.results import MemberResult, Result
-from xinet_jax.training.runner import train
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xinet_jax.config import Config, load_config, make_config
+    from xinet_jax.errors import UserError
+    from xinet_jax.evaluation import evaluate
+    from xinet_jax.policy import Policy, load_policy
+    from xinet_jax.tasks.registry import register_task
+    from xinet_jax.tasks.task import Definition
+    from xinet_jax.training.results import MemberResult, Result
+    from xinet_jax.training.runner import train
 
 __version__ = "0.1.0"
 
@@ -29,3 +33,30 @@ __all__ = [
     "register_task",
     "train",
 ]
+
+# Each name is imported when it is first asked for: JAX and MuJoCo take seconds to load (PEP 562).
+_MODULES = {
+    "Config": "xinet_jax.config",
+    "Definition": "xinet_jax.tasks.task",
+    "MemberResult": "xinet_jax.training.results",
+    "Policy": "xinet_jax.policy",
+    "Result": "xinet_jax.training.results",
+    "UserError": "xinet_jax.errors",
+    "evaluate": "xinet_jax.evaluation",
+    "load_config": "xinet_jax.config",
+    "load_policy": "xinet_jax.policy",
+    "make_config": "xinet_jax.config",
+    "register_task": "xinet_jax.tasks.registry",
+    "train": "xinet_jax.training.runner",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

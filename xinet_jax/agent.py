@@ -26,7 +26,7 @@ Tree = Any
 # How much each loss weighs in the gradient of its own network's weights.
 _WEIGHTS_SCALE = {"ofenet": 1.0, "critic": np.full(2, 0.5, np.float32), "actor": 1.0, "temperature": 1.0}
 # What pruning changes: whatever else passed through its conditional would be copied at every update.
-_PRUNED = ("params", "target_critic", "theta", "alive")
+_PRUNED = ("params", "target_critic", "statistics", "theta", "alive")
 _adam = optax.scale_by_adam()
 _average = optax.ema(0.99, debias=True)
 
@@ -159,14 +159,11 @@ def update(
         in_nats = lambda units: jax.tree.map(jnp.multiply, scale, losses_at(state.params, units)[0])  # noqa: E731
         return variational.step(agent, hyper, state, in_nats, key_gates, environment_steps)
 
-    theta, held, due = state.theta, metrics.theta_held, False
-    if agent.pruner != "none":
-        due = environment_steps >= min(map(rules.start, agent.gated))
+    theta, held = state.theta, metrics.theta_held
+    theta_due, prune_due = schedule(agent, environment_steps, updates)
     if agent.pruner == "theta":
-        if rules.prune_stop is not None:
-            due &= environment_steps <= rules.prune_stop
         stay = lambda: (state.theta, metrics.theta_held)  # noqa: E731
-        theta, held = jax.lax.cond(due & (updates % rules.theta_every == 0), move_theta, stay)
+        theta, held = jax.lax.cond(theta_due, move_theta, stay)
 
     small = {"statistics": statistics, "theta": theta, "mse_bars": mse_bars}
     diverged = _diverged(state, (loss, small), gradient)
@@ -180,9 +177,29 @@ def update(
     if agent.pruner != "none":
         pruned = lambda: prune(agent, state, batch if more is None else more(), key_gates, environment_steps)  # noqa: E731
         changes = lambda own: {name: getattr(own, name) for name in _PRUNED}  # noqa: E731
-        due &= updates % rules.prune_every == 0
-        state = state._replace(**jax.lax.cond(due, lambda: changes(pruned()), lambda: changes(state)))
+        state = state._replace(**jax.lax.cond(prune_due, lambda: changes(pruned()), lambda: changes(state)))
     return state, metrics
+
+
+def schedule(
+    agent: Agent, environment_steps: Int[Array, ""] | int, updates: Int[Array, ""] | int
+) -> tuple[Bool[Array, ""] | bool, Bool[Array, ""] | bool]:
+    """Returns whether theta moves at an update, and whether units are pruned after it (method, section 4).
+
+    Args:
+      agent: the agent.
+      environment_steps: steps taken so far.
+      updates: updates taken so far.
+    """
+    if agent.pruner == "none":
+        return False, False
+    rules = agent.pruning
+    active = environment_steps >= min(map(rules.start, agent.gated))
+    if agent.pruner != "theta":
+        return False, active & (updates % rules.prune_every == 0)
+    if rules.prune_stop is not None:
+        active = active & (environment_steps <= rules.prune_stop)
+    return active & (updates % rules.theta_every == 0), active & (updates % rules.prune_every == 0)
 
 
 def prune(
@@ -224,7 +241,7 @@ def settle(agent: Agent, state: AgentState, batch: Transition) -> AgentState:
     moved = _without(agent, state, alive, batch)
     params = folding.fold(shape, moved["params"], units)
     target = folding.fold(shape, moved["params"] | {"critic": moved["target_critic"]}, units)["critic"]
-    settled = {"params": moved["params"] | params, "target_critic": target, "theta": alive, "alive": alive}
+    settled = moved | {"params": moved["params"] | params, "target_critic": target, "theta": alive, "alive": alive}
     return state._replace(**{name: _keep(state.diverged, getattr(state, name), own) for name, own in settled.items()})
 
 
@@ -289,13 +306,13 @@ def _losses(
 
 
 def _without(agent: Agent, state: AgentState, alive: Units, batch: Transition) -> dict[str, Tree]:
-    """Returns parameters and target critics that have substitutes for the units that `alive` prunes (method, 4)."""
+    """Returns parameters, target critics and statistics with substitutes for the units that `alive` prunes (4)."""
     params = state.params | {"target_critic": state.target_critic}
     lost = {name: jax.tree.map(jnp.subtract, state.alive[name], own) for name, own in alive.items()}
     units = gates_read(agent, state)
-    params = replacement.without(agent.networks, params, state.statistics, units, alive, lost, batch)
+    params, statistics = replacement.without(agent.networks, params, state.statistics, units, alive, lost, batch)
     target_critic = params.pop("target_critic")
-    return {"params": params, "target_critic": target_critic}
+    return {"params": params, "target_critic": target_critic, "statistics": statistics}
 
 
 def _state_features(agent: Agent, params: Tree, statistics: Tree, units: Units, observation: Array) -> Array:

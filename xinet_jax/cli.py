@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import functools
+import importlib
 import io
 import json
 import logging
@@ -12,30 +13,27 @@ import re
 import runpy
 import signal
 import sys
+import tempfile
+import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax
-import numpy as np
 import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from xinet_jax.config import Config, check, field_names, load_config, preset_config, value_text, varied
-from xinet_jax.errors import UserError, nearest
-from xinet_jax.evaluation import evaluate
-from xinet_jax.orbax_files import quiet_loops
-from xinet_jax.policy import find_policies, in_policy, load_policy, load_structure
+from xinet_jax.config import Config, check, field_types, load_config, preset_config, value_text, varied
+from xinet_jax.errors import UserError, brief, nearest
+from xinet_jax.tasks.catalogue import BUILT_IN
 from xinet_jax.tasks.registry import describe_task, task_names
+from xinet_jax.telemetry.console import FittingConsole, never_raise
 from xinet_jax.telemetry.json_lines import finite
-from xinet_jax.telemetry.tables import evaluations_table, layers_table, left, options_table, returns_table, tasks_table
-from xinet_jax.telemetry.trade_off import trade_off_table
-from xinet_jax.training import runner
-from xinet_jax.training.members import identities
-from xinet_jax.training.results import trade_off
 from xinet_jax.training.run_folder import CONFIG_FILE, POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE
 from xinet_jax.training.signals import Abandoned
+
+# What computes is imported by the commands that compute: JAX and MuJoCo take seconds to load.
 
 _DESCRIPTION = "Train reinforcement-learning agents that prune themselves while they learn."
 
@@ -96,8 +94,8 @@ class TasksArguments:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 2 for a mistake of the user, 128 + n after signal n."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's: what matters of it is told in one line of ours
-    quiet_loops()
+    for stream in (sys.stdout, sys.stderr):
+        never_raise(stream)
     commands = {"train": _train, "evaluate": _evaluate, "inspect": _inspect, "render": _render, "tasks": _tasks}
     try:
         arguments = _import_tasks(arguments)
@@ -126,6 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train_config(arguments: list[str]) -> Config:
     """Returns the configuration that the arguments of `xinet train` describe. Raises UserError for mistakes."""
+    if not {"-h", "--help"} & set(arguments):
+        _refuse_repetition(arguments, Config)
     chosen, _ = _preset_parser().parse_known_args(arguments)
     if chosen.resume is not None:
         defaults = dataclasses.replace(load_config(Path(chosen.resume) / CONFIG_FILE), resume=chosen.resume)
@@ -138,7 +138,17 @@ def train_config(arguments: list[str]) -> Config:
 
 def _train(arguments: list[str]) -> int:
     config = train_config(arguments)
-    _use_compilation_cache()
+    _load_libraries()
+    _keep_compiled_programs()
+    import jax
+    import numpy as np
+
+    from xinet_jax.telemetry.tables import layers_table, returns_table
+    from xinet_jax.telemetry.trade_off import trade_off_table
+    from xinet_jax.training import runner
+    from xinet_jax.training.members import identities
+    from xinet_jax.training.results import trade_off
+
     result = runner.train(config)
     lost = len(result.seeds) < len(identities(result.config))
     status = 128 + signal.Signals[result.interrupted] if result.interrupted else int(lost)
@@ -166,11 +176,19 @@ def _evaluate(arguments: list[str]) -> int:
         raise UserError(f"episodes must be at least 1, not {given.episodes}")
     if given.seed < 0:
         raise UserError(f"seed must be 0 or more, not {given.seed}")
+    _start_jax()
+    from xinet_jax.evaluation import evaluate_until_interrupted
+    from xinet_jax.policy import find_policies, load_policy
+    from xinet_jax.telemetry.tables import evaluations_table
 
     policies = [(folder, load_policy(folder)) for folder in find_policies(given.path)]
-    found = []
+    found, evaluated, interrupted, finished = [], [], False, 0
     for folder, policy in policies:
-        returns = evaluate(policy, given.episodes, given.seed, progress=True)
+        returns, interrupted = evaluate_until_interrupted(policy, given.episodes, given.seed, progress=True)
+        finished += len(returns)
+        if not len(returns):
+            break
+        evaluated.append((policy.structure, returns))
         found.append(
             {
                 "policy": str(folder),
@@ -179,21 +197,29 @@ def _evaluate(arguments: list[str]) -> int:
                 "settings": policy.structure.settings,
                 "seed": policy.structure.seed,
                 "parameters": policy.structure.parameters,
+                "episodes": len(returns),
                 "mean": float(returns.mean()),
                 "standard_deviation": float(returns.std()),
                 "returns": [float(value) for value in returns],
             }
         )
+        if interrupted:
+            break
     if given.json:
-        print(json.dumps(finite({"episodes": given.episodes, "policies": found})))
-        return 0
-    structures = [policy.structure for _, policy in policies]
-    _console().print(evaluations_table(zip(structures, (row["returns"] for row in found), strict=True)))
-    return 0
+        print(json.dumps(finite({"episodes": given.episodes, "policies": found}), allow_nan=False))
+    elif evaluated:
+        _console().print(evaluations_table(evaluated))
+    if interrupted:
+        total = given.episodes * len(policies)
+        print(f"xinet: interrupted after {finished:,} of {total:,} episodes", file=sys.stderr, flush=True)
+    return 128 + signal.SIGINT if interrupted else 0
 
 
 def _inspect(arguments: list[str]) -> int:
     given = _parse(InspectArguments, arguments, "xinet inspect")
+    _load_libraries()
+    from xinet_jax.policy import find_policies, in_policy, load_structure, structure_as_json
+    from xinet_jax.telemetry.tables import layers_table, left
 
     structures = [(folder, load_structure(folder)) for folder in find_policies(given.path)]
     if given.json:
@@ -206,9 +232,8 @@ def _inspect(arguments: list[str]) -> int:
                 "flops_left": left(structure.layers, "flops"),
                 "policy_parameters_left": left(layer for layer in structure.layers if in_policy(layer)),
             }
-            rows = [layer._asdict() for layer in structure.layers]
-            found.append(summary | dataclasses.asdict(structure) | {"layers": rows})
-        print(json.dumps({"policies": found}))
+            found.append(summary | structure_as_json(structure))
+        print(json.dumps({"policies": found}, allow_nan=False))
         return 0
     console = _console()
     for folder, structure in structures:
@@ -229,6 +254,8 @@ def _inspect(arguments: list[str]) -> int:
 
 def _render(arguments: list[str]) -> int:
     given = _parse(RenderArguments, arguments, "xinet render")
+    _start_jax()
+    from xinet_jax.policy import load_policy
     from xinet_jax.rendering import render
 
     frames = render(load_policy(given.path), given.out, given.seed, given.seconds, given.width, given.height, True)
@@ -238,9 +265,16 @@ def _render(arguments: list[str]) -> int:
 
 def _tasks(arguments: list[str]) -> int:
     given = _parse(TasksArguments, arguments, "xinet tasks")
-    found = [describe_task(name) for name in ([given.name] if given.name else task_names())]
+    from xinet_jax.tasks.options import as_json
+    from xinet_jax.telemetry.task_tables import options_table, tasks_table
+
+    names = [given.name] if given.name else task_names()
+    if not {*names} & {*task_names()} <= {*BUILT_IN}:  # a user's task has to be loaded for its sizes
+        _start_jax()
+    found = [describe_task(name) for name in names]
     if given.json:
-        print(json.dumps(finite({"tasks": found})))
+        described = [own | {"options": as_json(own["options"])} for own in found]
+        print(json.dumps(finite({"tasks": described}), allow_nan=False))
         return 0
     _console().print(tasks_table(found))
     if given.name:
@@ -260,8 +294,32 @@ def _import_tasks(arguments: list[str]) -> list[str]:
     for (file,) in chosen.files:
         if not Path(file).is_file():
             raise UserError(f"--import needs a Python file that registers tasks: there is no file {file}")
-        runpy.run_path(file)
+        try:
+            runpy.run_path(file)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # of whatever kind, sys.exit() too: the file is the user's
+            raise UserError(f"--import {brief(file)}{_line_of(file, error)}: {_reason(error)}") from None
     return rest
+
+
+def _line_of(file: str, error: BaseException) -> str:
+    """Returns where in a file an error arose, or nothing if that is not known."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    if isinstance(error, SyntaxError) and error.filename == file:
+        lines.append(error.lineno)
+    return f", line {lines[-1]}" if lines and lines[-1] else ""
+
+
+def _reason(error: BaseException) -> str:
+    """Returns what an error of a user's file says, in one line."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, SystemExit):
+        return f"it ends Python by sys.exit({brief(error.code, quoted=True)})"
+    words = error.msg if isinstance(error, SyntaxError) else (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {words[:200]}" if words else type(error).__name__
 
 
 def _usage() -> str:
@@ -299,12 +357,38 @@ def _parse(kind: type, arguments: list[str], program: str, default: object = Non
     parse = functools.partial(tyro.cli, kind, prog=program, config=(tyro.conf.OmitArgPrefixes,), **options)
     if {"-h", "--help"} & set(arguments):
         return parse(args=["--help"])
+    _refuse_repetition(arguments, kind)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
             return parse(args=arguments)
     except SystemExit:
         raise UserError(_one_line(said.getvalue(), arguments, kind)) from None
+
+
+def _refuse_repetition(arguments: list[str], kind: type) -> None:
+    """Raises UserError for an option that is there twice, of which the last alone would count."""
+    types = _option_types(kind)
+    options: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
+    repeated = name = None
+    for argument in arguments:
+        option, _, value = argument.partition("=")
+        if option.startswith("--"):
+            name = option.removeprefix("--").replace("-", "_")
+            name = name if name in types else name.removeprefix("no_")
+            repeated = repeated or (name if name in types and name in options else None)
+            if repeated == name and types[name] is bool and options[name] != option:
+                raise UserError(f"options {options[name]} and {option} exclude each other: choose one")
+            options[name] = option
+            values.setdefault(name, []).extend([value] if value else [])
+        elif name:
+            values[name].append(argument)
+    if repeated and "tuple" in str(types[repeated]):
+        several = brief(" ".join([options[repeated], *values[repeated]]))
+        raise UserError(f"option {options[repeated]} is repeated: give it once, with all values: {several}")
+    if repeated:
+        raise UserError(f"option {options[repeated]} is repeated: give it once")
 
 
 def _one_line(said: str, arguments: list[str], kind: type) -> str:
@@ -327,26 +411,83 @@ def _one_line(said: str, arguments: list[str], kind: type) -> str:
 
 
 def _option_names(kind: type) -> set[str]:
-    names = set(field_names()) if kind is Config else {field.name for field in dataclasses.fields(kind)}
-    return names | {f"no_{name}" for name in names} | {"help", "h"}
+    names = _option_types(kind)
+    return {*names, *(f"no_{name}" for name in names), "help", "h"}
+
+
+def _option_types(kind: type) -> dict[str, Any]:
+    return field_types() if kind is Config else {field.name: field.type for field in dataclasses.fields(kind)}
 
 
 def _console() -> Console:
     """Returns where results are printed. What goes to a file needs no column cut short."""
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
+    console = FittingConsole()
+    return console if console.is_terminal else FittingConsole(width=140)
 
 
 def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _use_compilation_cache() -> None:
-    """Keeps compiled programs from run to run, unless the user has chosen a place for them."""
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xinet_jax"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+def _start_jax() -> None:
+    """Loads what computes, and starts it. Raises UserError if that cannot be done."""
+    _load_libraries()
+    _keep_compiled_programs()
+    from xinet_jax.training.devices import start_jax
+
+    start_jax()
+
+
+def _load_libraries() -> None:
+    """Loads what computes.
+
+    Raises:
+      UserError: if JAX or MuJoCo cannot be loaded, as with nonsense in their environment variables.
+    """
+    for name in ("jax", "mujoco"):
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # of whatever kind
+            raise UserError(f"cannot load {name}: {_reason(error)}") from None
+    from xinet_jax.orbax_files import quiet_loops
+
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's: what matters of it is told in one line of ours
+    quiet_loops()
+
+
+def _keep_compiled_programs() -> None:
+    """Keeps compiled programs in the user's cache folder, or where the user has chosen. Says if that cannot be done."""
+    import jax
+
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # small programs are many
+    # When the disk is full, JAX would say so for every program.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+    chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if chosen and "://" in chosen:
+        return
+    try:
+        folder = Path(chosen or _cache_folder())
+        folder.mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        trouble = f"cannot write to {folder}: {error.strerror}"
+        if folder.is_dir():  # what is in it can still be read
+            jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+        else:
+            jax.config.update("jax_enable_compilation_cache", False)
+    except RuntimeError:
+        trouble = "this user has no home folder"
+        jax.config.update("jax_enable_compilation_cache", False)
+    advice = "JAX_COMPILATION_CACHE_DIR can name another folder"
+    with contextlib.suppress(OSError):
+        print(f"xinet: compiled programs are not kept: {trouble}; {advice}", file=sys.stderr, flush=True)
+
+
+def _cache_folder() -> Path:
+    """Returns the user's cache folder. Raises RuntimeError for a user without a home."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xinet_jax"
 
 
 if __name__ == "__main__":

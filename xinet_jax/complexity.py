@@ -4,6 +4,7 @@ Gates are independent and no product holds the same gate twice, so each count at
 under `xi ~ Bernoulli(theta)`; at gates of 0 and 1 it is the count of the compacted networks.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,7 +15,6 @@ from xinet_jax import gates
 from xinet_jax.gates import Units
 from xinet_jax.networks import Shape
 
-COSTS = ("parameters", "flops")
 Count = Float[Array, "*twins"] | np.ndarray | np.floating | float  # whatever the gates are made of
 
 
@@ -36,13 +36,13 @@ class Layer(NamedTuple):
 
     @property
     def parameters(self) -> Count:
-        """Weights, biases, and normalisation scales and shifts; of the critics one count per twin."""
-        return self.units * (self.inputs + (3.0 if self.normalised else 1.0))
+        """Weights, and a bias or the normalisation's scale and shift; of the critics one count per twin."""
+        return self.units * (self.inputs + (2.0 if self.normalised else 1.0))
 
     @property
     def flops(self) -> Count:
-        """Multiplications and additions for one input: matrix product with bias, and normalisation; no activations."""
-        return self.units * (2.0 * self.inputs + (2.0 if self.normalised else 0.0))
+        """Multiplications and additions for one input: matrix product, and bias or normalisation; no activations."""
+        return self.units * (2.0 * self.inputs + (1.0 if self.normalised else 0.0))
 
 
 def layers(shape: Shape, units: Units) -> list[Layer]:
@@ -50,19 +50,23 @@ def layers(shape: Shape, units: Units) -> list[Layer]:
 
     Target critics are not counted; both critics are (method, section 2).
     """
-    units = gates.complete(shape, units)
+    return _layers(shape, jax.tree.map(lambda gate: gate.sum(axis=-1), gates.complete(shape, units)))
+
+
+def _layers(shape: Shape, widths: Units) -> list[Layer]:
+    """The same, by the (expected) number of units in every hidden layer."""
     found: list[Layer] = []
 
     def densenet(branch: str, inputs: Count) -> Count:
-        for k, gate in enumerate(units["ofenet"][branch]):
-            found.append(Layer("ofenet", f"{branch}_{k + 1}", inputs, gate.sum(), True))
-            inputs = inputs + gate.sum()
+        for k, width in enumerate(widths["ofenet"][branch]):
+            found.append(Layer("ofenet", f"{branch}_{k + 1}", inputs, width, True))
+            inputs = inputs + width
         return inputs
 
     def mlp(network: str, inputs: Count, outputs: int) -> None:
-        for k, gate in enumerate(units[network]):
-            found.append(Layer(network, f"hidden_{k + 1}", inputs, gate.sum(axis=-1), False))
-            inputs = gate.sum(axis=-1)
+        for k, width in enumerate(widths[network]):
+            found.append(Layer(network, f"hidden_{k + 1}", inputs, width, False))
+            inputs = width
         found.append(Layer(network, "head", inputs, float(outputs), False))
 
     z_o = densenet("state", float(shape.observation))
@@ -75,9 +79,27 @@ def layers(shape: Shape, units: Units) -> list[Layer]:
 
 
 def total(shape: Shape, units: Units, cost: str = "parameters") -> Count:
-    """Returns the (expected) count of `parameters` or `flops` over all networks, `[]`; of sizes alone without JAX."""
+    """Returns the (expected) count of `parameters` or `flops` over all networks, `[]`."""
     counts = [getattr(layer, cost) for layer in layers(shape, units)]
-    return sum(own.sum() if isinstance(own, (jax.Array, np.ndarray)) else own for own in counts)
+    return sum(count.sum() if isinstance(count, (jax.Array, np.ndarray)) else count for count in counts)
+
+
+def dense_total(shape: Shape, cost: str = "parameters") -> int:
+    """Returns the count of `parameters` or `flops` over all networks with no unit pruned."""
+    return sum(dense_totals(shape, cost).values())
+
+
+def dense_totals(shape: Shape, cost: str = "parameters") -> dict[str, int]:
+    """Returns the count of `parameters` or `flops` of each network with no unit pruned; both critics together.
+
+    From the sizes alone: no array is made, however large they are.
+    """
+    heads = {"actor": shape.actor_hidden, "critic": shape.critic_hidden}
+    widths = {"ofenet": {"state": shape.state_blocks, "action": shape.action_blocks}, **heads}
+    totals = dict.fromkeys(widths, 0)
+    for layer in _layers(shape, widths):
+        totals[layer.network] += int(getattr(layer, cost)) * (2 if layer.network == "critic" else 1)
+    return totals
 
 
 def share(dense: Shape, shape: Shape, units: Units, cost: str = "parameters") -> Count:
@@ -87,9 +109,9 @@ def share(dense: Shape, shape: Shape, units: Units, cost: str = "parameters") ->
       dense: the sizes before pruning.
       shape: the sizes of the arrays, which may have been compacted.
       units: gates of those arrays.
-      cost: `parameters` or `flops`.
+      cost: `parameters` or `flops`, of `xinet_jax.names.COSTS`.
     """
-    return total(shape, units, cost) / total(dense, {}, cost)
+    return total(shape, units, cost) / float(dense_total(dense, cost))
 
 
 class LayerCount(NamedTuple):
@@ -108,8 +130,13 @@ class LayerCount(NamedTuple):
 def count(dense: Shape, shape: Shape, alive: Units) -> tuple[LayerCount, ...]:
     """Returns every layer's counts at the dense start and at one agent's alive masks (no member axis)."""
     start, now = (jax.tree.map(_exact, gates.complete(*pair)) for pair in ((dense, {}), (shape, alive)))
+    return rows_of(layers(dense, start), layers(shape, now))
+
+
+def rows_of(start: Sequence[Layer], now: Sequence[Layer]) -> tuple[LayerCount, ...]:
+    """Returns the rows of the same layers before and after, twins told apart, in the order of the networks."""
     rows = []
-    for before, after in zip(layers(dense, start), layers(shape, now), strict=True):
+    for before, after in zip(start, now, strict=True):
         twins = np.size(before.parameters)
         for twin in range(twins):
             numbers = []

@@ -6,22 +6,18 @@ them flat (`--nu`, `make_config(nu=...)`).
 
 import dataclasses
 import math
+import re
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import yaml
 
-from xinet_jax.complexity import COSTS
 from xinet_jax.errors import UserError, brief, unknown_name
-from xinet_jax.gates import ESTIMATOR_NAMES
-from xinet_jax.networks import PRECISIONS
-from xinet_jax.pruners import PRUNERS
-from xinet_jax.tasks.brax import BACKENDS
+from xinet_jax.names import BRAX_BACKENDS, COSTS, ENGINES, ESTIMATORS, PRECISIONS, PRUNERS
 from xinet_jax.tasks.options import parse_options
-from xinet_jax.tasks.physics import ENGINES
 from xinet_jax.tasks.registry import check_physics, checked_options, task_names
 
 AGENTS = ("sac", "ofenet", "xinet", "small", *PRUNERS)
@@ -141,6 +137,8 @@ class PruningConfig:
 
     def progress(self, age: Any) -> Any:
         """Returns how much of `prune_ramp` has passed, 0 to 1, after some environment steps of pruning."""
+        import jax.numpy as jnp  # not before something is computed
+
         return jnp.clip(age / self.prune_ramp, 0.0, 1.0) if self.prune_ramp else 1.0 * (age >= 0)
 
 
@@ -231,6 +229,7 @@ class Config:
         return {"xinet": "theta"}.get(self.agent, self.agent if self.agent in PRUNERS else "none")
 
 
+_EXPONENTIAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", re.ASCII)
 _SECTIONS = {"networks": NetworkConfig, "sac": SacConfig, "pruning": PruningConfig}
 
 # What may differ between a run and its resumption: nothing that was learnt depends on it.
@@ -291,6 +290,16 @@ def field_names() -> dict[str, str | None]:
     return top | {f.name: name for name, section in _SECTIONS.items() for f in dataclasses.fields(section)}
 
 
+def field_types() -> dict[str, Any]:
+    """Returns every field's type by the field's own name."""
+    return {
+        name: hint
+        for section in (Config, *_SECTIONS.values())
+        for name, hint in typing.get_type_hints(section).items()
+        if name not in _SECTIONS
+    }
+
+
 def override(config: Config, overrides: dict[str, Any]) -> Config:
     """Returns the configuration with some fields replaced, by flat names. Raises UserError for an unknown field."""
     homes = field_names()
@@ -328,10 +337,10 @@ def check(config: Config) -> None:
         "preset": (config.preset, PRESETS),
         "agent": (config.agent, AGENTS),
         "engine": (config.engine, ENGINES),
-        "brax_backend": (config.brax_backend or BACKENDS[0], BACKENDS),
+        "brax_backend": (config.brax_backend or BRAX_BACKENDS[0], BRAX_BACKENDS),
         "precision": (config.precision, PRECISIONS),
         "cost": (config.pruning.cost, COSTS),
-        "estimator": (config.pruning.estimator, ESTIMATOR_NAMES),
+        "estimator": (config.pruning.estimator, ESTIMATORS),
         "weights_see": (config.pruning.weights_see, WEIGHTS_SEE),
         "compact": (config.pruning.compact, COMPACT),
     }
@@ -390,12 +399,7 @@ def check(config: Config) -> None:
         for name in ("prune_start", "prune_start_actor", "prune_start_critic"):
             _require((flat[name] or 0) >= 0, name, flat[name], "0 or more")
         for network in gated:
-            name = f"prune_start_{network}" if flat.get(f"prune_start_{network}") is not None else "prune_start"
-            start = config.pruning.start(network)
-            _require(start < config.steps, name, start, f"below steps ({config.steps}), or nothing is pruned")
-            stop = config.pruning.prune_stop
-            if config.agent == "xinet" and stop is not None:
-                _require(start < stop, name, start, f"below prune_stop ({stop}), or nothing is pruned")
+            _check_schedule(config, network)
     if config.agent in PRUNERS:
         own = config.pruning.prune_start_actor, config.pruning.prune_start_critic
         if own != (None, None):
@@ -408,6 +412,85 @@ def check(config: Config) -> None:
     if config.agent != "small" and (widths_from is not None or config.networks.uniform_widths):
         name = "uniform_widths" if widths_from is None else "widths_from"
         raise UserError(f"{name} is for agent small, not for {config.agent}")
+    capacity, batch_size = config.sac.replay_capacity, config.sac.batch_size
+    _require(capacity >= batch_size, "replay_capacity", capacity, f"at least batch_size ({batch_size})")
+    _check_effective(config, flat)
+
+
+def _check_schedule(config: Config, network: str) -> None:
+    """Refuses a schedule that prunes nothing of a gated network.
+
+    Update `u` is taken after environment step `random_steps + 1 + u`. Theta moves at every `theta_every`-th update from
+    the network's start to `prune_stop`, units are pruned at every `prune_every`-th, and at `prune_stop` all gates are
+    rounded. The price is 0 at the start itself if it rises by a ramp.
+    """
+    rules, first = config.pruning, config.random_steps + 1
+    name = f"prune_start_{network}" if getattr(rules, f"prune_start_{network}", None) is not None else "prune_start"
+    start, stop = rules.start(network), rules.prune_stop
+    _require(start < config.steps, name, start, f"below steps ({config.steps}), or nothing is pruned")
+    if config.pruner != "theta":
+        return
+    last = config.steps
+    if stop is not None:
+        _require(start < stop, name, start, f"below prune_stop ({stop}), or nothing is pruned")
+        _require(stop >= first, "prune_stop", stop, f"above random_steps ({first - 1}), or nothing is pruned")
+        last = min(stop, config.steps)
+
+    def next_update(step: int, every: int) -> int:
+        return first + -(-(step - first) // every) * every
+
+    moved = next_update(max(start + (rules.prune_ramp > 0), first), rules.theta_every)
+    allowed = f"small enough for theta to move at a price between environment steps {max(start, first)} and {last}"
+    _require(moved <= last, "theta_every", rules.theta_every, allowed)
+    if stop is None or stop > config.steps:
+        pruned = next_update(moved, rules.prune_every)
+        allowed = f"small enough for units to be pruned between environment steps {moved} and {last}"
+        _require(pruned <= last, "prune_every", rules.prune_every, allowed)
+
+
+_BY_SCHEDULE = ("gated", "final_share", "prune_start", "prune_ramp", "prune_every", "compact", "width_multiple")
+# What each kind of agent reads of `PruningConfig`. The price says which of a run's widths agent small takes.
+_READ = {
+    "sac": (),
+    "ofenet": (),
+    "small": ("nu", "compact", "width_multiple"),
+    "xinet": tuple(f.name for f in dataclasses.fields(PruningConfig) if f.name != "final_share"),
+    **dict.fromkeys(PRUNERS, _BY_SCHEDULE),
+}
+
+
+def _without_effect(config: Config) -> Iterator[tuple[str, str]]:
+    """Yields the settings that change nothing with the others as they are, and why."""
+    for field in dataclasses.fields(PruningConfig):
+        if field.name not in _READ[config.agent]:
+            yield field.name, f"for agent {config.agent}"
+    if config.agent == "sac":
+        for name in ("blocks", "block_units", "pretrain_updates"):
+            yield name, "for agent sac, which has no OFENet"
+    rules = config.pruning
+    if rules.compact != "auto":
+        yield "width_multiple", f"with compact {rules.compact}"
+    if config.agent != "xinet":
+        return
+    for network in NETWORKS:
+        if network not in rules.gated:
+            yield f"nu_scale_{network}", f"where {network} is not gated"
+            if network == "ofenet":
+                yield "actor_speaks", "where ofenet is not gated"
+            else:
+                yield f"prune_start_{network}", f"where {network} is not gated"
+    if rules.weights_see != "open":
+        yield "leave_out", f"with weights_see {rules.weights_see}"
+    if rules.estimator == "straight_through":
+        yield "estimator_floor", "for estimator straight_through"
+
+
+def _check_effective(config: Config, flat: dict[str, Any]) -> None:
+    """Refuses a setting other than the preset's that changes nothing."""
+    preset = to_flat(preset_config(config.task, config.preset, config.agent))
+    for name, why in _without_effect(config):
+        if flat[name] != preset[name]:
+            raise UserError(f"{name} has no effect {why}: leave it out, rather than {_describe_value(flat[name])}")
 
 
 _RANGES = {
@@ -491,24 +574,36 @@ def load_config(path: Path | str) -> Config:
     """
     path = Path(path)
     try:
-        nested = yaml.safe_load(path.read_text())
+        nested = yaml.safe_load(path.read_bytes())  # as UTF-8, wherever it is read
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise UserError(f"cannot read configuration {path}: {str(error).splitlines()[0]}") from None
     if not isinstance(nested, dict) or not all(isinstance(key, str) for key in nested):
         raise UserError(f"{path} is no configuration: it must be a mapping from field names to values")
-    homes, flat = field_names(), {}
+    homes, types_of_fields, flat = field_names(), field_types(), {}
     for name, value in nested.items():
         section = name if name in _SECTIONS and isinstance(value, dict) else None
         for key, item in (value if section else {name: value}).items():
             if key in homes and homes[key] != section:
                 raise UserError(f"{path}: field {brief(key)} belongs {_place(homes[key])}, not {_place(section)}")
-            flat[str(key)] = item
+            flat[str(key)] = _as_number(item) if _takes_numbers(types_of_fields.get(key)) else item
     return make_config(**flat)
 
 
 def value_text(value: float) -> str:
     """Returns a hyper-parameter as it is written in tables and in names of folders: to six digits."""
     return f"{value:.6g}"
+
+
+def _takes_numbers(hint: Any) -> bool:
+    """Returns whether a field of some type takes a number, or a list of them."""
+    return hint in (int, float) or any(map(_takes_numbers, typing.get_args(hint)))
+
+
+def _as_number(value: Any) -> Any:
+    """Returns the numbers that texts stand for, in lists too. YAML 1.1 reads 3e-4 as a text, and 3.0e-4 as a number."""
+    if isinstance(value, list):
+        return [_as_number(item) for item in value]
+    return float(value) if isinstance(value, str) and _EXPONENTIAL.fullmatch(value) else value
 
 
 def _place(section: str | None) -> str:

@@ -128,9 +128,9 @@ def disarm(difference: dict[str, Array], xi: Units, opposite: Units, theta: Unit
 
 
 Estimator = Callable[[Array, Array, Scalar], Array]
-# Those that weigh the loss's gradient at one sample. "disarm" needs the losses at two, and no gradient.
+# Those of `xinet_jax.names.ESTIMATORS` that weigh the loss's gradient at one sample. "disarm" needs the losses at two,
+# and no gradient.
 ESTIMATORS: dict[str, Estimator] = {"heun": heun, "straight_through": straight_through}
-ESTIMATOR_NAMES = (*ESTIMATORS, "disarm")
 
 
 def estimate(estimator: str, gate_gradient: Units, xi: Units, theta: Units, floor: Scalar) -> Units:

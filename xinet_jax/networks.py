@@ -25,8 +25,6 @@ class Gate(NamedTuple):
 Gates = tuple[Float[Array, "..."] | Gate, ...] | None
 Features = Float[Array, "..."] | tuple[Float[Array, "..."], ...]  # `[*batch, features]`, whole or in parts
 
-PRECISIONS = ("float32", "bfloat16")  # of matrix products; everything else is float32
-
 _LOG_STD_MIN, _LOG_STD_MAX = -20.0, 2.0  # Haarnoja et al. 2018
 
 
@@ -129,7 +127,11 @@ def _batch_mean(x: Float[Array, "*batch units"]) -> Float[Array, " units"]:
 
 
 class DenseNet(nn.Module):
-    """A DenseNet branch: `x_l = [x_{l-1}, g_l * swish(norm(W_l x_{l-1} + b_l))]` (Ota et al. 2020).
+    """A DenseNet branch: `x_l = [x_{l-1}, g_l * swish(norm(W_l x_{l-1}))]` (Ota et al. 2020).
+
+    Blocks have no bias: the normalisation subtracts the mean of what it normalises, and a bias with it. The variance is
+    that of the deviations from the mean, in a second pass: as the difference of two large moments it would be lost to
+    rounding where observations lie far from zero.
 
     The kernels are stored by source, not by block: `input` maps the branch's input to all blocks at once, and `block_k`
     maps block k's output to all later ones. So nothing is concatenated or read twice on the way, and taking a unit out
@@ -153,14 +155,16 @@ class DenseNet(nn.Module):
         *first, last = x if isinstance(x, tuple) else (x,)
         fan_in = sum(part.shape[-1] for part in (*first, last))
         init = self._init_rows(0, fan_in)
-        pending = Linear(sum(self.widths), self.precision, kernel_init=init, name="input")(x)
+        pending = Linear(sum(self.widths), self.precision, use_bias=False, kernel_init=init, name="input")(x)
         outputs = [last]
         for k, width in enumerate(self.widths):
             own, pending = pending[..., :width], pending[..., width:]
             if not width:
                 continue
-            normal = nn.BatchNorm(not train, momentum=0.99, epsilon=1e-3, name=f"norm_{k + 1}")(own)
-            output = nn.swish(normal)
+            normalise = nn.BatchNorm(
+                not train, momentum=0.99, epsilon=1e-3, use_fast_variance=False, name=f"norm_{k + 1}"
+            )
+            output = nn.swish(normalise(own))
             if gates is not None:
                 output = gated(output, gates[k])
             _record(self, k, output)
@@ -259,7 +263,7 @@ class Networks(NamedTuple):
 
 
 def make_networks(shape: Shape, precision: str = "float32") -> Networks:
-    """Returns the modules for given sizes. `precision`: one of `PRECISIONS`."""
+    """Returns the modules for given sizes. `precision`: one of `xinet_jax.names.PRECISIONS`."""
     return Networks(
         shape=shape,
         precision=precision,

@@ -1,8 +1,11 @@
 """Trees of numpy arrays as Orbax files, which every process of a run writes and reads by itself."""
 
 import asyncio
+import contextlib
+import re
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +59,26 @@ class _OwnNumpyHandler(ocp.type_handlers.NumpyHandler):
             await self._open_and_write(value, spec.json, info.ts_context)
 
         await asyncio.gather(*map(write, values, infos, args or [ocp.SaveArgs()] * len(values)))
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9/._ -]*")
+
+
+@contextlib.contextmanager
+def plain_path(folder: Path) -> Iterator[Path]:
+    """Gives a folder a path that means nothing else to Orbax, for as long as it is needed.
+
+    Orbax takes brackets, stars and question marks in a path for a pattern, a backslash for an escape, and a colon for
+    the end of a scheme. Such a folder is reached through a symbolic link in the system's temporary folder.
+    """
+    folder = folder.absolute()
+    if _PLAIN.fullmatch(str(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="xinet_jax_") as aside:
+        link = Path(aside) / "folder"
+        link.symlink_to(folder, target_is_directory=True)
+        yield link
 
 
 def save_arrays(path: Path, tree: Tree) -> None:

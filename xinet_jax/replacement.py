@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from xinet_jax import gates
@@ -46,8 +47,8 @@ def without(
     lost: Units,
     batch: Transition,
     ridge: float = RIDGE,
-) -> dict[str, Tree]:
-    """Returns parameters with which networks that lose units compute nearly what they did before.
+) -> tuple[dict[str, Tree], Tree]:
+    """Returns parameters and statistics with which networks that lose units compute nearly what they did before.
 
     First every layer says what it can of the units that it loses. Then all that read OFENet's features are told what is
     missing of these by all that is left of them, by observation and action too.
@@ -63,9 +64,10 @@ def without(
       ridge: of each unit's variance; if large, units leave little but their means behind.
     """
     before = outputs(networks, params, statistics, units, batch)
-    params = add(params, shifts(networks.shape, params, substitutes(before, stays, lost, ridge)))
+    shift, moved_means = shifts(networks.shape, params, substitutes(before, stays, lost, ridge))
+    params, statistics = add(params, shift), add(statistics, moved_means)
     if "ofenet" not in lost:
-        return params
+        return params, statistics
     left = units | {"ofenet": jax.tree.map(jnp.multiply, units["ofenet"], stays["ofenet"])}
     after = outputs(networks, params, statistics, left, batch)
     told = []
@@ -73,7 +75,7 @@ def without(
         _masks(networks.shape, stays), _features(before, batch), _features(after, batch), strict=True
     ):
         told.append(substitute(now, mask, then - now, ridge))
-    return add(params, readers_shifts(params, *told))
+    return add(params, readers_shifts(params, *told)), statistics
 
 
 def outputs(networks: Networks, params: dict[str, Tree], statistics: Tree, units: Units, batch: Transition) -> Units:
@@ -197,8 +199,8 @@ def _in_a_loop(outputs: Units, stays: Units, lost: Units, ridge: float) -> Units
     return jax.tree.unflatten(structure, found)
 
 
-def shifts(shape: Shape, params: dict[str, Tree], substitutes: Units) -> dict[str, Tree]:
-    """Returns what to add to the layers behind hidden ones for them to read substitutes where units are lost.
+def shifts(shape: Shape, params: dict[str, Tree], substitutes: Units) -> tuple[dict[str, Tree], dict[str, Tree]]:
+    """Returns what to add to the layers behind hidden ones, and to OFENet's statistics, to read substitutes.
 
     Args:
       shape: the sizes.
@@ -207,6 +209,7 @@ def shifts(shape: Shape, params: dict[str, Tree], substitutes: Units) -> dict[st
 
     Returns:
       For OFENet's branches, and for the heads but their first layers: what reads features is shifted by all of them.
+      And for the running means of OFENet's normalisations, which take the place of biases.
     """
     none = jax.tree.map(_nothing, gates.ones(shape))
     every = none | {"target_critic": none["critic"]} | substitutes
@@ -215,10 +218,11 @@ def shifts(shape: Shape, params: dict[str, Tree], substitutes: Units) -> dict[st
     _, z_o_action, _ = gates.in_order_of_features(observation, action, blocks)
     read = {"state": observation, "action": _side_by_side(z_o_action)}
     branches = {
-        name: _densenet(read[name], blocks[name], own) for name, own in params["ofenet"].items() if name in read
+        name: _densenet(read[name], blocks[name], layers) for name, layers in params["ofenet"].items() if name in read
     }
     critics = {name: {"twins": _behind(every[name], params[name]["twins"])} for name in _CRITICS if name in params}
-    return {"ofenet": branches, "actor": _behind(every["actor"], params["actor"]), **critics}
+    kernels, means = ({name: branch[part] for name, branch in branches.items()} for part in range(2))
+    return {"ofenet": kernels, "actor": _behind(every["actor"], params["actor"]), **critics}, means
 
 
 def readers_shifts(params: dict[str, Tree], z_o: Substitute, z_oa: Substitute) -> dict[str, Tree]:
@@ -235,7 +239,7 @@ def readers_shifts(params: dict[str, Tree], z_o: Substitute, z_oa: Substitute) -
 
 
 def add(params: Tree, shift: Tree) -> Tree:
-    """Returns parameters of which those that `shift` names have been shifted by it."""
+    """Returns arrays of which those that `shift` names have been shifted by it."""
     if not isinstance(shift, dict):
         return params + shift
     return params | {name: add(params[name], own) for name, own in shift.items()}
@@ -270,13 +274,19 @@ def _features(outputs: Units, batch: Transition) -> tuple[Array, Array]:
     return jnp.concatenate(z_o, axis=-1), jnp.concatenate(z_oa, axis=-1)
 
 
-def _densenet(inputs: Substitute, blocks: tuple[Substitute, ...], layers: Tree) -> Tree:
-    """A branch's blocks all have their bias in `input`. Behind it the normalisation subtracts a running mean, which
-    knows the unit that is gone: the shift keeps the two in step."""
+def _densenet(inputs: Substitute, blocks: tuple[Substitute, ...], layers: Tree) -> tuple[Tree, Tree]:
+    """Returns the shifts of a branch's kernels, and of its running means.
+
+    The constant part of substitutes would be a bias of the blocks. They have none: the running means, which still hold
+    what pruned units contributed, are lowered by as much.
+    """
     shift = {"input": _linear(inputs, layers["input"])}
-    for k, own in enumerate(blocks):
+    constant = shift["input"].pop("bias")
+    for k, block in enumerate(blocks):
         if f"block_{k + 1}" in layers:  # maps to all later blocks
-            block = _linear(own, layers[f"block_{k + 1}"])
-            shift[f"block_{k + 1}"] = {"kernel": block["kernel"]}
-            shift["input"]["bias"] += jnp.pad(block["bias"], (shift["input"]["bias"].size - block["bias"].size, 0))
-    return shift
+            shift[f"block_{k + 1}"] = later = _linear(block, layers[f"block_{k + 1}"])
+            bias = later.pop("bias")
+            constant += jnp.pad(bias, (constant.size - bias.size, 0))
+    ends = np.cumsum([block.constant.size for block in blocks])
+    means = jnp.split(-constant, ends[:-1])
+    return shift, {f"norm_{k + 1}": {"mean": mean} for k, mean in enumerate(means) if mean.size}

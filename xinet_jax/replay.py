@@ -35,9 +35,9 @@ def make_replay(capacity: int, batch_size: int) -> TrajectoryBuffer:
 
     Args:
       capacity: transitions kept; older ones are overwritten.
-      batch_size: transitions per sample. The capacity is raised to it if smaller.
+      batch_size: transitions per sample, at most the capacity.
     """
-    return flashbax.make_item_buffer(max_length=max(capacity, batch_size), min_length=1, sample_batch_size=batch_size)
+    return flashbax.make_item_buffer(max_length=capacity, min_length=1, sample_batch_size=batch_size)
 
 
 def sample_after_add(

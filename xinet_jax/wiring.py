@@ -56,7 +56,7 @@ def is_ends(x: Any) -> bool:
 def _densenet(inputs: Array, own: tuple[Array, ...]) -> dict[str, Ends]:
     if not sum(unit.size for unit in own):
         return {}
-    layers = {"input": Ends(inputs, jnp.concatenate(own))}
+    layers = {"input": Ends(inputs, jnp.concatenate(own), ())}
     for k, unit in enumerate(own):
         if unit.size:
             layers[f"norm_{k + 1}"] = Ends(None, unit, ("scale", "bias"))

@@ -113,7 +113,10 @@ def command_of(task: str, arm: str, folder: Path, options: Iterable[str] = ()) -
 
 def _command(task: str, arm: Arm, shown: str, options: Iterable[str] = ()) -> str:
     seeds = f"--seeds {arm.seeds or SEEDS[task]} --steps {arm.steps}"
-    return " ".join(["xinet train --task", task, seeds, shown, *options])
+    words: dict[str, str] = {}  # by the option: a later one takes the place of an earlier one
+    for option in re.findall(r"--\S+(?: (?!--)\S+)*", " ".join(["--task", task, seeds, shown, *options])):
+        words[option.split()[0]] = option
+    return " ".join(["xinet train", *words.values()])
 
 
 def finished(run: Path) -> bool:

@@ -34,7 +34,7 @@ class Starts(NamedTuple):
         start |= {"packages": {name: importlib.metadata.version(name) for name in PACKAGES}}
         start |= known
         with self.path.open("w" if anew else "a") as file:
-            file.write(f"{json.dumps(start)}\n")
+            file.write(f"{json.dumps(start, allow_nan=False)}\n")
 
     def drop_last(self) -> None:
         """Takes the newest start back."""

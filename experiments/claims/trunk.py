@@ -69,7 +69,7 @@ def branch(trunk: Path, run: Path, config: Config) -> None:
     run.mkdir(parents=True)
     with (trunk / METRICS_FILE).open("rb") as file:
         records = [json.loads(line) for line in file.read(start.about["metrics_bytes"]).splitlines()]
-    lines = "".join(f"{json.dumps(record)}\n" for record in _of_members(records, members))
+    lines = "".join(f"{json.dumps(record, allow_nan=False)}\n" for record in _of_members(records, members))
     (run / METRICS_FILE).write_text(lines)
     about = {"members": [member.folder for member in members], "metrics_bytes": len(lines.encode())}
     checkpoints = Checkpoints(own_checkpoints(run, 0, 1), config.checkpoint_keep, print)

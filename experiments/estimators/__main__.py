@@ -39,7 +39,8 @@ def trained_agent(steps: int, **overrides):
       steps: environment steps; pruning would start after them.
       **overrides: of other fields of the configuration.
     """
-    rules = {"prune_start": steps, "gated": ("ofenet",), "weights_see": "mean"}
+    rules = {"gated": ("ofenet",), "weights_see": "mean", "prune_start": steps, "prune_stop": None}
+    rules |= {"prune_ramp": 0, "theta_every": 1, "prune_every": 1}  # a schedule that can prune after the last step
     config = make_config(**({"random_steps": 5_000} | rules | overrides), steps=steps + 1)
     task = load_task(config.task, config.engine)
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)

@@ -32,9 +32,10 @@ WAYS = ("nothing", "mean", "regression")
 TEST = 4096  # transitions on which outputs are compared
 
 
-def outputs(agent: Agent, params: dict, state: AgentState, units: Units, batch: Transition) -> dict[str, jax.Array]:
+def outputs(agent: Agent, state: AgentState, units: Units, batch: Transition) -> dict[str, jax.Array]:
     """Returns the networks' outputs at given gates, `[batch, ...]` each, the critics' `[2, batch]`."""
-    networks, variables = agent.networks, {"params": params["ofenet"], "batch_stats": state.statistics}
+    networks, params = agent.networks, state.params
+    variables = {"params": params["ofenet"], "batch_stats": state.statistics}
     z_o = networks.ofenet.apply(variables, batch.observation, units["ofenet"], method="state_features")
     z_oa = networks.ofenet.apply(variables, z_o, batch.action, units["ofenet"], method="action_features")
     return {
@@ -44,14 +45,15 @@ def outputs(agent: Agent, params: dict, state: AgentState, units: Units, batch: 
     }
 
 
-def pruned(agent: Agent, state: AgentState, left: Units, way: str, batch: Transition) -> dict:
-    """Returns the parameters with which units that are not in `left` are done without, in one of `WAYS`."""
+def pruned(agent: Agent, state: AgentState, left: Units, way: str, batch: Transition) -> AgentState:
+    """Returns the agent without the units that are not in `left`, replaced in one of `WAYS`."""
     if way == "nothing":
-        return state.params
+        return state
     lost = jax.tree.map(jnp.subtract, state.alive, left)
     ridge = 1e9 if way == "mean" else replacement.RIDGE
-    networks, given = agent.networks, (state.params, state.statistics, state.alive)
-    return replacement.without(networks, *given, left, lost, batch, ridge)
+    arrays = (state.params, state.statistics, state.alive)
+    params, statistics = replacement.without(agent.networks, *arrays, left, lost, batch, ridge)
+    return state._replace(params=params, statistics=statistics)
 
 
 def changes(
@@ -67,8 +69,8 @@ def changes(
     left = jax.tree.unflatten(
         structure, [jnp.broadcast_to(mask, leaf.shape) for mask, leaf in zip(kept, leaves, strict=True)]
     )
-    before = outputs(agent, state.params, state, state.alive, test)
-    after = outputs(agent, pruned(agent, state, left, way, learn), state, left, test)
+    before = outputs(agent, state, state.alive, test)
+    after = outputs(agent, pruned(agent, state, left, way, learn), left, test)
 
     def change(a: jax.Array, b: jax.Array) -> jax.Array:
         return (jnp.square(b - a).mean(axis=-2) / a.var(axis=-2)).mean()

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import mujoco
 from jaxtyping import Array, Bool, Float
 
+from xinet_jax.errors import unknown_name
 from xinet_jax.tasks import locomotion
 from xinet_jax.tasks.locomotion import Range
 from xinet_jax.tasks.physics import Physics
@@ -26,8 +27,16 @@ def ant(
     exclude_current_positions_from_observation: bool = True,
     include_cfrc_ext_in_observation: bool = True,
 ) -> Definition:
-    """Returns the task, with Gymnasium's options. OFENet need not predict contact forces."""
-    body = model.body(main_body).id
+    """Returns the task, with Gymnasium's options. OFENet need not predict contact forces.
+
+    Raises:
+      UserError: if the model has no such body.
+    """
+    try:
+        body = model.body(main_body).id
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):  # of numbers, by how far off they are
+        names = filter(None, (model.body(number).name for number in range(model.nbody)))
+        raise unknown_name("main_body", main_body, names) from None
     leading = 2 * int(exclude_current_positions_from_observation)
 
     def contact_forces(physics: Physics) -> Float[Array, "bodies 6"]:

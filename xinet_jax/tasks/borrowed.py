@@ -1,6 +1,5 @@
 """Tasks of other libraries, whose environments are pure functions too: `reset(key) -> state`, `step(state, action)`."""
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,44 +12,6 @@ from jaxtyping import Array, Float
 from xinet_jax.errors import UserError
 from xinet_jax.tasks.physics import Engine
 from xinet_jax.tasks.task import Definition, Task
-
-
-class Sizes(NamedTuple):
-    """What is known of a task, at its default options, before its library is loaded.
-
-    Attributes:
-      observation, action: their lengths.
-      dt: seconds per control step.
-      episode_length: control steps after which an episode is cut off.
-    """
-
-    observation: int
-    action: int
-    dt: float
-    episode_length: int = 1000  # of every one of them, by `brax.envs.create` and Playground's configurations
-
-
-class Library(NamedTuple):
-    """A library of tasks.
-
-    Attributes:
-      module: the module that has to be installed.
-      extra: the extra of ours that installs it.
-      engine: what simulates its tasks: `mjx`, or `brax` for its own physics.
-      tasks: its tasks by the library's own names.
-      make: `(name, **options) -> Task`; arguments with a default are the tasks' options.
-    """
-
-    module: str
-    extra: str
-    engine: str
-    tasks: Mapping[str, Sizes]
-    make: Callable[..., Task]
-
-    @property
-    def missing(self) -> str | None:
-        """The command that installs it, or None where it is installed."""
-        return None if importlib.util.find_spec(self.module) else f"pip install 'xinet_jax[{self.extra}]'"
 
 
 class Borrowed(NamedTuple):

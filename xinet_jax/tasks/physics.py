@@ -11,7 +11,8 @@ import jax
 import mujoco
 from jaxtyping import Array, Float
 
-from xinet_jax.errors import UserError, unknown_name
+from xinet_jax.errors import unknown_name
+from xinet_jax.names import ENGINES, check_implementation
 
 
 class Physics(NamedTuple):
@@ -51,10 +52,6 @@ class Engine(NamedTuple):
     forward: Callable[[Any], Any]
 
 
-ENGINES = ("auto", "mjx", "native", "brax")  # the last for Brax's own tasks
-MJX_IMPLEMENTATIONS = ("jax", "warp")
-PHYSICS = ("exact", "fast")
-
 # Fields of MuJoCo's data that tasks may ask for. At a reset, external forces are zero.
 DERIVED = ("xpos", "xipos", "site_xpos", "cinert", "cvel", "qfrc_actuator", "qfrc_constraint", "cfrc_ext")
 
@@ -62,14 +59,6 @@ DERIVED = ("xpos", "xipos", "site_xpos", "cinert", "cvel", "qfrc_actuator", "qfr
 def default_engine() -> str:
     """Returns `native` where JAX computes on the CPU and `mjx` where it has an accelerator."""
     return "native" if jax.default_backend() == "cpu" else "mjx"
-
-
-def check_implementation(engine: str, mjx_impl: str) -> None:
-    """Raises UserError for an unknown implementation of MJX, or for Warp on an engine other than `mjx` or `auto`."""
-    if mjx_impl not in MJX_IMPLEMENTATIONS:
-        raise unknown_name("mjx_impl", mjx_impl, MJX_IMPLEMENTATIONS)
-    if mjx_impl == "warp" and engine not in ("auto", "mjx"):
-        raise UserError(f"mjx_impl warp is for engine mjx, not for {engine}")
 
 
 def make_engine(

@@ -4,68 +4,17 @@ import importlib.util
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import gymnasium.envs.mujoco
-import mujoco
+from typing import TYPE_CHECKING, Any
 
 from xinet_jax.errors import UserError, brief, unknown_name
-from xinet_jax.tasks.ant import ant
-from xinet_jax.tasks.arms import pusher, reacher
-from xinet_jax.tasks.borrowed import Library
-from xinet_jax.tasks.brax import BRAX
-from xinet_jax.tasks.fast import fast_physics
-from xinet_jax.tasks.half_cheetah import half_cheetah
-from xinet_jax.tasks.hoppers import hopper, walker2d
-from xinet_jax.tasks.humanoids import humanoid, humanoid_standup
-from xinet_jax.tasks.loading import quiet_deprecations
+from xinet_jax.names import ENGINES, PHYSICS, check_implementation
+from xinet_jax.tasks.catalogue import BUILT_IN, Entry, Sizes
 from xinet_jax.tasks.options import check_options, defaults
-from xinet_jax.tasks.pendulums import inverted_double_pendulum, inverted_pendulum
-from xinet_jax.tasks.physics import ENGINES, PHYSICS, check_implementation, default_engine
-from xinet_jax.tasks.playground import PLAYGROUND
-from xinet_jax.tasks.swimmer import swimmer
-from xinet_jax.tasks.task import Definition, Task, make_task
 
-_ASSETS = Path(gymnasium.envs.mujoco.__file__).parent / "assets"
+if TYPE_CHECKING:  # what simulates is loaded when a task is
+    import xinet_jax.tasks.task
 
-
-class _Entry(NamedTuple):
-    """How a task is made.
-
-    Attributes:
-      define: `(model, **options) -> Definition`; of another library's task `(name, **options) -> Task`.
-      xml: the model's file; None for another library's task.
-      engines: what can simulate it, the most exact first.
-      in_gymnasium: whether Gymnasium has it, by the same name.
-      library: whose it is, if it is another's.
-    """
-
-    define: Callable[..., Any]
-    xml: Path | None
-    engines: tuple[str, ...] = ("native", "mjx")
-    in_gymnasium: bool = True
-    library: Library | None = None
-
-
-_ENTRIES: dict[str, _Entry] = {
-    "HalfCheetah-v5": _Entry(half_cheetah, _ASSETS / "half_cheetah.xml"),
-    "Hopper-v5": _Entry(hopper, _ASSETS / "hopper.xml"),
-    "Walker2d-v5": _Entry(walker2d, _ASSETS / "walker2d_v5.xml"),
-    "Ant-v5": _Entry(ant, _ASSETS / "ant.xml"),
-    "Humanoid-v5": _Entry(humanoid, _ASSETS / "humanoid.xml"),
-    "HumanoidStandup-v5": _Entry(humanoid_standup, _ASSETS / "humanoidstandup.xml"),
-    "Swimmer-v5": _Entry(swimmer, _ASSETS / "swimmer.xml"),
-    "Reacher-v5": _Entry(reacher, _ASSETS / "reacher.xml"),
-    "Pusher-v5": _Entry(pusher, _ASSETS / "pusher_v5.xml"),
-    "InvertedPendulum-v5": _Entry(inverted_pendulum, _ASSETS / "inverted_pendulum.xml"),
-    "InvertedDoublePendulum-v5": _Entry(inverted_double_pendulum, _ASSETS / "inverted_double_pendulum.xml"),
-}
-_LIBRARIES = {"playground": PLAYGROUND, "brax": BRAX}
-_ENTRIES |= {
-    f"{prefix}/{name}": _Entry(library.make, None, (library.engine,), False, library)
-    for prefix, library in _LIBRARIES.items()
-    for name in library.tasks
-}
+_ENTRIES: dict[str, Entry] = dict(BUILT_IN)
 
 
 def task_names() -> tuple[str, ...]:
@@ -78,7 +27,7 @@ def in_gymnasium(name: str) -> bool:
     return _ENTRIES[name].in_gymnasium
 
 
-def register_task(name: str, xml: Path | str, define: Callable[..., Definition]) -> None:
+def register_task(name: str, xml: Path | str, define: "Callable[..., xinet_jax.tasks.task.Definition]") -> None:
     """Registers a task of your own, on both engines.
 
     Args:
@@ -96,7 +45,7 @@ def register_task(name: str, xml: Path | str, define: Callable[..., Definition])
         raise UserError(f"the name of a task must be letters, digits and _.-, not {brief(name, quoted=True)}")
     if not Path(xml).is_file():
         raise UserError(f"task {name}: there is no file {xml}")
-    _ENTRIES[name] = _Entry(define, Path(xml), in_gymnasium=False)
+    _ENTRIES[name] = Entry(define, Path(xml), in_gymnasium=False)
 
 
 def choose_engine(name: str, engine: str) -> str:
@@ -104,6 +53,8 @@ def choose_engine(name: str, engine: str) -> str:
 
     It asks JAX where it computes, which fixes its devices.
     """
+    from xinet_jax.tasks.physics import default_engine
+
     engines = _entry(name).engines
     if engine == "auto":
         return default_engine() if default_engine() in engines else engines[0]
@@ -115,7 +66,9 @@ def exact_engine(name: str) -> str:
     return _entry(name).engines[0]
 
 
-def load_task(name: str, engine: str = "auto", mjx_impl: str = "jax", physics: str = "exact", **options: Any) -> Task:
+def load_task(
+    name: str, engine: str = "auto", mjx_impl: str = "jax", physics: str = "exact", **options: Any
+) -> "xinet_jax.tasks.task.Task":
     """Returns a registered task on an engine.
 
     Args:
@@ -132,12 +85,19 @@ def load_task(name: str, engine: str = "auto", mjx_impl: str = "jax", physics: s
     check_physics(name, engine, mjx_impl, physics)
     if entry.library:
         return entry.define(name.split("/", 1)[1], **options)
+    import mujoco
+
+    from xinet_jax.tasks.fast import fast_physics
+    from xinet_jax.tasks.loading import quiet_deprecations
+    from xinet_jax.tasks.task import make_task
+
+    xml = entry.xml if isinstance(entry.xml, Path) else _gymnasium_models() / entry.xml
     with quiet_deprecations():
         try:
-            model = mujoco.MjModel.from_xml_path(str(entry.xml))
+            model = mujoco.MjModel.from_xml_path(str(xml))
         except ValueError as error:
             reason = (str(error).splitlines() or ["it is no model"])[0]
-            raise UserError(f"task {name}: cannot load {entry.xml}: {reason[:200]}") from None
+            raise UserError(f"task {name}: cannot load {xml}: {reason[:200]}") from None
     definition = entry.define(model, **options)
     if physics == "fast":
         model = fast_physics(model)
@@ -175,15 +135,8 @@ def describe_task(name: str) -> dict[str, Any]:
         "missing": entry.library.missing if entry.library else None,
         "options": defaults(entry.define),
     }
-    if entry.library:
-        sizes = entry.library.tasks[name.split("/", 1)[1]]
-        own = (sizes.observation, sizes.observation, sizes.action, sizes.dt, sizes.episode_length)
-    else:
-        task = load_task(name, "native")
-        sizes = (task.observation_size, task.predicted_size, task.action_size)
-        own = (*sizes, task.dt, task.definition.episode_length)
-    names = ("observation", "predicted", "action", "seconds_per_step", "episode_length")
-    return found | dict(zip(names, own, strict=True))
+    sizes = entry.sizes or _measured_sizes(name)
+    return found | sizes._asdict()
 
 
 def checked_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -191,7 +144,18 @@ def checked_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     return check_options(name, _entry(name).define, options)
 
 
-def _entry(name: str) -> _Entry:
+def _entry(name: str) -> Entry:
     if name not in _ENTRIES:
         raise unknown_name("task", name, _ENTRIES)
     return _ENTRIES[name]
+
+
+def _measured_sizes(name: str) -> Sizes:
+    task = load_task(name, "native")
+    lengths = (task.observation_size, task.predicted_size, task.action_size)
+    return Sizes(*lengths, task.dt, task.definition.episode_length)
+
+
+def _gymnasium_models() -> Path:
+    """Returns the folder with the models of Gymnasium's tasks, which is found without loading Gymnasium."""
+    return Path(importlib.util.find_spec("gymnasium").origin).parent / "envs" / "mujoco" / "assets"

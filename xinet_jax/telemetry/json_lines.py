@@ -33,7 +33,7 @@ class JsonLines:
     def write(self, record: dict[str, Any]) -> None:
         """Writes one record."""
         troubled = bool(self._waiting)
-        self._waiting += json.dumps(finite(record)).encode() + b"\n"
+        self._waiting += json.dumps(finite(record), allow_nan=False).encode() + b"\n"
         error = self._write_waiting()
         if error and not troubled:
             self._tell(f"cannot write metrics to {self._path}: {error.strerror}; they wait until it can be done")

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, track
 
+from xinet_jax.telemetry.console import FittingConsole
+
 
 class Status(NamedTuple):
     """Where a run stands.
@@ -37,10 +39,10 @@ class Status(NamedTuple):
 
 def counted(steps: int, doing: str, shown: bool) -> Iterable[int]:
     """Returns the numbers below `steps`; while they are gone through, a bar on standard error, if it is to be shown."""
-    return track(range(steps), doing, console=Console(stderr=True), transient=True, disable=not shown)
+    return track(range(steps), doing, console=_Stderr(stderr=True), transient=True, disable=not shown)
 
 
-class _Stderr(Console):
+class _Stderr(FittingConsole):
     """A console that nobody may listen to any more."""
 
     def on_broken_pipe(self) -> None:
@@ -97,6 +99,51 @@ class ProgressDisplay:
             clock = duration(time.monotonic() - self._started)
             with contextlib.suppress(OSError):
                 self._console.print(f"[dim]{clock}[/dim]  {escape(text)}", highlight=False)
+
+
+class EpisodesBar:
+    """A bar on standard error while episodes are run, with their mean return so far. A context manager.
+
+    Args:
+      episodes: how many there will be.
+      shown: whether to show it, which only a terminal does.
+      console: where.
+    """
+
+    def __init__(self, episodes: int, shown: bool, console: Console | None = None):
+        console = console or _Stderr(stderr=True)
+        self._bar = Progress(
+            TextColumn("evaluating"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[text]}"),
+            console=console,
+            transient=True,
+            disable=not (shown and console.is_terminal),
+        )
+        self._episodes, self._finished, self._sum = episodes, 0, 0.0
+        self._task = self._bar.add_task("", total=episodes, text="")
+
+    def __enter__(self) -> "EpisodesBar":
+        with contextlib.suppress(OSError):
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._bar.stop()
+
+    def add(self, episode_return: float) -> None:
+        """Takes one more finished episode into the mean."""
+        self._finished, self._sum = self._finished + 1, self._sum + episode_return
+
+    def show(self, under_way: float) -> None:
+        """Moves the bar. `under_way`: what is done of the episodes that are not finished, in episodes."""
+        mean = f" · mean return {whole(self._sum / self._finished)}" if self._finished else ""
+        text = f"{short(self._finished)}/{short(self._episodes)} episodes{mean}"
+        with contextlib.suppress(OSError):
+            self._bar.update(self._task, completed=self._finished + under_way, text=text)
 
 
 def describe(status: Status) -> str:

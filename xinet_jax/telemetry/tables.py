@@ -1,10 +1,8 @@
 """Tables for people: how a run ended, and what is left of a network."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from xinet_jax.complexity import LayerCount
@@ -48,7 +46,7 @@ def returns_table(rows: Iterable[tuple[Structure, float, np.ndarray | None, str]
     return table
 
 
-def evaluations_table(rows: Iterable[tuple[Structure, Sequence[float]]]) -> Table:
+def evaluations_table(rows: Iterable[tuple[Structure, Sequence[float] | np.ndarray]]) -> Table:
     """Returns one line per policy: its returns."""
     rows = list(rows)
     varied = _varied([structure for structure, _ in rows])
@@ -90,33 +88,6 @@ def layers_table(structures: Sequence[Structure]) -> Table:
         table.add_section()
     every = [layer for layers in by_layer for layer in layers]
     table.add_row("[bold]all", "", "", *(_change(every, f, len(structures)) for f in ("parameters", "flops")))
-    return table
-
-
-def tasks_table(tasks: Iterable[dict[str, Any]]) -> Table:
-    """Returns one line per task, from `xinet_jax.tasks.registry.describe_task`."""
-    table = Table()
-    for heading in ("task", "observation", "predicted", "action", "episode", "engines"):
-        table.add_column(heading, justify="right" if heading in ("observation", "predicted", "action") else "left")
-    for own in tasks:
-        engines = ", ".join(own["engines"])
-        table.add_row(
-            own["task"],
-            str(own["observation"]),
-            str(own["predicted"]),
-            str(own["action"]),
-            f"{own['episode_length']} × {own['seconds_per_step']:g} s",
-            escape(f"{engines}: {own['missing']}" if own["missing"] else engines),
-        )
-    return table
-
-
-def options_table(options: dict[str, Any]) -> Table:
-    """Returns one line per option of a task, as `--task-options` takes it with its default."""
-    table = Table("--task-options", title_justify="left")
-    for name, value in options.items():
-        shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()
-        table.add_row(f"{name}={shown}")
     return table
 
 

@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import re
-import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -24,12 +23,13 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
-from xinet_jax.errors import UserError
-from xinet_jax.orbax_files import alone, handler
+from xinet_jax.errors import UserError, brief
+from xinet_jax.orbax_files import alone, handler, plain_path
+from xinet_jax.telemetry.json_lines import finite
 
 Tree = Any
 
-FORMAT = "xinet_jax checkpoint 2"
+FORMAT = "xinet_jax checkpoint 3"  # older ones have biases in OFENet's blocks, with Adam's moments of them
 _STEP = re.compile(r"\d+")
 
 
@@ -45,6 +45,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int, tell: Callable[[str], None]):
         self._folder, self._keep, self._tell = folder.absolute(), keep, tell
         self._manager: ocp.CheckpointManager | None = None
+        self._opened = contextlib.ExitStack()  # the manager, and the path that it writes to
         self._failed = False
 
     def save(self, step: int, state: Tree, about: dict[str, Any], episode_return: float | None) -> None:
@@ -57,7 +58,7 @@ class Checkpoints:
           episode_return: what the best is chosen by; None if nothing was evaluated yet.
         """
         arrays = flatten(state)
-        about = about | {"format": FORMAT, "arrays": describe(arrays)}
+        about = finite(about | {"format": FORMAT, "arrays": describe(arrays)})
         about["crc32"] = _checksum(about)
         metrics = None if episode_return is None or not math.isfinite(episode_return) else {"return": episode_return}
         try:
@@ -89,9 +90,8 @@ class Checkpoints:
     def close(self) -> None:
         """Waits until all is written, and lets go of the folder."""
         self.wait()
-        if self._manager is not None:
-            self._manager.close()
-            self._manager = None
+        self._manager = None
+        self._opened.close()
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
@@ -107,26 +107,21 @@ class Checkpoints:
             )
             handlers = {"state": handler(), "about": ocp.JsonCheckpointHandler(multiprocessing_options=alone())}
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._manager = ocp.CheckpointManager(self._plain(), options=options, item_handlers=handlers)
+            with contextlib.ExitStack() as opened:
+                path = opened.enter_context(plain_path(self._folder))
+                self._manager = ocp.CheckpointManager(path, options=options, item_handlers=handlers)
+                opened.callback(self._manager.close)
+                self._opened = opened.pop_all()
         return self._manager
-
-    def _plain(self) -> Path:
-        """Returns a path to the folder without the characters that Orbax takes for a pattern when it writes."""
-        if not set(str(self._folder)) & set("[]*?"):
-            return self._folder
-        link = Path(tempfile.mkdtemp(prefix="xinet_jax_")) / "checkpoints"
-        link.symlink_to(self._folder)
-        return link
 
     def _fail(self, error: Exception) -> None:
         """Tells of a failure once, and starts anew at the next checkpoint."""
         if not self._failed:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             self._tell(f"cannot write checkpoints to {self._folder}: {reason[:200]}; training goes on")
-        self._failed, manager, self._manager = True, self._manager, None
+        self._failed, self._manager = True, None
         try:
-            if manager is not None:
-                manager.close()
+            self._opened.close()
         except Exception:
             logging.getLogger(__name__).debug("closing after a failure", exc_info=True)
 
@@ -142,13 +137,15 @@ def candidates(folder: Path) -> list[Path]:
 def read_about(path: Path) -> dict[str, Any]:
     """Reads a checkpoint's description. Raises DamagedCheckpoint if it is damaged."""
     try:
-        about = ocp.JsonCheckpointHandler(multiprocessing_options=alone()).restore(epath.Path(path / "about"))
+        with plain_path(path) as plain:
+            about = ocp.JsonCheckpointHandler(multiprocessing_options=alone()).restore(epath.Path(plain / "about"))
     except Exception as error:
         raise damaged(path, error) from None
     arrays = about.get("arrays") if isinstance(about, dict) else None
     known = isinstance(arrays, dict) and all(isinstance(own, dict) for own in arrays.values())
     if not known or about.get("format") != FORMAT:
-        raise damaged(path, f"its description is not of format '{FORMAT}'")
+        format_read = about.get("format") if isinstance(about, dict) else None
+        raise damaged(path, f"its description is not of format '{FORMAT}' but {brief(format_read, quoted=True)}")
     if about.get("crc32") != _checksum(about):
         raise damaged(path, "its description is not what was written")
     return about
@@ -176,8 +173,8 @@ def read_state(path: Path, about: dict[str, Any], expected: Tree) -> Tree:
     if {name: {k: own.get(k) for k in ("shape", "dtype")} for name, own in said.items()} != declared:
         raise damaged(path, "its arrays are not those of this configuration")
     try:
-        with contextlib.closing(handler()) as stored_by:
-            stored = stored_by.metadata(epath.Path(path / "state")).tree
+        with plain_path(path) as plain, contextlib.closing(handler()) as stored_by:
+            stored = stored_by.metadata(epath.Path(plain / "state")).tree
             found = {name: _kind(leaf) for name, leaf in stored.items()}
             empty = {
                 name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in wanted.items() if math.prod(leaf.shape) == 0
@@ -185,7 +182,7 @@ def read_state(path: Path, about: dict[str, Any], expected: Tree) -> Tree:
             if found != {name: own for name, own in declared.items() if name not in empty}:
                 raise damaged(path, "its arrays are not of the sizes that its description says")
             as_numpy = dict.fromkeys(found, ocp.RestoreArgs(restore_type=np.ndarray))
-            arrays = stored_by.restore(epath.Path(path / "state"), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+            arrays = stored_by.restore(epath.Path(plain / "state"), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
     except UserError:
         raise
     except Exception as error:
@@ -230,7 +227,7 @@ def _kind(leaf: Any) -> dict[str, Any]:
 
 def _checksum(about: dict[str, Any]) -> int:
     content = {name: value for name, value in about.items() if name != "crc32"}
-    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
+    return zlib.crc32(json.dumps(finite(content), sort_keys=True, allow_nan=False).encode())
 
 
 def _names(place: tuple) -> Iterator[str]:

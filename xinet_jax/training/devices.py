@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from xinet_jax.cores import available_cores
-from xinet_jax.errors import UserError
+from xinet_jax.errors import UserError, brief
 
 Tree = Any
 T = TypeVar("T")
@@ -23,22 +24,60 @@ def claim_cores(devices: int | None, members: int) -> None:
     """Makes CPU devices of one thread each, as many as members can use: a core is worth more to members of its own than
     to a program that has one already (benchmarks/devices.py).
 
-    It has to come before JAX computes anything, and does nothing later. Accelerators are left as they are.
+    It starts JAX, has to come before anything else does, and does nothing later. Accelerators are left as they are.
 
     Args:
       devices: how many at most; None for one per core.
       members: number of members.
+
+    Raises:
+      UserError: if JAX does not start.
     """
     count = min(devices or available_cores(), members)
-    if count < 2:
+    if count > 1:
+        try:
+            jax.config.update("jax_num_cpu_devices", count)
+        except RuntimeError:  # the devices are there already, and are what they are
+            return
+    before = os.environ.get("XLA_FLAGS")
+    if count < 2 or "xla_cpu_multi_thread_eigen" in (before or ""):  # what the user has set stays
+        start_jax()
         return
+    _check_xla_flags()
+    os.environ["XLA_FLAGS"] = f"{before or ''} --xla_cpu_multi_thread_eigen=false".strip()
     try:
-        jax.config.update("jax_num_cpu_devices", count)
-    except RuntimeError:  # the devices are there already, and are what they are
-        return
-    flags = os.environ.get("XLA_FLAGS", "")
-    if "xla_cpu_multi_thread_eigen" not in flags:  # what the user has set stays
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+        start_jax()
+    finally:  # XLA has read it; processes that are started later must not
+        if before is None:
+            del os.environ["XLA_FLAGS"]
+        else:
+            os.environ["XLA_FLAGS"] = before
+
+
+def start_jax() -> None:
+    """Starts JAX on its devices, if that has not been done.
+
+    XLA itself ends the process, with an explanation, for flags in `XLA_FLAGS` that it does not know.
+
+    Raises:
+      UserError: if it does not start, with the platforms that were tried.
+    """
+    _check_xla_flags()
+    try:
+        jax.devices()
+    except Exception as error:  # of whatever kind: every plug-in of JAX has its own
+        tried = jax.config.jax_platforms
+        where = f"on platform {tried} (JAX_PLATFORMS)" if tried else "on any platform"
+        nothing = f"no such device, or its plug-in is missing ({type(error).__name__})"
+        reason = (str(error).splitlines() or [""])[0] or nothing
+        raise UserError(f"JAX does not start {where}: {reason[:300]}") from None
+
+
+def _check_xla_flags() -> None:
+    """Raises UserError for `XLA_FLAGS` that are neither flags nor a file of them: XLA would end the process."""
+    flags = os.environ.get("XLA_FLAGS", "").strip()
+    if flags and not flags.startswith("-") and not Path(flags).is_file():
+        raise UserError(f"XLA_FLAGS must be flags, each with -- before it, or a file of them, not {brief(flags)}")
 
 
 def make_mesh(devices: int | None, members: int) -> Mesh:

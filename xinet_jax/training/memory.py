@@ -1,20 +1,24 @@
 """Predicts what a run needs of each device's memory, before anything is compiled."""
 
+import ctypes
+import gc
+import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
+from xinet_jax.complexity import dense_totals
 from xinet_jax.errors import UserError
 from xinet_jax.replay import MORE
 from xinet_jax.state import Agent
-
-Tree = Any
 
 # Copies of a minibatch's activations that XLA keeps at a time, with pruning and without: at most this many of all
 # hidden units, by its own count of compiled programs (tests/test_memory.py). Pruning reads several minibatches at once.
 _ACTIVATIONS_WITH_PRUNING, _ACTIVATIONS = 4 * MORE, 5
 _GRADIENTS = 2  # copies of the parameters beside the state: gradients and Adam's directions
+_MOMENTS = 2  # of Adam, for every parameter
+_GATES = 3  # theta, alive mask and original place of every gated unit
 _FLOAT = 4
 
 
@@ -42,26 +46,28 @@ class Memory(NamedTuple):
         return self.replay + self.agent
 
 
-def predict(agent: Agent, everyone: Tree, batch_size: int) -> Memory:
-    """Returns the bytes that one member needs while it trains.
+def predict(agent: Agent, capacity: int, batch_size: int) -> Memory:
+    """Returns the bytes that one member needs while it trains. From the sizes alone: no array is made.
 
     Args:
       agent: the agent.
-      everyone: members' states (`xinet_jax.training.program.Member`), as arrays or as `jax.eval_shape` gives them;
-        leading axis: members.
+      capacity: transitions that the replay holds.
       batch_size: transitions per update.
     """
     shape = agent.networks.shape
+    replay = capacity * (2 * shape.observation + shape.action + 2) * _FLOAT
+    totals, gated = dense_totals(shape), {"actor": sum(shape.actor_hidden), "critic": 2 * sum(shape.critic_hidden)}
+    gated["ofenet"] = sum(shape.state_blocks) + sum(shape.action_blocks)
+    parameters = sum(totals.values()) * _FLOAT
+    targets, statistics = totals["critic"] * _FLOAT, 2 * gated["ofenet"] * _FLOAT
+    gates = _GATES * sum(gated[name] for name in agent.gated) * _FLOAT
+    state = (1 + _MOMENTS) * parameters + targets + statistics + gates
     units = shape.state_features + shape.action_features + sum(shape.actor_hidden) + 2 * sum(shape.critic_hidden)
     copies, square = _ACTIVATIONS, 0
     if agent.pruner != "none":
         # Substitutes are square matrices of the heads' widest layer, for target critics too; stacked, and taken apart.
         copies, heads = _ACTIVATIONS_WITH_PRUNING, (*shape.actor_hidden, *4 * shape.critic_hidden)
         square = 2 * len(heads) * max(heads) ** 2
-    count = everyone.key.shape[0]
-    replay, state, parameters = (
-        _bytes(tree) // count for tree in (everyone.replay, everyone.agent, everyone.agent.params)
-    )
     return Memory(replay, state, _GRADIENTS * parameters + (copies * batch_size * units + square) * _FLOAT)
 
 
@@ -108,7 +114,7 @@ def check_fits(needed: Memory, members: int, device: jax.Device, devices: int) -
     where = "this machine" if device.platform == "cpu" else f"each {device.platform} device"
     raise UserError(
         f"not enough memory: {describe(needed, each)}, and {where} has {size_text(there)}; "
-        f"choose fewer seeds or values of nu, or a smaller replay_capacity or batch_size"
+        f"choose fewer seeds or values of nu, smaller networks, or a smaller replay_capacity or batch_size"
     )
 
 
@@ -131,5 +137,9 @@ def size_text(count: int | float) -> str:
     return f"{count:.3g} TB"
 
 
-def _bytes(tree: Tree) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+def give_back() -> None:
+    """Gives memory that is no longer used back to the system, as compilers leave much behind (glibc alone)."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim:
+        trim(0)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from flashbax.buffers.trajectory_buffer import TrajectoryBuffer
 from jax.sharding import Mesh
@@ -15,6 +14,7 @@ from xinet_jax import agent as agents
 from xinet_jax import small
 from xinet_jax.config import Config, override
 from xinet_jax.errors import UserError
+from xinet_jax.evaluation import check_options_in_gymnasium
 from xinet_jax.networks import Shape, make_networks
 from xinet_jax.pruners import PRUNERS, smallest_share
 from xinet_jax.replay import make_replay
@@ -82,11 +82,8 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
         config = small.with_dense_sizes(config, structures[0])
         widths = list(map(small.widths_left, structures))
     task = load_task(config.task, config.engine, config.mjx_impl, config.physics, **config.options_of_task)
+    check_options_in_gymnasium(config.task, config.options_of_task)
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
-    if config.pruner in PRUNERS:
-        _check_reachable(agent, "final_share", config.pruning.final_share)
-    elif config.pruning.keep_share:
-        _check_reachable(agent, "keep_share", config.pruning.keep_share, config.pruning.cost)
     if widths and config.networks.uniform_widths:
         widths = [small.uniform_widths(agent.dense, own) for own in widths]
     agent = small.make_agent(agent, widths) if widths else agent
@@ -98,13 +95,18 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
         agent = agent._replace(pruner="none")
 
     mesh = make_mesh(config.devices, len(identities))
-    replay = make_replay(min(config.sac.replay_capacity, config.steps), config.sac.batch_size)
+    everyone, batch_size = padded(identities, mesh), config.sac.batch_size
+    capacity = max(min(config.sac.replay_capacity, config.steps), batch_size)
+    needed = memory.predict(agent, capacity, batch_size)
+    memory.check_fits(needed, len(everyone), mesh.devices.flat[0], mesh.size)  # before any array is made
+    if config.pruner in PRUNERS:
+        _check_reachable(agent, "final_share", config.pruning.final_share)
+    elif config.pruning.keep_share:
+        _check_reachable(agent, "keep_share", config.pruning.keep_share, config.pruning.cost)
+    replay = make_replay(capacity, batch_size)
     program = make_program(agent, task, replay, config.eval_episodes, mesh)
-    everyone = padded(identities, mesh)
     hyper = members.hyper_of_members(config, task.action_size, everyone)
     seeds = members.seeds_of_members(everyone)
-    needed = memory.predict(agent, jax.eval_shape(program.init, hyper, seeds), config.sac.batch_size)
-    memory.check_fits(needed, len(everyone), mesh.devices.flat[0], mesh.size)
     said = memory.describe(needed, len(everyone))
     return Plan(config, identities, task, agent, widths, mesh, replay, program, hyper, seeds, said)
 

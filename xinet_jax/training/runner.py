@@ -1,9 +1,10 @@
 """The host loop: the one place that knows time, files and signals. It calls the compiled phases chunk by chunk."""
 
+import contextlib
 import dataclasses
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +13,8 @@ import numpy as np
 
 from xinet_jax import agent as agents
 from xinet_jax import compaction, evaluation, policy, processes, small
-from xinet_jax.arrays import Key
-from xinet_jax.complexity import LayerCount, count, total
+from xinet_jax.arrays import Key, in_float32
+from xinet_jax.complexity import LayerCount, count, dense_total
 from xinet_jax.config import Config, check, check_resumed, load_config, save_config, to_flat, varied
 from xinet_jax.errors import UserError
 from xinet_jax.networks import Shape
@@ -24,14 +25,13 @@ from xinet_jax.tasks.registry import in_gymnasium
 from xinet_jax.telemetry.json_lines import JsonLines
 from xinet_jax.telemetry.progress import ProgressDisplay, Status, whole
 from xinet_jax.telemetry.tables import left
-from xinet_jax.training import members
+from xinet_jax.training import members, memory
 from xinet_jax.training.checkpoints import Checkpoints
 from xinet_jax.training.devices import claim_cores, padded, place
 from xinet_jax.training.members import Identity
-from xinet_jax.training.memory import size_text
 from xinet_jax.training.phases import PHASES, Pace, Segment, remaining
 from xinet_jax.training.plan import Plan, prepare
-from xinet_jax.training.program import Member, Program, Tally, agent_key, make_program
+from xinet_jax.training.program import Member, Tally, agent_key, make_program
 from xinet_jax.training.results import Result, read_members, save_trade_off
 from xinet_jax.training.resume import Start, find_start, is_complete, snapshot
 from xinet_jax.training.run_folder import (
@@ -49,6 +49,7 @@ from xinet_jax.training.savings import Ledger
 from xinet_jax.training.signals import StopOnSignal
 
 
+@in_float32
 def train(config: Config, progress: bool = True) -> Result:
     """Trains, prunes, saves and evaluates the agents that a configuration describes.
 
@@ -197,11 +198,8 @@ class _Run:
         self.display.note(self.plan.needed)
         prune_stop = config.pruning.prune_stop
         settles = config.pruner == "theta" and prune_stop is not None
-        if settles and prune_stop >= config.steps:
-            settles = False  # nothing would be learnt after it
-            self.display.note(
-                f"prune_stop {prune_stop:,} is not before the last step: gates stay where theta leaves them"
-            )
+        if settles and prune_stop > config.steps:
+            self.display.note(f"prune_stop {prune_stop:,} is after the last step: gates stay where theta leaves them")
         if config.resume is not None:  # what was saved is saved again at the end
             for identity in self.identities:
                 shutil.rmtree(self.folder / POLICY_FOLDER / identity.folder, ignore_errors=True)
@@ -212,14 +210,18 @@ class _Run:
                 self._save_checkpoint(state)
                 break
             state = self._run_segment(state, segment)
-            if segment.phase == "collect" and not self._of_members(replay_filled(state.replay)).all():
-                raise UserError(f"{config.task} gave no transition that is finite in {self.place[1]:,} random steps")
             if self.place[1] < segment.last:
                 break  # stopped by a signal; what is due at the segment's end is due when the run is resumed
+            if segment.phase == "collect" and not self._of_members(replay_filled(state.replay)).all():
+                raise UserError(f"{config.task} gave no transition that is finite in {self.place[1]:,} random steps")
             if segment.phase == "train":
-                if settles and self.steps == prune_stop:
+                settled = settles and self.steps == prune_stop
+                if settled:
                     state = self._settle_gates(state)
-                state = self._compact_if_it_pays(state, segment)
+                compacted = self._compact_if_it_pays(state, segment)
+                if settled and compacted is state:
+                    self._renew_program()  # without theta: what a run that is resumed from here compiles
+                state = compacted
             if segment.evaluate:
                 self._evaluate(state)
             if segment.phase == "train" and (self.steps % config.checkpoint_every == 0 or self.steps == config.steps):
@@ -231,7 +233,8 @@ class _Run:
         self._finish(state)
 
     def _begin(self) -> Member:
-        state = self.program.init(self.hyper, self.seeds)
+        with self._compiling(first_call=True):
+            state = self.program.init(self.hyper, self.seeds)
         return state._replace(agent=self._small_agents()) if self.plan.widths else state
 
     def _go_on_from(self, start: Start) -> Member:
@@ -280,22 +283,38 @@ class _Run:
             states.append(small.init(self.agent, hyper, own, agent_key(self.identities[member].seed)))
         return place(jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *padded(states, self.mesh)), self.mesh)
 
-    def _make_program(self) -> Program:
-        return make_program(self.agent, self.plan.task, self.plan.replay, self.config.eval_episodes, self.mesh)
+    def _renew_program(self) -> None:
+        """Makes the program for the agent as it is now. It is compiled when it is called."""
+        if self.compaction and self.paces["train"].rate:
+            self._report_compaction(1.0 / self.paces["train"].rate)
+        self.program = make_program(self.agent, self.plan.task, self.plan.replay, self.config.eval_episodes, self.mesh)
+        self.paces["train"] = Pace()
+        self.evaluation_seconds = []
+
+    @contextlib.contextmanager
+    def _compiling(self, first_call: bool) -> Iterator[None]:
+        """Surrounds a call, which compiles if it is a program's first: signals wait for that, and it takes memory."""
+        self.stop.compiling = first_call
+        try:
+            yield
+        finally:
+            self.stop.compiling = False
+        if first_call:
+            memory.give_back()
 
     def _devices(self) -> str:
         kind = self.mesh.devices.flat[0].platform
         return kind if self.mesh.size == 1 else f"{self.mesh.size} {kind} devices"
 
     def _settle_gates(self, state: Member) -> Member:
-        """Rounds every gate for good; the next program compiled has no pass for theta."""
+        """Rounds every gate for good. The program must be made anew: it has no pass for theta any more."""
 
         def settle(own: Member) -> tuple[AgentState, Key]:
             key, key_sample = jax.random.split(own.key)
             batch = sample_more(self.plan.replay, own.replay, key_sample)
             return agents.settle(self.agent, own.agent, batch), key
 
-        with jax.default_matmul_precision("highest"):  # as in the program
+        with self._compiling(first_call=True), jax.default_matmul_precision("highest"):  # as in the program
             settled, key = jax.jit(jax.vmap(settle))(state)
         self.agent = self.agent._replace(pruner="none")
         return state._replace(agent=place(settled, self.mesh), key=place(key, self.mesh))
@@ -313,7 +332,7 @@ class _Run:
         shape = self.agent.networks.shape
         multiple = config.pruning.width_multiple or (128 if jax.default_backend() == "tpu" else 8)
         widths = compaction.padded_widths(shape, jax.tree.map(self._of_members, state.agent.alive), multiple)
-        flops_left = float(total(widths, {}, "flops") / total(shape, {}, "flops"))
+        flops_left = dense_total(widths, "flops") / dense_total(shape, "flops")
         saving = self.ledger.saving_per_step(flops_left, 1.0 / rate, 1.0 / collect_rate if collect_rate else 0.0)
         self.ledger.note(segment.last - segment.first, saving)
         if widths == shape or not self.ledger.is_due(
@@ -323,18 +342,14 @@ class _Run:
         return self._compact(state, widths, saving)
 
     def _compact(self, state: Member, widths: Shape, saving: float) -> Member:
-        if self.compaction:
+        if self.compaction:  # too new to have been measured
             self._report_compaction(None)
         before, rate = time.monotonic(), self.paces["train"].rate
         self.agent, compacted = compaction.compact(self.agent, state.agent, widths)
-        self.program = self._make_program()
-        self.paces["train"] = Pace()
-        self.evaluation_seconds = []
+        self._renew_program()
         self.ledger.lost_seconds = 0.0
-        dense = float(total(self.agent.dense, {}, "flops"))
-        self.compaction = _Compaction(
-            self.steps, float(total(widths, {}, "flops")) / dense, saving, 1.0 / rate, time.monotonic() - before
-        )
+        left_of_dense = dense_total(widths, "flops") / dense_total(self.agent.dense, "flops")
+        self.compaction = _Compaction(self.steps, left_of_dense, saving, 1.0 / rate, time.monotonic() - before)
         return state._replace(agent=place(compacted, self.mesh))
 
     def _report_compaction(self, seconds_per_step: float | None) -> None:
@@ -363,8 +378,9 @@ class _Run:
             chunk = pace.chunk(segment.last - position)
             before = time.monotonic()
             try:
-                state, tally = self._run_chunk(state, segment.phase, position, chunk)
-                tally = jax.tree.map(self._of_members, tally)  # waits for the device
+                with self._compiling(first_call=not pace.compiled):
+                    state, tally = self._run_chunk(state, segment.phase, position, chunk)
+                    tally = jax.tree.map(self._of_members, tally)  # waits for the device
             except jax.errors.JaxRuntimeError:
                 if self.stop.abandoned:  # the signal came while the program was in physics
                     raise self.stop.abandoned from None
@@ -440,7 +456,8 @@ class _Run:
     def _evaluate(self, state: Member) -> None:
         """Evaluates the deterministic policies, notes their returns and writes a line of metrics per seed."""
         before = time.monotonic()
-        returns = self._of_members(self.program.evaluate(state.agent, self.seeds))
+        with self._compiling(first_call=not self.evaluation_seconds):
+            returns = self._of_members(self.program.evaluate(state.agent, self.seeds))
         self.evaluation_seconds.append(time.monotonic() - before)
         if len(self.evaluation_seconds) == 2:
             self.evaluation_compile_seconds = max(self.evaluation_seconds[0] - self.evaluation_seconds[1], 0.0)
@@ -476,7 +493,7 @@ class _Run:
             )
             return
         share = self.held_up / max(time.monotonic() - self.began, 1e-9)
-        size = size_text(self.checkpoint_bytes)
+        size = memory.size_text(self.checkpoint_bytes)
         if self.checkpoint_bytes:
             cost = f"{self.held_up:.1f} s ({share:.1%})"
             self.display.note(f"checkpoints held training up for {cost}; the last one has {size}")
