@@ -95,7 +95,7 @@ def test_returns_are_gymnasiums(result):
 
 def test_compaction_in_training_changes_speed_and_nothing_else(tmp_path, monkeypatch):
     """The same run twice: in whole arrays, and with every chance to compact taken."""
-    settings = {"nu": 3_000.0, "prune_ramp": 0, "theta_learning_rate": 5e-3, "log_every": 10, "width_multiple": 2}
+    settings = {"nu": 3_000.0, "prune_ramp": 0, "theta_learning_rate": 5e-3, "log_every": 10}
     settings |= {"gated": ("ofenet", "critic"), "nu_scale_critic": 1.0, "eval_episodes": 1, "final_episodes": 1}
     settings |= {"prune_stop": 48}
     made = []
@@ -103,7 +103,9 @@ def test_compaction_in_training_changes_speed_and_nothing_else(tmp_path, monkeyp
     for compact in ("end", "auto"):
         monkeypatch.setattr(Ledger, "is_due", always)
         folder = tmp_path / compact
-        made.append(xinet_jax.train(tiny_config(out=str(folder), seeds=2, compact=compact, **settings), progress=False))
+        narrow = {"width_multiple": 2} if compact == "auto" else {}
+        config = tiny_config(out=str(folder), seeds=2, compact=compact, **narrow, **settings)
+        made.append(xinet_jax.train(config, progress=False))
     compactions = records(tmp_path / "auto", "compaction")
     assert not records(tmp_path / "end", "compaction")
     assert compactions
@@ -210,12 +212,14 @@ def test_a_run_in_bfloat16_learns_something_else_and_saves_float32(result, tmp_p
     assert xinet_jax.load_policy(rounded.seeds[0].folder)(np.zeros(17)).dtype == np.float32
 
 
-def test_gates_are_not_rounded_when_nothing_is_learnt_after(tmp_path, monkeypatch, capsys):
+def test_gates_are_not_rounded_where_prune_stop_is_never_reached(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(runner.agents, "settle", None)  # any call fails
-    config = tiny_config(prune_stop=40, steps=40, eval_episodes=1, final_episodes=1, out=str(tmp_path / "run"))
+    config = tiny_config(prune_stop=41, steps=40, eval_episodes=1, final_episodes=1, out=str(tmp_path / "run"))
     result = xinet_jax.train(config)
     assert result.seeds[0].structure.layers[0].units == 5
-    assert "prune_stop 40 is not before the last step" in " ".join(capsys.readouterr().err.split())
+    assert "prune_stop 41 is after the last step: gates stay where theta leaves them" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 def test_the_saved_configuration_runs_again_and_destroys_nothing(result, tmp_path, monkeypatch):

@@ -600,10 +600,13 @@ def _takes_numbers(hint: Any) -> bool:
 
 
 def _as_number(value: Any) -> Any:
-    """Returns the numbers that texts stand for, in lists too. YAML 1.1 reads 3e-4 as a text, and 3.0e-4 as a number."""
-    if isinstance(value, list):
-        return [_as_number(item) for item in value]
-    return float(value) if isinstance(value, str) and _EXPONENTIAL.fullmatch(value) else value
+    """Returns the numbers that texts stand for, in a list too. YAML 1.1 reads 3e-4 as a text, and 3.0e-4 as a number.
+
+    Lists within lists stay as they are: no field takes them, and a few lines of YAML can nest billions of values.
+    """
+    items = value if isinstance(value, list) else [value]
+    read = [float(item) if isinstance(item, str) and _EXPONENTIAL.fullmatch(item) else item for item in items]
+    return read if isinstance(value, list) else read[0]
 
 
 def _place(section: str | None) -> str:
