@@ -26,7 +26,7 @@ if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
 jax.devices()  # one CPU device, whichever test comes first
 
 
-_MOST = 1e9  # resident memory above which compiled programs are dropped between tests [bytes]
+_MOST = 0.8e9  # resident memory above which compiled programs are dropped between tests [bytes]
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from xinet_jax.errors import UserError
 from xinet_jax.pruners import PRUNERS, smallest_share
 from xinet_jax.state import Hyper
 from xinet_jax.tasks.registry import in_gymnasium, task_names
+from xinet_jax.training.run_folder import choose_run_folder
 
 
 @pytest.mark.parametrize("agent", ["sac", "ofenet", "xinet", "magnitude", "random"])
@@ -104,7 +105,7 @@ def test_every_hyper_parameter_of_a_member_may_have_several_values():
         ({"agent": "random", "prune_start_actor": 3}, "prune_start_actor and prune_start_critic are for agent xinet"),
         ({"nu": (1.0, 1.0 + 1e-9)}, "nu must be a list of different numbers, to six digits"),
         ({"final_share": 0.0, "agent": "random"}, "final_share must be above 0 and at most 1"),
-        ({"keep_share": 1.5}, "keep_share must be from 0 to 1"),
+        ({"keep_share": 1.5}, "keep_share must be from 0 to below 1"),
         ({"keep_share": 0.4, "agent": "magnitude"}, "keep_share is for agent xinet, not for magnitude"),
         ({"prune_every": 0}, "prune_every must be at least 1"),
         ({"width_multiple": 0}, "width_multiple must be at least 1"),
@@ -186,3 +187,14 @@ def test_a_file_is_read_as_utf_8_wherever_it_is(tmp_path, monkeypatch):
 def test_fields_that_a_file_leaves_out_are_the_presets(tmp_path):
     (tmp_path / "config.yaml").write_text("task: Hopper-v5\npreset: paper\npruning: {nu: 3}\n")
     assert load_config(tmp_path / "config.yaml") == make_config("Hopper-v5", "paper", nu=3)
+
+
+def test_a_run_of_before_can_be_overwritten_whatever_its_settings(tmp_path):
+    """Older versions accepted settings without effect; whose run is overwritten did not choose them."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("agent: sac\npretrain_updates: 0\n")
+    config = make_config(agent="sac", out=str(folder), overwrite=True)
+    assert choose_run_folder(config) == folder
+    with pytest.raises(UserError, match=r"config\.yaml: pretrain_updates has no effect for agent sac"):
+        load_config(folder / "config.yaml")

@@ -16,6 +16,7 @@ from xinet_jax import evaluation, policy
 from xinet_jax.cli import main
 from xinet_jax.errors import UserError
 from xinet_jax.evaluation import check_options_in_gymnasium, evaluate, evaluate_until_interrupted
+from xinet_jax.tasks import host_call
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.telemetry.progress import EpisodesBar
 from xinet_jax.training import plan
@@ -186,3 +187,31 @@ def test_options_that_gymnasium_will_not_have_are_told_before_training(environme
         UserError, match="Gymnasium cannot run Hopper-v5 with task options healthy_reward=2: RuntimeErr"
     ):
         plan.prepare(config, identities(config))
+
+
+@pytest.mark.parametrize("at", ["reset", "step"])
+def test_an_interrupt_while_the_program_is_in_physics_leaves_what_is_finished(hopper, monkeypatch, at):
+    """XLA makes an error of its own of what is raised on the host: it must come out as the interrupt that it was."""
+    monkeypatch.setattr(evaluation, "in_gymnasium", lambda name: False)
+    monkeypatch.setattr(evaluation, "_SIDE_BY_SIDE", 2)
+    calls, most = [], {"reset": 0, "step": 200}[at]
+
+    def interrupted(x):
+        calls.append(1)
+        if len(calls) > most:
+            raise KeyboardInterrupt
+        return x
+
+    call = host_call.host_call(interrupted, f"interrupted_{at}", 11)
+    function = getattr(evaluation.tasks, at)
+
+    def through_the_host(*arguments):
+        result = function(*arguments)
+        state = result if at == "reset" else result[0]
+        state = state._replace(observation=call(state.observation))
+        return state if at == "reset" else (state, result[1])
+
+    monkeypatch.setattr(evaluation.tasks, at, through_the_host)
+    result = evaluate_until_interrupted(hopper, episodes=50)
+    assert result.interrupted
+    assert (len(result.returns) > 0) == (at == "step")

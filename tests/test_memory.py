@@ -1,15 +1,17 @@
 """Predicted memory against XLA's own count, and the refusal of what cannot fit."""
 
+from functools import partial
+
 import jax
 import pytest
-from helpers import tiny_config
+from helpers import random_batch, tiny_config
 
 import xinet_jax
 from xinet_jax import agent as agents
 from xinet_jax import gates
 from xinet_jax.config import make_config
 from xinet_jax.errors import UserError
-from xinet_jax.replay import make_replay
+from xinet_jax.replay import MORE, make_replay
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import members, memory, plan
 from xinet_jax.training.devices import make_mesh
@@ -30,6 +32,19 @@ def test_prediction_holds_what_xla_counts_and_not_much_more(name):
     needed = memory.predict(agent, config.steps, config.sac.batch_size)
     assert needed.replay + needed.agent == pytest.approx(counted.argument_size_in_bytes, rel=1e-3)
     assert counted.temp_size_in_bytes <= needed.working <= 2.5 * counted.temp_size_in_bytes
+
+
+@pytest.mark.parametrize("block_units", [40, pytest.param(512, marks=pytest.mark.slow)])
+def test_prediction_holds_what_pruning_wide_blocks_needs(block_units):
+    """Substitutes are as large as the square of a layer, or of all features, whatever the minibatch."""
+    config = make_config(engine="native", block_units=block_units, batch_size=64)
+    agent = agents.make_agent(config, 17, 6)
+    state = jax.eval_shape(partial(agents.init, agent, agents.make_hyper(config, 6)), jax.random.PRNGKey(0))
+    several = jax.eval_shape(lambda: random_batch(jax.random.PRNGKey(0), size=MORE * 64))
+    prune = jax.jit(lambda state, batch, key: agents.prune(agent, state, batch, key, 15_000))
+    counted = prune.lower(state, several, jax.random.PRNGKey(0)).compile().memory_analysis()
+    needed = memory.predict(agent, config.steps, 64)
+    assert counted.temp_size_in_bytes <= needed.working <= 4 * counted.temp_size_in_bytes
 
 
 def test_what_cannot_fit_is_refused_before_anything_is_compiled(tmp_path, monkeypatch):

@@ -48,3 +48,12 @@ def test_a_plain_path_is_itself(tmp_path):
     folder = tmp_path / "a_b-c.d 1"
     with plain_path(folder) as path:
         assert path == folder
+
+
+def test_a_temporary_folder_with_brackets_loses_no_policy(tmp_path, monkeypatch):
+    (tmp_path / "a[b]").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "a[b]"))
+    config = tiny_config(agent="sac", out=str(tmp_path / "r*n"), steps=30, final_episodes=1, eval_episodes=1)
+    result = xinet_jax.train(config, progress=False)
+    assert result.seeds[0].returns is not None
+    assert checkpoints.candidates(tmp_path / "r*n" / "checkpoints" / "all")

@@ -50,6 +50,8 @@ def configured(schedule, agent):
     starts = own.pop("starts")
     if agent == "xinet":
         own |= {f"prune_start_{name}": starts[name] for name in starts if name in own["gated"]}
+        if all(starts.get(name) is not None for name in own["gated"]):
+            own.pop("prune_start")
     else:
         for name in ("theta_every", "prune_stop", "keep_share"):
             own.pop(name)
@@ -136,7 +138,15 @@ def test_what_would_prune_nothing_is_refused(overrides, message):
         ({"gated": ("ofenet",), "nu_scale_actor": 0.5}, "nu_scale_actor has no effect where actor is not gated"),
         ({"gated": ("actor",), "actor_speaks": False}, "actor_speaks has no effect where ofenet is not gated"),
         ({"weights_see": "mean", "leave_out": 0.1}, "leave_out has no effect with weights_see mean"),
-        ({"estimator": "straight_through", "estimator_floor": 0.1}, "estimator_floor has no effect for estimator"),
+        ({"estimator_floor": 0.1}, "estimator_floor has no effect with weights_see open"),
+        (
+            {"weights_see": "mean", "estimator": "straight_through", "estimator_floor": 0.1},
+            "estimator_floor has no effect for estimator straight_through",
+        ),
+        (
+            {"gated": ("actor",), "prune_start_actor": 9_000, "prune_start": 8_000},
+            "prune_start has no effect where every gated network has a start of its own",
+        ),
         ({"compact": "off", "width_multiple": 4}, "width_multiple has no effect with compact off"),
         ({"replay_capacity": 1}, "replay_capacity must be at least batch_size (256), not 1"),
     ],

@@ -115,7 +115,7 @@ def pruned(tmp_path_factory):
 
 @pytest.mark.parametrize("uniform", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_run_with_the_widths_of_another(pruned, uniform, tmp_path):
-    settings = {"widths_from": str(pruned.folder), "uniform_widths": uniform, "blocks": 7}  # sizes are the other run's
+    settings = {"widths_from": str(pruned.folder), "uniform_widths": uniform}
     lengths = {"steps": 40, "final_episodes": 1, "eval_episodes": 1}
     config = tiny_config(agent="small", seeds=2, out=str(tmp_path / "small"), **settings, **lengths)
     result = xinet_jax.train(config, progress=False)
@@ -146,3 +146,4 @@ def test_widths_that_do_not_fit_are_told(pruned, tmp_path):
     assert "has no seed 2: it has 0 1" in message(seeds=3)
     assert "holds a policy for HalfCheetah-v5, not for Hopper-v5" in message(task="Hopper-v5")
     assert "does not exist" in message(widths_from=str(tmp_path / "nothing"))
+    assert "blocks of agent small is that of widths_from, 2, not 7" in message(blocks=7)

@@ -116,7 +116,7 @@ class PruningConfig:
     estimator: str = "heun"
     """Gradient estimator for theta: heun, straight_through or disarm [name]."""
     estimator_floor: tuple[float, ...] = (0.05,)
-    """Smallest denominator of the estimators heun and disarm [probability]."""
+    """Smallest denominator of the estimators heun and disarm; with weights_see mean or sampled [probability]."""
     weights_see: str = "open"
     """Gates at which weights learn and networks act: open (1 until a unit is pruned), mean (theta itself) or sampled
     (0/1 draws; acting and targets at theta) [name]."""
@@ -390,7 +390,7 @@ def check(config: Config) -> None:
     final_share, multiple = config.pruning.final_share, config.pruning.width_multiple
     _require(0 < final_share <= 1, "final_share", final_share, "above 0 and at most 1")
     keep = config.pruning.keep_share
-    _require(0 <= keep <= 1, "keep_share", keep, "from 0 to 1")
+    _require(0 <= keep < 1, "keep_share", keep, "from 0 to below 1")
     if keep and config.agent != "xinet":
         raise UserError(f"keep_share is for agent xinet, not for {config.agent}")
     _require(multiple is None or multiple >= 1, "width_multiple", multiple, "at least 1")
@@ -479,7 +479,11 @@ def _without_effect(config: Config) -> Iterator[tuple[str, str]]:
                 yield "actor_speaks", "where ofenet is not gated"
             else:
                 yield f"prune_start_{network}", f"where {network} is not gated"
-    if rules.weights_see != "open":
+    if all(getattr(rules, f"prune_start_{network}", None) is not None for network in rules.gated):
+        yield "prune_start", "where every gated network has a start of its own"
+    if rules.weights_see == "open":  # probabilities are leave_out, and never less
+        yield "estimator_floor", "with weights_see open"
+    else:
         yield "leave_out", f"with weights_see {rules.weights_see}"
     if rules.estimator == "straight_through":
         yield "estimator_floor", "for estimator straight_through"
@@ -572,6 +576,19 @@ def load_config(path: Path | str) -> Config:
     Raises:
       UserError: if the file is missing, is not such a YAML file, or holds a field or value that is not allowed.
     """
+    fields = read_config(path)
+    try:
+        return make_config(**fields)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def read_config(path: Path | str) -> dict[str, Any]:
+    """Reads the fields of a configuration that `save_config` wrote, by their own names. Their values are not checked.
+
+    Raises:
+      UserError: if the file is missing, is not such a YAML file, or holds another field.
+    """
     path = Path(path)
     try:
         nested = yaml.safe_load(path.read_bytes())  # as UTF-8, wherever it is read
@@ -585,8 +602,10 @@ def load_config(path: Path | str) -> Config:
         for key, item in (value if section else {name: value}).items():
             if key in homes and homes[key] != section:
                 raise UserError(f"{path}: field {brief(key)} belongs {_place(homes[key])}, not {_place(section)}")
-            flat[str(key)] = _as_number(item) if _takes_numbers(types_of_fields.get(key)) else item
-    return make_config(**flat)
+            if key not in homes:
+                raise UserError(f"{path}: {unknown_name('field', key, homes)}")
+            flat[key] = _as_number(item) if _takes_numbers(types_of_fields[key]) else item
+    return flat
 
 
 def value_text(value: float) -> str:

@@ -14,6 +14,7 @@ from xinet_jax.arrays import in_float32
 from xinet_jax.errors import UserError, brief, unknown_name
 from xinet_jax.policy import Policy
 from xinet_jax.tasks import task as tasks
+from xinet_jax.tasks.host_call import hearing_interrupts
 from xinet_jax.tasks.loading import quiet_deprecations
 from xinet_jax.tasks.options import options_text
 from xinet_jax.tasks.registry import exact_engine, in_gymnasium, load_task, task_names
@@ -53,8 +54,8 @@ def evaluate(
 ) -> Float[np.ndarray, " n"]:
     """Returns the undiscounted return of each of some episodes of the deterministic policy, `[episodes]`.
 
-    An episode's return depends on its reset seed alone, not on how many there are. It is NaN where the policy gave an
-    action that is not finite.
+    An episode's return depends on its reset seed alone, not on how many there are (outside Gymnasium to rounding). It
+    is NaN where the policy gave an action that is not finite.
 
     Args:
       policy: the policy.
@@ -171,10 +172,12 @@ def _run_here(policy: Policy, episodes: int, seed: int, task: Task) -> Iterator[
     for first in range(0, episodes, count):
         numbers = np.arange(first, first + count)
         running = numbers < episodes
-        state = reset(seed + np.minimum(numbers, episodes - 1))
+        with hearing_interrupts():
+            state = jax.block_until_ready(reset(seed + np.minimum(numbers, episodes - 1)))
         while running.any():
             actions = tasks.to_action(task, policy.each(np.asarray(state.observation)))
-            state, outcome = step(state, actions)
+            with hearing_interrupts():
+                state, outcome = jax.block_until_ready(step(state, actions))
             ended, returns = running & np.asarray(outcome.ended), np.asarray(outcome.episode_return)
             running &= ~ended
             done = np.asarray(state.elapsed)[running].sum() / task.definition.episode_length

@@ -75,10 +75,20 @@ def plain_path(folder: Path) -> Iterator[Path]:
     if _PLAIN.fullmatch(str(folder)):
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="xinet_jax_") as aside:
-        link = Path(aside) / "folder"
+    with plain_folder() as aside:
+        link = aside / "folder"
         link.symlink_to(folder, target_is_directory=True)
         yield link
+
+
+@contextlib.contextmanager
+def plain_folder() -> Iterator[Path]:
+    """Gives a new temporary folder with such a path. Raises OSError if the system's is none, and /tmp will not do."""
+    system = Path(tempfile.gettempdir()).absolute()
+    with tempfile.TemporaryDirectory(
+        prefix="xinet_jax_", dir=system if _PLAIN.fullmatch(str(system)) else "/tmp"
+    ) as folder:
+        yield Path(folder)
 
 
 def save_arrays(path: Path, tree: Tree) -> None:

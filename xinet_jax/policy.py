@@ -9,7 +9,6 @@ import json
 import math
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from xinet_jax.complexity import LayerCount
 from xinet_jax.config import SWEPT
 from xinet_jax.errors import UserError, brief, unknown_name
 from xinet_jax.networks import MLP, OFENet, Shape, policy_mode
-from xinet_jax.orbax_files import plain_path, reader, save_arrays
+from xinet_jax.orbax_files import plain_folder, plain_path, reader, save_arrays
 from xinet_jax.state import Agent, AgentState, gates_read
 from xinet_jax.tasks.options import as_json
 from xinet_jax.tasks.registry import checked_options, task_names
@@ -181,10 +180,9 @@ def save_policy(policy: Policy, folder: Path) -> None:
     try:
         folder.mkdir(parents=True)
         (folder / _STRUCTURE_FILE).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-        # Orbax reads its target's path as a pattern while it writes: brackets in it would lose the arrays.
-        with tempfile.TemporaryDirectory() as aside:
-            save_arrays(Path(aside) / _ARRAYS_FOLDER, jax.tree.map(np.asarray, policy.arrays))
-            shutil.copytree(Path(aside) / _ARRAYS_FOLDER, folder / _ARRAYS_FOLDER)
+        with plain_folder() as aside:
+            save_arrays(aside / _ARRAYS_FOLDER, jax.tree.map(np.asarray, policy.arrays))
+            shutil.copytree(aside / _ARRAYS_FOLDER, folder / _ARRAYS_FOLDER)
     except Exception as error:  # Orbax raises many kinds when a disk is full
         if isinstance(error, shutil.Error):  # a list of what could not be copied, and why
             error = error.args[0][0][-1]

@@ -14,8 +14,8 @@ import numpy as np
 from xinet_jax import agent as agents
 from xinet_jax import compaction, complexity, gates
 from xinet_jax.arrays import Key
-from xinet_jax.config import Config, check, override, value_text
-from xinet_jax.errors import UserError
+from xinet_jax.config import Config, check, override, preset_config, to_flat, value_text
+from xinet_jax.errors import UserError, brief
 from xinet_jax.networks import Shape, make_networks
 from xinet_jax.policy import Structure, find_policies, load_structure
 from xinet_jax.state import Agent, AgentState, Hyper
@@ -72,7 +72,8 @@ def with_dense_sizes(config: Config, structure: Structure) -> Config:
     """Returns the configuration with the network sizes that a policy's agent started with.
 
     Raises:
-      UserError: if that agent had no feature extractor, is not of this configuration's task, or has no such sizes.
+      UserError: if that agent had no feature extractor, is not of this configuration's task, or has other sizes than
+        those that were chosen.
     """
     if structure.task != config.task:
         raise UserError(f"widths_from holds a policy for {structure.task}, not for {config.task}")
@@ -80,8 +81,12 @@ def with_dense_sizes(config: Config, structure: Structure) -> Config:
     if not before.state_blocks or len({*before.state_blocks, *before.action_blocks}) != 1:
         raise UserError(f"widths_from holds a policy of agent {structure.agent}, which has no OFENet to take widths of")
     sizes = {"blocks": len(before.state_blocks), "block_units": before.state_blocks[0]}
-    heads = {"actor_hidden": before.actor_hidden, "critic_hidden": before.critics_hidden[0]}
-    config = override(config, sizes | heads)
+    sizes |= {"actor_hidden": before.actor_hidden, "critic_hidden": before.critics_hidden[0]}
+    preset, chosen = (to_flat(c) for c in (preset_config(config.task, config.preset, config.agent), config))
+    for name, size in sizes.items():
+        if chosen[name] not in (preset[name], size):
+            raise UserError(f"{name} of agent small is that of widths_from, {brief(size)}, not {brief(chosen[name])}")
+    config = override(config, sizes)
     check(config)
     return config
 

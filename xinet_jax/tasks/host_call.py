@@ -7,9 +7,10 @@ functions; this one is made by `ctypes`. The structures below are those of `xla/
 within a major version of that interface (now 0).
 """
 
+import contextlib
 import ctypes
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -101,6 +102,19 @@ class _Frame(ctypes.Structure):
 _Handler = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_Frame))
 _registered: dict[str, object] = {}  # XLA holds the addresses of these for as long as the process lives
 _registering = threading.Lock()
+_interrupts: list[KeyboardInterrupt] = []  # that came while a program was on the host
+
+
+@contextlib.contextmanager
+def hearing_interrupts() -> Iterator[None]:
+    """Surrounds calls of compiled programs: a KeyboardInterrupt that came on the host is raised, not XLA's error."""
+    _interrupts.clear()
+    try:
+        yield
+    except Exception:
+        if _interrupts:
+            raise _interrupts.pop() from None
+        raise
 
 
 def host_call(function: Function, name: str, size: int) -> Callable[[Array], Array]:
@@ -149,6 +163,8 @@ def _make_handler(function: Function) -> object:
                     raise ValueError(f"a host function must return shape {result.shape}, not {found.shape}")
                 result[...] = found
             except BaseException as error:  # an exception must not leave a C function
+                if isinstance(error, KeyboardInterrupt):
+                    _interrupts.append(error)
                 message = f"{type(error).__name__}: {error}".encode()
                 size = ctypes.sizeof(_ErrorArguments)
                 return frame.api.contents.create_error(_ErrorArguments(size, None, message, _INTERNAL_ERROR))

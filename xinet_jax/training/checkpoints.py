@@ -45,7 +45,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int, tell: Callable[[str], None]):
         self._folder, self._keep, self._tell = folder.absolute(), keep, tell
         self._manager: ocp.CheckpointManager | None = None
-        self._opened = contextlib.ExitStack()  # the manager, and the path that it writes to
+        self._path = contextlib.ExitStack()  # the path that it writes to
         self._failed = False
 
     def save(self, step: int, state: Tree, about: dict[str, Any], episode_return: float | None) -> None:
@@ -90,8 +90,11 @@ class Checkpoints:
     def close(self) -> None:
         """Waits until all is written, and lets go of the folder."""
         self.wait()
-        self._manager = None
-        self._opened.close()
+        self._close_manager()
+
+    def abandon(self) -> None:
+        """Lets go of the folder at once, whatever is being written. The process is about to end."""
+        self._path.close()
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
@@ -110,18 +113,23 @@ class Checkpoints:
             with contextlib.ExitStack() as opened:
                 path = opened.enter_context(plain_path(self._folder))
                 self._manager = ocp.CheckpointManager(path, options=options, item_handlers=handlers)
-                opened.callback(self._manager.close)
-                self._opened = opened.pop_all()
+                self._path = opened.pop_all()
         return self._manager
+
+    def _close_manager(self) -> None:
+        manager, self._manager = self._manager, None
+        with self._path:
+            if manager is not None:
+                manager.close()
 
     def _fail(self, error: Exception) -> None:
         """Tells of a failure once, and starts anew at the next checkpoint."""
         if not self._failed:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             self._tell(f"cannot write checkpoints to {self._folder}: {reason[:200]}; training goes on")
-        self._failed, self._manager = True, None
+        self._failed = True
         try:
-            self._opened.close()
+            self._close_manager()
         except Exception:
             logging.getLogger(__name__).debug("closing after a failure", exc_info=True)
 

@@ -16,6 +16,7 @@ from xinet_jax.state import Agent
 # Copies of a minibatch's activations that XLA keeps at a time, with pruning and without: at most this many of all
 # hidden units, by its own count of compiled programs (tests/test_memory.py). Pruning reads several minibatches at once.
 _ACTIVATIONS_WITH_PRUNING, _ACTIVATIONS = 4 * MORE, 5
+_OF_FEATURES = 6
 _GRADIENTS = 2  # copies of the parameters beside the state: gradients and Adam's directions
 _MOMENTS = 2  # of Adam, for every parameter
 _GATES = 3  # theta, alive mask and original place of every gated unit
@@ -65,9 +66,12 @@ def predict(agent: Agent, capacity: int, batch_size: int) -> Memory:
     units = shape.state_features + shape.action_features + sum(shape.actor_hidden) + 2 * sum(shape.critic_hidden)
     copies, square = _ACTIVATIONS, 0
     if agent.pruner != "none":
-        # Substitutes are square matrices of the heads' widest layer, for target critics too; stacked, and taken apart.
+        # Substitutes are square matrices of a group's widest layer, for target critics too; stacked, and taken apart.
         copies, heads = _ACTIVATIONS_WITH_PRUNING, (*shape.actor_hidden, *4 * shape.critic_hidden)
-        square = 2 * len(heads) * max(heads) ** 2
+        blocks = (*shape.state_blocks, *shape.action_blocks)
+        square = 2 * sum(len(layers) * max(layers, default=0) ** 2 for layers in (heads, blocks))
+        if "ofenet" in agent.gated:  # one for all features together, and what conjugate gradients work with
+            square += _OF_FEATURES * shape.action_features**2
     return Memory(replay, state, _GRADIENTS * parameters + (copies * batch_size * units + square) * _FLOAT)
 
 

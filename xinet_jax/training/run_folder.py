@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from xinet_jax.config import Config, load_config
+from xinet_jax.config import Config, read_config
 from xinet_jax.errors import UserError
 
 CONFIG_FILE, METRICS_FILE, POLICY_FOLDER = "config.yaml", "metrics.jsonl", "policy"
@@ -63,7 +63,7 @@ def choose_run_folder(config: Config) -> Path:
         what = f"it holds {sorted(strange)[0]}" if strange else f"it has no {CONFIG_FILE}"
         raise UserError(f"{folder} is not a run folder ({what}): it will not be overwritten")
     if not begun:
-        load_config(folder / CONFIG_FILE)
+        read_config(folder / CONFIG_FILE)
     return folder
 
 

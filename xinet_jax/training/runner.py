@@ -21,6 +21,7 @@ from xinet_jax.networks import Shape
 from xinet_jax.policy import Policy
 from xinet_jax.replay import replay_filled, sample_more
 from xinet_jax.state import AgentState
+from xinet_jax.tasks.host_call import hearing_interrupts
 from xinet_jax.tasks.registry import in_gymnasium
 from xinet_jax.telemetry.json_lines import JsonLines
 from xinet_jax.telemetry.progress import ProgressDisplay, Status, whole
@@ -46,7 +47,7 @@ from xinet_jax.training.run_folder import (
     writing_to,
 )
 from xinet_jax.training.savings import Ledger
-from xinet_jax.training.signals import StopOnSignal
+from xinet_jax.training.signals import Abandoned, StopOnSignal
 
 
 @in_float32
@@ -103,6 +104,9 @@ def train(config: Config, progress: bool = True) -> Result:
             checkpoints.close()
             metrics.close()
             return _gather(run, everyone)
+    except Abandoned:
+        checkpoints.abandon()
+        raise
     finally:
         metrics.close()
         if held:
@@ -218,8 +222,8 @@ class _Run:
                 settled = settles and self.steps == prune_stop
                 if settled:
                     state = self._settle_gates(state)
-                compacted = self._compact_if_it_pays(state, segment)
-                if settled and compacted is state:
+                compacted = self._compact_if_it_pays(state, segment, settled)
+                if settled and compacted is state and self.steps < config.steps:
                     self._renew_program()  # without theta: what a run that is resumed from here compiles
                 state = compacted
             if segment.evaluate:
@@ -296,7 +300,8 @@ class _Run:
         """Surrounds a call, which compiles if it is a program's first: signals wait for that, and it takes memory."""
         self.stop.compiling = first_call
         try:
-            yield
+            with hearing_interrupts():
+                yield
         finally:
             self.stop.compiling = False
         if first_call:
@@ -319,8 +324,11 @@ class _Run:
         self.agent = self.agent._replace(pruner="none")
         return state._replace(agent=place(settled, self.mesh), key=place(key, self.mesh))
 
-    def _compact_if_it_pays(self, state: Member, segment: Segment) -> Member:
-        """Takes pruned units out of the arrays, and compiles for the new sizes, where that saves time."""
+    def _compact_if_it_pays(self, state: Member, segment: Segment, settled: bool) -> Member:
+        """Takes pruned units out of the arrays, and compiles for the new sizes, where that saves time.
+
+        Where gates have just settled it costs nothing more: the program is compiled anew in any case.
+        """
         config, rate, collect_rate = self.config, self.paces["train"].rate, self.paces["collect"].rate
         if config.pruning.compact != "auto" or not self.agent.gated or not rate:
             return state
@@ -335,9 +343,9 @@ class _Run:
         flops_left = dense_total(widths, "flops") / dense_total(shape, "flops")
         saving = self.ledger.saving_per_step(flops_left, 1.0 / rate, 1.0 / collect_rate if collect_rate else 0.0)
         self.ledger.note(segment.last - segment.first, saving)
-        if widths == shape or not self.ledger.is_due(
-            saving, config.steps - self.steps, last=self.agent.pruner == "none"
-        ):
+        steps_left = config.steps - self.steps
+        due = self.ledger.is_due(saving, steps_left, last=self.agent.pruner == "none")
+        if widths == shape or not (due or (settled and steps_left)):
             return state
         return self._compact(state, widths, saving)
 
@@ -377,14 +385,9 @@ class _Run:
         while position < segment.last and not self.stop.requested:
             chunk = pace.chunk(segment.last - position)
             before = time.monotonic()
-            try:
-                with self._compiling(first_call=not pace.compiled):
-                    state, tally = self._run_chunk(state, segment.phase, position, chunk)
-                    tally = jax.tree.map(self._of_members, tally)  # waits for the device
-            except jax.errors.JaxRuntimeError:
-                if self.stop.abandoned:  # the signal came while the program was in physics
-                    raise self.stop.abandoned from None
-                raise
+            with self._compiling(first_call=not pace.compiled):
+                state, tally = self._run_chunk(state, segment.phase, position, chunk)
+                tally = jax.tree.map(self._of_members, tally)  # waits for the device
             pace.took(chunk, time.monotonic() - before)
             sums = tally if sums is None else jax.tree.map(np.add, sums, tally)
             position += chunk

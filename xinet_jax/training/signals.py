@@ -42,6 +42,7 @@ class StopOnSignal:
         self._heard = threading.Event()  # set once a second signal has raised its error
         self._previous: dict[int, object] = {}
         self._pipe: tuple[int, int] | None = None
+        self._previous_pipe = -1
 
     def __enter__(self) -> "StopOnSignal":
         if threading.current_thread() is threading.main_thread():
@@ -89,6 +90,9 @@ class StopOnSignal:
         """Answers every signal, whatever the main thread is doing. Runs in a thread, until the pipe is closed."""
         count = 0
         while byte := os.read(reading, 1):
+            if self._previous_pipe != -1:  # somebody else's, such as an event loop's
+                with contextlib.suppress(OSError):
+                    os.write(self._previous_pipe, byte)
             if byte[0] not in _SIGNALS:
                 continue
             count, name = count + 1, signal.Signals(byte[0]).name
@@ -103,8 +107,9 @@ class StopOnSignal:
 
 def _write(text: str) -> None:
     """Writes to standard error, not through Python's streams: the signal may have come in the midst of a write."""
-    with contextlib.suppress(OSError):
-        os.write(2, text.encode())
+    if sys.__stderr__ is not None:  # else the process was started without, and 2 may be another file
+        with contextlib.suppress(OSError):
+            os.write(2, text.encode())
 
 
 def _interactive() -> bool:
