@@ -79,4 +79,5 @@ def test_a_run_that_ends_at_prune_stop_settles_and_can_be_made_longer(whole, tmp
     assert all(left(member.structure.layers) <= 0.4 for member in result.seeds)
     result = resumed(folder, steps=60)
     assert all(left(member.structure.layers) <= 0.4 for member in result.seeds)
-    assert arrays(folder, 60) == arrays(whole, 60)
+    if compact == "end":  # with auto, the arrays of a run with more steps to go are compacted where gates settle
+        assert arrays(folder, 60) == arrays(whole, 60)
