@@ -370,7 +370,7 @@ def test_a_run_goes_on_from_within_any_phase(tmp_path, monkeypatch, chunks, phas
 
     def stop_after(run, *arguments):
         if next(count) == chunks:
-            run.stop._own = signal.SIGTERM
+            run.stop._signal = signal.SIGTERM
         return run_chunk(run, *arguments)
 
     monkeypatch.setattr(runner._Run, "_run_chunk", stop_after)
