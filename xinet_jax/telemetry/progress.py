@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -49,7 +49,24 @@ class _Stderr(FittingConsole):
         pass  # rich would end the program
 
 
-class ProgressDisplay:
+class _Bar:
+    """A context manager that shows a bar of rich's, and does without where it cannot be written."""
+
+    _bar: Progress
+
+    def __enter__(self) -> Self:
+        with contextlib.suppress(OSError):
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._bar.stop()
+
+
+class ProgressDisplay(_Bar):
     """Shows statuses. A context manager; `note` prints a line above the bar.
 
     What cannot be shown, since a pipe is closed or the disk full that holds a log, is not shown; nothing is raised.
@@ -68,17 +85,6 @@ class ProgressDisplay:
         )
         self._task = self._bar.add_task("", count="", text="", visible=False)
         self._started = time.monotonic()
-
-    def __enter__(self) -> "ProgressDisplay":
-        with contextlib.suppress(OSError):
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(OSError):
-            self._bar.stop()
 
     def show(self, status: Status) -> None:
         """Moves the bar."""
@@ -101,7 +107,7 @@ class ProgressDisplay:
                 self._console.print(f"[dim]{clock}[/dim]  {escape(text)}", highlight=False)
 
 
-class EpisodesBar:
+class EpisodesBar(_Bar):
     """A bar on standard error while episodes are run, with their mean return so far. A context manager.
 
     Args:
@@ -122,17 +128,6 @@ class EpisodesBar:
         )
         self._episodes, self._finished, self._sum = episodes, 0, 0.0
         self._task = self._bar.add_task("", total=episodes, text="")
-
-    def __enter__(self) -> "EpisodesBar":
-        with contextlib.suppress(OSError):
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(OSError):
-            self._bar.stop()
 
     def add(self, episode_return: float) -> None:
         """Takes one more finished episode into the mean."""
