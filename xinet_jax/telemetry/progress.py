@@ -5,13 +5,15 @@ import math
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, track
 
 from xinet_jax.telemetry.console import FittingConsole
+
+T = TypeVar("T")
 
 
 class Status(NamedTuple):
@@ -54,7 +56,7 @@ class _Bar:
 
     _bar: Progress
 
-    def __enter__(self) -> Self:
+    def __enter__(self: T) -> T:
         with contextlib.suppress(OSError):
             self._bar.start()
         return self
