@@ -75,3 +75,11 @@ def test_this_machine_has_memory():
         "3 members need about 3.01 GB (1 GB replay, 2 MB agent, 500 B working space each), "
         "at checkpoints 3.01 GB more on the host"
     )
+
+
+def test_what_compilers_leave_behind_is_given_back_after_each_compilation(tmp_path, monkeypatch):
+    times = []
+    monkeypatch.setattr(memory, "give_back", lambda: times.append(1))
+    config = tiny_config(agent="sac", out=str(tmp_path / "run"), steps=30, eval_episodes=1, final_episodes=1)
+    xinet_jax.train(config, progress=False)
+    assert len(times) == 4, "the first state, random steps, training, evaluation"
