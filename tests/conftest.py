@@ -23,6 +23,8 @@ from xinet_jax.training import memory  # noqa: E402
 if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "xinet_jax"))
 
+# What is dropped from memory between tests is read again from the disk, however short its compilation was.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.devices()  # one CPU device, whichever test comes first
 
 

@@ -504,15 +504,25 @@ class _Answers:
 
 
 # A call that holds the main thread as a compiler does, and that signals do not cut short: Python's handlers have to
-# wait until it returns.
+# wait until it returns. With this switch interval the other thread cannot run, and print, before the call has begun.
 _COMPILES = """
-import ctypes, pathlib, signal, sys
+import ctypes, pathlib, signal, sys, threading
 from xinet_jax.training.signals import StopOnSignal
+
+def report():
+    begun.acquire()
+    print("compiling", file=sys.stderr, flush=True)
+
+begun, sleep = threading.Lock(), ctypes.CDLL(None).sleep
+begun.acquire()
+threading.Thread(target=report, daemon=True).start()
 with StopOnSignal(pathlib.Path(sys.argv[1])) as stop:
     stop.compiling = True
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # of this thread; another one hears them
-    print("compiling", file=sys.stderr, flush=True)
-    ctypes.CDLL(None).sleep(int(sys.argv[2]))
+    sys.setswitchinterval(1000)
+    begun.release()
+    sleep(int(sys.argv[2]))
+    sys.setswitchinterval(0.005)
     stop.compiling = False
     print("requested", stop.requested.name, file=sys.stderr, flush=True)
 """
