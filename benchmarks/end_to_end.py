@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 
 from xinet_jax import agent as agents
+from xinet_jax.agent.replay import make_replay
 from xinet_jax.config import make_config
-from xinet_jax.replay import make_replay
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import members as of_run

@@ -15,8 +15,8 @@ import time
 import jax
 
 from xinet_jax import agent as agents
+from xinet_jax.agent.replay import make_replay
 from xinet_jax.config import make_config
-from xinet_jax.replay import make_replay
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import members as of_run
 from xinet_jax.training.devices import make_mesh

@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from xinet_jax.tasks import task as tasks
-from xinet_jax.tasks.loading import quiet_deprecations
-from xinet_jax.tasks.physics import Physics
+from xinet_jax.tasks.engines.loading import quiet_deprecations
+from xinet_jax.tasks.engines.physics import Physics
 from xinet_jax.tasks.registry import in_gymnasium, load_task, task_names
 from xinet_jax.tasks.task import Task, TaskState
 from xinet_jax.telemetry.json_lines import finite

@@ -32,7 +32,7 @@ def minibatch(count=BATCH):
 def ours():
     from xinet_jax import agent as agents
     from xinet_jax.config import make_config
-    from xinet_jax.replay import Transition
+    from xinet_jax.types import Transition
 
     config = make_config(agent="sac", preset="paper", batch_size=BATCH)
     agent = agents.make_agent(config, OBSERVATION, ACTION)

@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 
 from xinet_jax import agent as agents
-from xinet_jax import complexity
 from xinet_jax.config import make_config
-from xinet_jax.networks import make_networks
-from xinet_jax.replay import Transition
+from xinet_jax.networks import complexity
+from xinet_jax.networks.modules import make_networks
+from xinet_jax.types import Transition
 
 OBSERVATION, ACTION, UPDATES, ACTS, REPEATS = 17, 6, 20, 200, 9
 SHARES = (1.0, 0.5, 0.25, 0.1)

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from xinet_jax.replay import Transition, empty_transition, make_replay
+from xinet_jax.agent.replay import empty_transition, make_replay
+from xinet_jax.types import Transition
 
 BATCH, ITERATIONS, REPEATS = 256, 2000, 7
 CAPACITIES = (1_000, 100_000, 1_000_000)

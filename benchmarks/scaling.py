@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 
 from xinet_jax import agent as agents
-from xinet_jax.complexity import dense_total
 from xinet_jax.config import make_config
-from xinet_jax.networks import make_networks
-from xinet_jax.replay import Transition
+from xinet_jax.networks.complexity import dense_total
+from xinet_jax.networks.modules import make_networks
+from xinet_jax.types import Transition
 
 OBSERVATION, ACTION, BATCH, UPDATES, REPEATS, SIDE, PRODUCTS = 17, 6, 256, 20, 9, 256, 200
 

@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from xinet_jax.tasks import task as tasks
-from xinet_jax.tasks.loading import quiet_deprecations
+from xinet_jax.tasks.engines.loading import quiet_deprecations
 from xinet_jax.tasks.registry import in_gymnasium, load_task, task_names
 
 SECONDS, MOST_PROCESSES = 2.0, 16

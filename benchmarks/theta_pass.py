@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 
 from xinet_jax import agent as agents
+from xinet_jax.agent.replay import MORE
 from xinet_jax.config import make_config
-from xinet_jax.replay import MORE, Transition
+from xinet_jax.types import Transition
 
 OBSERVATION, ACTION, UPDATES, REPEATS = 17, 6, 40, 9
 PRUNE_EVERY = 100

@@ -18,7 +18,7 @@ import numpy as np
 
 from xinet_jax import agent as agents
 from xinet_jax.config import make_config
-from xinet_jax.replay import Transition
+from xinet_jax.types import Transition
 
 OBSERVATION, ACTION, UPDATES, REPEATS, SIDE = 17, 6, 20, 9, 2048
 # Pruning starts later than the steps that are timed, which the compiler does not know.

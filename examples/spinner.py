@@ -8,7 +8,7 @@ from pathlib import Path
 import jax.numpy as jnp
 
 import xinet_jax
-from xinet_jax.tasks import locomotion
+from xinet_jax.tasks.gymnasium import locomotion
 
 
 def spinner(model, control_cost_weight: float = 0.01):

@@ -2,9 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from xinet_jax.config import Config, make_config
-from xinet_jax.replay import Transition
+from xinet_jax.networks import layout
+from xinet_jax.pruning import compaction
+from xinet_jax.types import Transition
 
 OPTIMISED = {"xla_backend_optimization_level": 2}  # compiler options for what must be compiled as users' programs are
 
@@ -40,3 +43,17 @@ def replaced(options: str, *others: str) -> list[str]:
     """Returns a command's options with others, in place of those of the same name."""
     kept = [words for words in map(str.split, options.split("--")[1:]) if f"--{words[0]}" not in others]
     return [word for name, *values in kept for word in (f"--{name}", *values)] + [*others]
+
+
+def take_critic(plan: compaction.Plan, params: dict, twin: int) -> dict:
+    """Returns one critic's arrays with only its planned indices left, without the axis of twins."""
+    kept, arrays = {}, layout.flat(params)
+    for path, keep in plan.params.items():
+        if keep.stacked:
+            kept[path[2:]] = np.asarray(arrays[path][twin])[np.ix_(*keep.twins[twin])]
+    return layout.nested(kept)
+
+
+def take_others(plan: compaction.Plan, params: dict) -> dict:
+    """Returns OFENet's and the actor's arrays with only the planned indices left."""
+    return compaction.take(plan.params, {name: params[name] for name in ("ofenet", "actor")})

@@ -9,9 +9,12 @@ import pytest
 from helpers import tiny_config
 
 from xinet_jax import agent as agents
-from xinet_jax import complexity, gates, variational
-from xinet_jax.networks import gated, make_networks
-from xinet_jax.state import gates_read
+from xinet_jax.agent import theta as theta_of_agent
+from xinet_jax.agent.losses import Losses
+from xinet_jax.agent.state import acting_gates
+from xinet_jax.networks import complexity
+from xinet_jax.networks.modules import gated, make_networks
+from xinet_jax.pruning import gates
 
 WEIGHTS = jnp.array([2.0, 0.0, -1.5, 1.0, 0.0, 0.8])  # units 1 and 4 have nothing to say
 USEFUL = np.asarray(WEIGHTS) != 0
@@ -64,7 +67,7 @@ def test_with_the_exact_gradient_theta_ends_at_0_and_1_exactly(seed):
 
 
 def pruned(seed, weights_see, copies=(), steps=8000):
-    """Returns theta and the alive masks of six gates that learn by `variational.step` beside linear weights.
+    """Returns theta and the alive masks of six gates that learn by `theta_of_agent.step` beside linear weights.
 
     Args:
       seed: of the start, the minibatches and the gates.
@@ -89,16 +92,16 @@ def pruned(seed, weights_see, copies=(), steps=8000):
         key_data, key_gates = jax.random.split(jax.random.fold_in(jax.random.PRNGKey(seed), i))
         x, y = data(key_data, 64)
         x = x.at[:, list(copies)].set(x[:, list(copies[:1])])
-        seen = of_units(gates_read(agent, state))
+        seen = of_units(acting_gates(agent, state))
         if weights_see == "sampled":
             seen = of_units(gates.sample(gates.uniform(key_gates, shape, state.origin), state.theta))
         slope = jax.grad(loss)(weights, seen, (x, y))
 
         def losses_at(units):
             own = loss(weights, of_units(units), (x, y))
-            return {"ofenet": own, "critic": jnp.zeros(2), "actor": jnp.zeros(())}
+            return Losses(own, jnp.zeros(2), jnp.zeros(()), jnp.zeros(()))
 
-        theta, _ = variational.step(agent, hyper, state, losses_at, key_gates, i)
+        theta, _ = theta_of_agent.step(agent, hyper, state, losses_at, key_gates, i)
         theta, alive = gates.prune(theta, state.alive, agent.pruning.theta_min)
         return weights - 0.05 * slope, state._replace(theta=theta, alive=alive)
 

@@ -40,12 +40,13 @@ from experiments.estimators import __main__ as estimators
 from experiments.substitutes import __main__ as substitutes
 from experiments.widths_and_pace import __main__ as widths_and_pace
 from xinet_jax import agent as agents
-from xinet_jax import cli, policy
+from xinet_jax import cli
 from xinet_jax.config import PruningConfig, load_config, make_config, override, save_config
 from xinet_jax.errors import UserError
-from xinet_jax.small import find_structures
+from xinet_jax.policy import files, policy
 from xinet_jax.tasks.registry import load_task
-from xinet_jax.training import runner
+from xinet_jax.training import run as runner
+from xinet_jax.training.from_widths import find_structures
 from xinet_jax.training.results import read_records
 
 
@@ -217,7 +218,7 @@ def policies(tmp_path_factory):
     alive = state.alive | {"ofenet": jax.tree.map(lambda own: own.at[::2].set(0.0), state.alive["ofenet"])}
     for seed in (0, 1):
         made = policy.from_agent(agent, state._replace(alive=alive), seed=seed, **about)
-        policy.save_policy(made, folder / f"seed_{seed}")
+        files.save_policy(made, folder / f"seed_{seed}")
     return folder
 
 

@@ -21,11 +21,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import xinet_jax
-from xinet_jax import policy
-from xinet_jax.complexity import LayerCount
 from xinet_jax.config import field_names, load_config
 from xinet_jax.errors import UserError
-from xinet_jax.orbax_files import quiet_loops
+from xinet_jax.networks.complexity import LayerCount
+from xinet_jax.policy import files
+from xinet_jax.policy.structure import load_structure
+from xinet_jax.storage import quiet_loops
 from xinet_jax.training import checkpoints, members, resume
 
 fuzz = functools.partial(settings, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -121,9 +122,9 @@ def same(ours, theirs):
 
 
 def test_damaged_policies(run, tmp_path):
-    whole, refused = policy.load_policy(run), 0
+    whole, refused = files.load_policy(run), 0
     for folder, file in damaged_copies(run / "policy" / "seed_0", tmp_path / "policy", 250, seed=0):
-        loaded = loads(policy.load_policy, folder)
+        loaded = loads(files.load_policy, folder)
         refused += loaded is None
         assert loaded is None or file.name == "policy.json" or same(loaded.arrays, whole.arrays), "a wrong weight"
     assert 40 < refused < 250
@@ -198,14 +199,14 @@ def test_configurations_of_any_text(tmp_path):
 def test_policies_that_say_anything(run, tmp_path):
     shutil.copytree(run / "policy" / "seed_0", tmp_path / "policy")
     file = tmp_path / "policy" / "policy.json"
-    honest, whole = json.loads(file.read_text()), policy.load_structure(tmp_path / "policy")
+    honest, whole = json.loads(file.read_text()), load_structure(tmp_path / "policy")
 
     @fuzz(max_examples=200)
     @given(st.dictionaries(st.sampled_from(list(honest)), ANYTHING, min_size=1, max_size=2))
     def check(change):
         file.write_text(json.dumps(honest | change))
-        loads(policy.load_policy, tmp_path / "policy")
-        structure = loads(policy.load_structure, tmp_path / "policy")
+        loads(files.load_policy, tmp_path / "policy")
+        structure = loads(load_structure, tmp_path / "policy")
         assert structure is None or "layers" not in change or structure.layers == whole.layers
 
     check()
@@ -215,7 +216,7 @@ def test_layers_that_say_anything(run, tmp_path):
     """Every number of a layer follows from others: one alone cannot be changed."""
     shutil.copytree(run / "policy" / "seed_0", tmp_path / "policy")
     file = tmp_path / "policy" / "policy.json"
-    honest, whole = json.loads(file.read_text()), policy.load_structure(tmp_path / "policy")
+    honest, whole = json.loads(file.read_text()), load_structure(tmp_path / "policy")
     places = st.tuples(st.integers(0, len(honest["layers"]) - 1), st.sampled_from(LayerCount._fields))
 
     @fuzz(max_examples=300)
@@ -224,7 +225,7 @@ def test_layers_that_say_anything(run, tmp_path):
         index, field = place
         rows = [row | ({field: value} if k == index else {}) for k, row in enumerate(honest["layers"])]
         file.write_text(json.dumps(honest | {"layers": rows}))
-        structure = loads(policy.load_structure, tmp_path / "policy")
+        structure = loads(load_structure, tmp_path / "policy")
         assert structure is None or structure == whole
 
     check()

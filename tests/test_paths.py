@@ -9,7 +9,7 @@ from helpers import tiny_config
 
 import xinet_jax
 from xinet_jax.cli import main
-from xinet_jax.orbax_files import plain_path
+from xinet_jax.storage import plain_path
 from xinet_jax.training import checkpoints
 
 NAMES = ["e\\y", "a[1]b", "st*r", "wh?t", "{a,b}", "new\nline", "%41 #1", "gs:", "s3:bucket", "ünï", "~", "'\"", "-x"]

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xinet_jax.config import Config, load_config, make_config
     from xinet_jax.errors import UserError
-    from xinet_jax.evaluation import evaluate
-    from xinet_jax.policy import Policy, load_policy
+    from xinet_jax.policy.evaluation import evaluate
+    from xinet_jax.policy.files import load_policy
+    from xinet_jax.policy.policy import Policy
     from xinet_jax.tasks.registry import register_task
     from xinet_jax.tasks.task import Definition
     from xinet_jax.training.results import MemberResult, Result
-    from xinet_jax.training.runner import train
+    from xinet_jax.training.run import train
 
 __version__ = "0.1.0"
 
@@ -39,15 +40,15 @@ _MODULES = {
     "Config": "xinet_jax.config",
     "Definition": "xinet_jax.tasks.task",
     "MemberResult": "xinet_jax.training.results",
-    "Policy": "xinet_jax.policy",
+    "Policy": "xinet_jax.policy.policy",
     "Result": "xinet_jax.training.results",
     "UserError": "xinet_jax.errors",
-    "evaluate": "xinet_jax.evaluation",
+    "evaluate": "xinet_jax.policy.evaluation",
     "load_config": "xinet_jax.config",
-    "load_policy": "xinet_jax.policy",
+    "load_policy": "xinet_jax.policy.files",
     "make_config": "xinet_jax.config",
     "register_task": "xinet_jax.tasks.registry",
-    "train": "xinet_jax.training.runner",
+    "train": "xinet_jax.training.run",
 }
 
 

@@ -143,11 +143,11 @@ def _train(arguments: list[str]) -> int:
     import jax
     import numpy as np
 
-    from xinet_jax.telemetry.tables import layers_table, returns_table
-    from xinet_jax.telemetry.trade_off import trade_off_table
-    from xinet_jax.training import runner
+    from xinet_jax.policy.tables import layers_table, returns_table
+    from xinet_jax.training import run as runner
     from xinet_jax.training.members import identities
     from xinet_jax.training.results import trade_off
+    from xinet_jax.training.trade_off import trade_off_table
 
     result = runner.train(config)
     lost = len(result.seeds) < len(identities(result.config))
@@ -177,9 +177,9 @@ def _evaluate(arguments: list[str]) -> int:
     if given.seed < 0:
         raise UserError(f"seed must be 0 or more, not {given.seed}")
     _start_jax()
-    from xinet_jax.evaluation import evaluate_until_interrupted
-    from xinet_jax.policy import find_policies, load_policy
-    from xinet_jax.telemetry.tables import evaluations_table
+    from xinet_jax.policy.evaluation import evaluate_until_interrupted
+    from xinet_jax.policy.files import find_policies, load_policy
+    from xinet_jax.policy.tables import evaluations_table
 
     policies = [(folder, load_policy(folder)) for folder in find_policies(given.path)]
     found, evaluated, interrupted, finished = [], [], False, 0
@@ -218,8 +218,10 @@ def _evaluate(arguments: list[str]) -> int:
 def _inspect(arguments: list[str]) -> int:
     given = _parse(InspectArguments, arguments, "xinet inspect")
     _load_libraries()
-    from xinet_jax.policy import find_policies, in_policy, load_structure, structure_as_json
-    from xinet_jax.telemetry.tables import layers_table, left
+    from xinet_jax.networks.complexity import left
+    from xinet_jax.policy.files import find_policies
+    from xinet_jax.policy.structure import load_structure, structure_as_json
+    from xinet_jax.policy.tables import layers_table
 
     structures = [(folder, load_structure(folder)) for folder in find_policies(given.path)]
     if given.json:
@@ -230,14 +232,14 @@ def _inspect(arguments: list[str]) -> int:
                 "policy_bytes": _bytes(folder),
                 "parameters_left": left(structure.layers),
                 "flops_left": left(structure.layers, "flops"),
-                "policy_parameters_left": left(layer for layer in structure.layers if in_policy(layer)),
+                "policy_parameters_left": left(layer for layer in structure.layers if layer.in_policy),
             }
             found.append(summary | structure_as_json(structure))
         print(json.dumps({"policies": found}, allow_nan=False))
         return 0
     console = _console()
     for folder, structure in structures:
-        before = sum(layer.parameters_before for layer in structure.layers if in_policy(layer))
+        before = sum(layer.parameters_before for layer in structure.layers if layer.in_policy)
         price = "" if structure.nu is None else f", nu {value_text(structure.nu)}"
         price += "".join(f", {name} {value_text(value)}" for name, value in structure.settings.items())
         console.print(
@@ -255,8 +257,8 @@ def _inspect(arguments: list[str]) -> int:
 def _render(arguments: list[str]) -> int:
     given = _parse(RenderArguments, arguments, "xinet render")
     _start_jax()
-    from xinet_jax.policy import load_policy
-    from xinet_jax.rendering import render
+    from xinet_jax.policy.files import load_policy
+    from xinet_jax.policy.rendering import render
 
     frames = render(load_policy(given.path), given.out, given.seed, given.seconds, given.width, given.height, True)
     _console().print(f"{escape(given.out)}: {frames} frame{'s' * (frames > 1)}", highlight=False, soft_wrap=True)
@@ -266,7 +268,7 @@ def _render(arguments: list[str]) -> int:
 def _tasks(arguments: list[str]) -> int:
     given = _parse(TasksArguments, arguments, "xinet tasks")
     from xinet_jax.tasks.options import as_json
-    from xinet_jax.telemetry.task_tables import options_table, tasks_table
+    from xinet_jax.tasks.tables import options_table, tasks_table
 
     names = [given.name] if given.name else task_names()
     if not {*names} & {*task_names()} <= {*BUILT_IN}:  # a user's task has to be loaded for its sizes
@@ -449,7 +451,7 @@ def _load_libraries() -> None:
             importlib.import_module(name)
         except Exception as error:  # of whatever kind
             raise UserError(f"cannot load {name}: {_reason(error)}") from None
-    from xinet_jax.orbax_files import quiet_loops
+    from xinet_jax.storage import quiet_loops
 
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's: what matters of it is told in one line of ours
     quiet_loops()

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from xinet_jax.complexity import LayerCount
-from xinet_jax.policy import find_policies, in_policy, load_structure
-from xinet_jax.telemetry.tables import left
+from xinet_jax.networks.complexity import LayerCount, left
+from xinet_jax.policy.files import find_policies
+from xinet_jax.policy.structure import load_structure
 from xinet_jax.training.results import read_records
 
 FOLDER = Path(__file__).parent / "results"
@@ -115,7 +115,7 @@ def _final(run: Path, records: list[dict]) -> list[dict[str, Any]]:
         row |= {"parameters_left": left(layers), "flops_left": left(layers, "flops")}
         for network in ("ofenet", "actor", "critic"):
             row[f"{network}_left"] = _left([layer for layer in layers if layer.network.startswith(network)])
-        row["policy_left"] = left([layer for layer in layers if in_policy(layer)])
+        row["policy_left"] = left([layer for layer in layers if layer.in_policy])
         row["diverged"] = int(any(record.get("diverged", False) for record in own))
         row["bad_transitions"] = sum(record.get("bad_transitions", 0) for record in own)
         row["return"] = found["return"]

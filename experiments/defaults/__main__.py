@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from xinet_jax.complexity import LayerCount
-from xinet_jax.policy import find_policies, load_structure
-from xinet_jax.telemetry.tables import left
+from xinet_jax.networks.complexity import LayerCount, left
+from xinet_jax.policy.files import find_policies
+from xinet_jax.policy.structure import load_structure
 
 FILE = Path(__file__).parent / "defaults.csv"
 TASKS = ("HalfCheetah-v5", "Hopper-v5")

@@ -20,9 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from xinet_jax import agent as agents
-from xinet_jax import gates, losses, variational
+from xinet_jax.agent import losses
+from xinet_jax.agent.replay import make_replay
 from xinet_jax.config import make_config
-from xinet_jax.replay import make_replay
+from xinet_jax.pruning import estimators, gates
+from xinet_jax.pruning import theta as thetas
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import members
 from xinet_jax.training.devices import make_mesh
@@ -63,19 +65,17 @@ def measure(agent, hyper, state, batch, theta_value: float, chosen: np.ndarray, 
     key_noise, key_draws = jax.random.split(key)
     theta = jax.tree.map(lambda leaf: jnp.full_like(leaf, theta_value), state.theta)
     state = state._replace(theta=theta)
-    target, z_o = agents._read(agent, hyper, state, batch, key_noise)
+    targets = losses.make_targets(agent, hyper, state, batch, key_noise)
 
-    def every_loss(units):
-        return agents._losses(agent, hyper, state, state.params, units, batch, target, z_o, key_noise)[0]
+    def losses_at(units):
+        return losses.compute_losses(agent, hyper, state, state.params, units, batch, targets, key_noise)[0]
 
-    at_mean = every_loss(theta)
-    bars = {"ofenet": at_mean["ofenet"], "critic": at_mean["critic"]}
-    scale = losses.nats(agent.networks.shape.predicted, bars, jnp.exp(state.params["temperature"]))
+    at_mean, alpha = losses_at(theta), jnp.exp(state.params["temperature"])
 
     def loss(units):
-        every = every_loss(units)
-        in_nats = jax.tree.map(lambda s, value: s * value, scale, every)
-        return variational.who_pays(agent, in_nats)["ofenet"]
+        predicted = agent.networks.shape.predicted
+        in_nats = losses.in_nats(losses_at(units), predicted, at_mean.ofenet, at_mean.critic, alpha)
+        return thetas.answered_loss(agent.pruning, in_nats)["ofenet"]
 
     leaves, structure = jax.tree.flatten(theta)
     ends = np.cumsum([leaf.size for leaf in leaves])
@@ -86,8 +86,8 @@ def measure(agent, hyper, state, batch, theta_value: float, chosen: np.ndarray, 
         xi, opposite = gates.sample_antithetic(gates.uniform(k, agent.dense, state.origin), theta)
         gradient = jax.grad(loss)(xi)
         difference = {"ofenet": loss(xi) - loss(opposite)}
-        estimates = {name: gates.estimate(name, gradient, xi, theta, FLOOR) for name in gates.ESTIMATORS}
-        estimates["disarm"] = gates.disarm(difference, xi, opposite, theta, FLOOR)
+        estimates = {name: estimators.estimate(name, gradient, xi, theta, FLOOR) for name in estimators.ESTIMATORS}
+        estimates["disarm"] = estimators.disarm(difference, xi, opposite, theta, FLOOR)
         flat = to_flat(xi)
         with_and_without = lambda j: loss(to_units(flat.at[j].set(1.0))) - loss(to_units(flat.at[j].set(0.0)))  # noqa: E731
         exact = jax.lax.map(with_and_without, jnp.asarray(chosen))

@@ -18,14 +18,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from xinet_jax import replacement
-from xinet_jax.arrays import Key
+from xinet_jax.agent.replay import MORE
+from xinet_jax.agent.state import Agent, AgentState
 from xinet_jax.config import load_config
-from xinet_jax.gates import Units
-from xinet_jax.replay import MORE, Transition
-from xinet_jax.state import Agent, AgentState
+from xinet_jax.pruning import substitutes as replacement
 from xinet_jax.training import members
 from xinet_jax.training.resume import find_start
+from xinet_jax.types import Key, Transition, Units
 
 SHARES = (0.05, 0.1, 0.3, 0.6)
 WAYS = ("nothing", "mean", "regression")

@@ -12,7 +12,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xinet_jax.names import BRAX_BACKENDS, BraxBackend
+from xinet_jax.tasks.names import BRAX_BACKENDS, BraxBackend
 
 Range = tuple[float, float]
 Options = Mapping[str, tuple[Any, Any]]  # type and default, by name
@@ -104,7 +104,7 @@ class Entry(NamedTuple):
 
 
 def _gymnasium(place: str, xml: str, sizes: Sizes, options: Options) -> Entry:
-    return Entry(Deferred(f"xinet_jax.tasks.{place}", options), xml, sizes=sizes)
+    return Entry(Deferred(f"xinet_jax.tasks.gymnasium.{place}", options), xml, sizes=sizes)
 
 
 _NO_POSITION = {"exclude_current_positions_from_observation": (bool, True)}
@@ -302,7 +302,7 @@ BRAX = Library(
 
 
 def _library(prefix: str, library: Library) -> dict[str, Entry]:
-    make = Deferred(f"xinet_jax.tasks.{prefix}:make", library.options)
+    make = Deferred(f"xinet_jax.tasks.libraries.{prefix}:make", library.options)
     return {
         f"{prefix}/{name}": Entry(make, None, (library.engine,), False, library, sizes)
         for name, sizes in library.tasks.items()

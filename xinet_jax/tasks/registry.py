@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xinet_jax.errors import UserError, brief, unknown_name
-from xinet_jax.names import ENGINES, PHYSICS, check_implementation
 from xinet_jax.tasks.catalogue import BUILT_IN, Entry, Sizes
+from xinet_jax.tasks.names import ENGINES, PHYSICS, check_implementation
 from xinet_jax.tasks.options import check_options, defaults
 
 if TYPE_CHECKING:  # what simulates is loaded when a task is
@@ -53,7 +53,7 @@ def choose_engine(name: str, engine: str) -> str:
 
     It asks JAX where it computes, which fixes its devices.
     """
-    from xinet_jax.tasks.physics import default_engine
+    from xinet_jax.tasks.engines.physics import default_engine
 
     engines = _entry(name).engines
     if engine == "auto":
@@ -87,8 +87,8 @@ def load_task(
         return entry.define(name.split("/", 1)[1], **options)
     import mujoco
 
-    from xinet_jax.tasks.fast import fast_physics
-    from xinet_jax.tasks.loading import quiet_deprecations
+    from xinet_jax.tasks.engines.fast import fast_physics
+    from xinet_jax.tasks.engines.loading import quiet_deprecations
     from xinet_jax.tasks.task import make_task
 
     xml = entry.xml if isinstance(entry.xml, Path) else _gymnasium_models() / entry.xml

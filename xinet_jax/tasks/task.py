@@ -11,10 +11,10 @@ import mujoco
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from xinet_jax.arrays import Key, all_finite
 from xinet_jax.errors import UserError
-from xinet_jax.tasks.batching import as_one_batch
-from xinet_jax.tasks.physics import Engine, PhysicalState, Physics, make_engine
+from xinet_jax.tasks.engines.batching import as_one_batch
+from xinet_jax.tasks.engines.physics import Engine, PhysicalState, Physics, make_engine
+from xinet_jax.types import Key, all_finite
 
 
 class Definition(NamedTuple):

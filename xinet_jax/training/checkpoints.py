@@ -24,10 +24,9 @@ from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
 from xinet_jax.errors import UserError, brief
-from xinet_jax.orbax_files import alone, handler, plain_path
+from xinet_jax.storage import alone, handler, plain_path
 from xinet_jax.telemetry.json_lines import finite
-
-Tree = Any
+from xinet_jax.types import Tree
 
 FORMAT = "xinet_jax checkpoint 3"  # older ones have biases in OFENet's blocks, with Adam's moments of them
 _STEP = re.compile(r"\d+")

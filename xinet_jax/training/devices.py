@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -11,8 +11,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from xinet_jax.cores import available_cores
 from xinet_jax.errors import UserError, brief
+from xinet_jax.types import Tree
 
-Tree = Any
 T = TypeVar("T")
 
 AXIS = "members"

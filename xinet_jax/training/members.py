@@ -2,16 +2,15 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from xinet_jax import agent as agents
+from xinet_jax.agent.state import Hyper
 from xinet_jax.config import Config, override, to_flat, value_text, varied
-from xinet_jax.state import Hyper
-
-Tree = Any
+from xinet_jax.types import Tree
 
 
 class Identity(NamedTuple):

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import jax
 
-from xinet_jax.complexity import dense_totals
+from xinet_jax.agent.replay import MORE
+from xinet_jax.agent.state import Agent
 from xinet_jax.errors import UserError
-from xinet_jax.replay import MORE
-from xinet_jax.state import Agent
+from xinet_jax.networks.complexity import dense_totals
 
 # Copies of a minibatch's activations that XLA keeps at a time, with pruning and without: at most this many of all
 # hidden units, by its own count of compiled programs (tests/test_memory.py). Pruning reads several minibatches at once.

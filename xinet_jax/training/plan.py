@@ -11,16 +11,16 @@ from flashbax.buffers.trajectory_buffer import TrajectoryBuffer
 from jax.sharding import Mesh
 
 from xinet_jax import agent as agents
-from xinet_jax import small
+from xinet_jax.agent.replay import make_replay
+from xinet_jax.agent.state import Agent, Hyper
 from xinet_jax.config import Config, override
 from xinet_jax.errors import UserError
-from xinet_jax.evaluation import check_options_in_gymnasium
-from xinet_jax.networks import Shape, make_networks
-from xinet_jax.pruners import PRUNERS, smallest_share
-from xinet_jax.replay import make_replay
-from xinet_jax.state import Agent, Hyper
+from xinet_jax.networks.modules import Shape, make_networks
+from xinet_jax.policy.evaluation import check_options_in_gymnasium
+from xinet_jax.pruning.schedules import PRUNERS, smallest_share
 from xinet_jax.tasks.registry import choose_engine, load_task
 from xinet_jax.tasks.task import Task
+from xinet_jax.training import from_widths as small
 from xinet_jax.training import members, memory
 from xinet_jax.training.devices import make_mesh, padded
 from xinet_jax.training.members import Identity

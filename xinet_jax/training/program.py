@@ -16,12 +16,12 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from xinet_jax import agent as agents
-from xinet_jax.arrays import Key
-from xinet_jax.replay import Transition, add_if, empty_transition, sample_after_add, sample_more
-from xinet_jax.state import Agent, AgentState, Hyper, Metrics
+from xinet_jax.agent.replay import add_if, empty_transition, sample_after_add, sample_more
+from xinet_jax.agent.state import Agent, AgentState, Hyper, Metrics
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.task import Task, TaskState
 from xinet_jax.training.devices import EVERYWHERE, SPREAD
+from xinet_jax.types import Key, Transition
 
 _EVALUATION = 0x5EED  # folded into a member's seed, so that evaluation draws nothing from training's stream
 

@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xinet_jax import policy
 from xinet_jax.config import Config, varied
-from xinet_jax.policy import Structure
-from xinet_jax.telemetry.tables import left
-from xinet_jax.telemetry.trade_off import Point, save_figure, save_table
+from xinet_jax.networks.complexity import left
+from xinet_jax.policy.structure import Structure, load_structure
 from xinet_jax.training.members import Identity
 from xinet_jax.training.phases import PHASES
 from xinet_jax.training.run_folder import POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE, metrics_files
+from xinet_jax.training.trade_off import Point, save_figure, save_table
 
 
 class MemberResult(NamedTuple):
@@ -94,7 +93,7 @@ def read_members(folder: Path, identities: Sequence[Identity]) -> tuple[MemberRe
                     nu=identity.nu,
                     settings=identity.settings,
                     folder=own,
-                    structure=policy.load_structure(own),
+                    structure=load_structure(own),
                     curve=curve,
                     diverged=diverged.get(identity.folder),
                     bad_transitions=bad[identity.folder],

@@ -8,18 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from xinet_jax.agent.replay import refill, replay_filled
 from xinet_jax.config import Config
 from xinet_jax.errors import UserError
-from xinet_jax.networks import Shape
-from xinet_jax.replay import refill, replay_filled
-from xinet_jax.training.checkpoints import (
-    DamagedCheckpoint,
-    candidates,
-    damaged,
-    read_about,
-    read_state,
-    set_aside,
-)
+from xinet_jax.networks.modules import Shape
+from xinet_jax.training.checkpoints import DamagedCheckpoint, candidates, damaged, read_about, read_state, set_aside
 from xinet_jax.training.members import Identity
 from xinet_jax.training.phases import PHASES
 from xinet_jax.training.plan import OtherNetworks, Plan, prepare

@@ -1,0 +1,248 @@
+"""The compiled phases: what reaches replay, and that a member is the same whoever trains beside it."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import OPTIMISED, random_batch, tiny_config
+
+from xinet_jax import agent as agents
+from xinet_jax.agent.replay import empty_transition, make_replay
+from xinet_jax.tasks import task as tasks
+from xinet_jax.tasks.registry import load_task
+from xinet_jax.training import members
+from xinet_jax.training.devices import make_mesh
+from xinet_jax.training.program import _EVALUATION, make_program
+
+
+def make(config, task=None):
+    task = task or load_task(config.task, config.engine)
+    agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
+    replay = make_replay(config.steps, config.sac.batch_size)
+    program = make_program(agent, task, replay, config.eval_episodes, make_mesh(1, 1))
+    one = members.identities(config)[:1]
+    return program, lambda count: members.hyper_of_members(config, task.action_size, one * count)
+
+
+def run_ten_updates(program, hyper, seeds):
+    """Returns the parameters at the start, and members and tally after ten updates."""
+    state = program.init(hyper, jnp.asarray(seeds, jnp.int32))
+    start = jax.tree.map(np.array, state.agent.params)
+    state, _ = program.collect(state, 20)
+    state, _ = program.pretrain(hyper, state, 3)
+    # Two chunks, so that the seam is tested too.
+    state, _ = program.train(hyper, state, 20, 4, 0)
+    state, tally = program.train(hyper, state, 24, 6, 4)
+    return start, *jax.tree.map(np.asarray, (state, tally))
+
+
+# Batched products round differently, and thirty steps of physics amplify it: MJX, which simulates in float32, more than
+# the C engine in float64. Where a gradient is almost nothing, Adam turns its rounding into whole steps. Another seed's
+# agent differs by more than its own movement.
+@pytest.mark.parametrize(("engine", "tolerance"), [("native", 5e-3), pytest.param("mjx", 0.1, marks=pytest.mark.slow)])
+def test_members_are_what_they_would_be_alone(engine, tolerance, monkeypatch):
+    if engine == "mjx":  # rounding is worse, and thrice amplified, without LLVM's optimisation
+        monkeypatch.setattr(jax, "jit", functools.partial(jax.jit, compiler_options=OPTIMISED))
+    config = tiny_config(engine=engine, gated=("ofenet", "actor", "critic"), prune_start=21, prune_ramp=0, nu=20.0)
+    program, hyper = make(config)
+    start, together, _ = run_ten_updates(program, hyper(3), [4, 5, 6])
+    assert (together.agent.theta["ofenet"]["state"][0] < 1).any(), "theta must have moved"
+    for member in range(3):
+        own_start, alone, _ = run_ten_updates(program, hyper(1), [4 + member])
+        moved = jax.tree.map(lambda end, begin, m=member: end[m] - begin[m], together.agent.params, start)
+        moved_alone = jax.tree.map(lambda end, begin: end[0] - begin[0], alone.agent.params, own_start)
+        assert_close(moved, moved_alone, tolerance)
+        rest = together._replace(agent=together.agent._replace(params=(), optimiser=()))
+        rest_alone = alone._replace(agent=alone.agent._replace(params=(), optimiser=()))
+        assert_close(jax.tree.map(lambda leaf, m=member: leaf[m], rest), select_only(rest_alone), tolerance)
+
+
+def assert_close(ours, theirs, tolerance):
+    """Asserts that each array's difference is small in norm, beside the array itself."""
+    for (path, a), b in zip(jax.tree.leaves_with_path(ours), jax.tree.leaves(theirs), strict=True):
+        name = jax.tree_util.keystr(path)
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        assert np.linalg.norm(a - b) <= tolerance * np.linalg.norm(b) + 1e-7, name
+
+
+def select_only(members):
+    return jax.tree.map(lambda leaf: leaf[0], members)
+
+
+def test_replay_holds_what_happened():
+    config = tiny_config(task="Hopper-v5", engine="native", steps=400, prune_start=300)
+    program, hyper = make(config)
+    state = program.init(hyper(2), jnp.arange(2))
+    first = np.asarray(state.task.observation)
+    state, tally = program.collect(state, 300)
+    assert (tally.episodes > 1).all(), "a random Hopper falls within a few dozen steps"
+    stored = jax.tree.map(np.asarray, state.replay.experience)
+    np.testing.assert_array_equal(np.asarray(state.replay.current_index), 300)
+    observation, following = stored.observation[:, 0, :300], stored.next_observation[:, 0, :300]
+    continues, reward = stored.continues[:, 0, :300], stored.reward[:, 0, :300]
+    np.testing.assert_array_equal(observation[:, 0], first)
+    assert (np.abs(stored.action) <= 1).all()
+    for member in range(2):
+        ends = np.flatnonzero(continues[member] == 0)
+        assert len(ends) == tally.episodes[member]
+        goes_on = np.setdiff1d(np.arange(299), ends)
+        np.testing.assert_array_equal(following[member, goes_on], observation[member, goes_on + 1])
+        # At an end the true last observation is stored, and the next row begins a new episode near rest.
+        assert (np.abs(following[member, ends[:-1]] - observation[member, ends[:-1] + 1]).max(axis=1) > 0.05).all()
+        returns = np.split(reward[member], ends + 1)[:-1]
+        np.testing.assert_allclose(tally.episode_return[member], sum(r.sum() for r in returns), rtol=1e-4)
+        assert tally.episode_length[member] == sum(map(len, returns))
+
+
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_no_step_copies_the_replay(count):
+    config = tiny_config(steps=4321, engine="native")
+    program, hyper = make(config)
+    state = program.init(hyper(count), jnp.arange(count))
+    compiled = program.train.lower(hyper(count), state, 20, 1, 0).compile().as_text()
+    whole = [line for line in compiled.splitlines() if " copy(" in line and f"[{count},1,4321" in line]
+    assert not whole, whole[0]
+    assert f"[{count},1,4321,17]" in compiled, "the buffer is recognised by its shape"
+
+
+def test_a_diverged_member_stays_as_it_was_and_the_others_do_not_notice():
+    """A NaN as the reward of one member's newest transition: it is drawn sooner or later."""
+    config = tiny_config(engine="native", prune_start=21, prune_ramp=0, nu=20.0, steps=200)
+    program, hyper = make(config)
+
+    def run(poison):
+        state = program.init(hyper(3), jnp.arange(3))
+        state, _ = program.collect(state, 100)
+        state, _ = program.train(hyper(3), state, 100, 5, 0)
+        if poison:
+            reward = state.replay.experience.reward.at[1, 0, 50].set(jnp.nan)
+            state = state._replace(
+                replay=state.replay.replace(experience=state.replay.experience._replace(reward=reward))
+            )
+        history = []
+        for step in range(105, 145):
+            history.append(jax.tree.map(np.array, state.agent))
+            state, tally = program.train(hyper(3), state, step, 1, step - 100)
+        return history, *jax.tree.map(np.asarray, (state, tally))
+
+    (history, state, tally), (healthy, whole, _) = run(True), run(False)
+    diverged = [bool(agent.diverged[1]) for agent in history]
+    assert not diverged[0]
+    assert diverged[-1]
+    first = diverged.index(True)
+    assert first > 1, "it must have learnt something after the poison was laid"
+    of = lambda agent, member: jax.tree.map(lambda leaf: leaf[member], agent._replace(diverged=()))  # noqa: E731
+    equal = lambda a, b: jax.tree.map(np.testing.assert_array_equal, a, b)  # noqa: E731
+    equal(of(history[first - 1], 1), of(healthy[first - 1], 1))
+    equal(of(state.agent, 1), of(history[first - 1], 1))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(of(state.agent, 1)))
+    earlier, later = (own.params["temperature"][1] for own in (history[0], history[first - 1]))
+    assert earlier != later
+    assert list(state.agent.diverged) == [False, True, False]
+    for member in (0, 2):
+        equal(*(jax.tree.map(lambda leaf, m=member: leaf[m], own) for own in (state, whole)))
+    assert np.isfinite(tally.metrics.critic_loss[[0, 2]]).all()
+    agent = agents.make_agent(config, 17, 6)
+    settled = jax.vmap(lambda own: agents.settle(agent, own, random_batch(jax.random.PRNGKey(0))))(state.agent)
+    equal(of(settled, 1), of(state.agent, 1))
+    assert (settled.theta["ofenet"]["state"][0] != state.agent.theta["ofenet"]["state"][0]).any()
+
+
+def test_ofenet_that_diverges_alone_stays_as_it_was():
+    config = tiny_config(engine="native")
+    program, hyper = make(config)
+    state, _ = program.collect(program.init(hyper(2), jnp.arange(2)), 20)
+    bad = state.replay.experience.next_observation.at[0, 0, :20].set(jnp.inf)
+    experience = state.replay.experience._replace(next_observation=bad)
+    before = jax.tree.map(np.array, state.agent)
+    state, _ = program.pretrain(hyper(2), state._replace(replay=state.replay.replace(experience=experience)), 3)
+    assert list(state.agent.diverged) == [True, False]
+    for old, new in zip(
+        jax.tree.leaves(before), jax.tree.leaves(state.agent._replace(diverged=before.diverged)), strict=True
+    ):
+        np.testing.assert_array_equal(old[0], new[0])
+    moved = jax.tree.map(
+        lambda old, new: (old[1] != new[1]).any(), before.params["ofenet"], state.agent.params["ofenet"]
+    )
+    assert any(jax.tree.leaves(moved))
+
+
+@pytest.mark.parametrize("broken", [pytest.param("reward", marks=pytest.mark.slow), "observation"])
+def test_transitions_that_are_not_finite_never_enter_replay(broken):
+    """Whenever a HalfCheetah moves forward fast, its reward or observation is not a number."""
+    config = tiny_config(engine="native", steps=50)
+    task = load_task(config.task, config.engine)
+    too_fast = lambda physics: physics.qvel[0] > 0.5  # noqa: E731
+    definition = task.definition
+    if broken == "reward":
+        spoil = lambda *given: {"forward": jnp.where(too_fast(given[2]), jnp.nan, 1.0)}  # noqa: E731
+        definition = definition._replace(reward_terms=spoil)
+    else:
+        spoil = lambda physics: jnp.where(too_fast(physics), jnp.inf, task.definition.observe(physics))  # noqa: E731
+        definition = definition._replace(observe=spoil)
+    program, hyper = make(config, task._replace(definition=definition))
+    state, tally = program.collect(program.init(hyper(2), jnp.arange(2)), 120)
+    bad = np.asarray(tally.bad_transitions)
+    assert (bad > 2).all()
+    assert (120 - bad > 50).all(), "the buffer must have been written round"
+    stored = jax.tree.map(np.asarray, state.replay.experience)
+    assert all(np.isfinite(leaf).all() for leaf in stored)
+    assert (np.asarray(state.replay.is_full)).all()
+    np.testing.assert_array_equal(np.asarray(state.replay.current_index), (120 - bad) % 50)
+    # Episodes start anew after one: nothing goes on from what was not stored.
+    assert (stored.observation[..., 8] <= 0.5).all()
+    assert np.isfinite(np.asarray(state.task.episode_return)).all()
+    assert (np.asarray(tally.episodes) == 0).all(), "a broken episode has no return"
+    state, tally = program.train(hyper(2), state, 120, 20, 0)
+    assert not np.asarray(state.agent.diverged).any()
+
+
+def test_truncated_steps_go_on_in_replay():
+    config = tiny_config(engine="native", steps=1200, random_steps=1100, prune_start=1150)
+    program, hyper = make(config)
+    state, tally = program.collect(program.init(hyper(1), jnp.arange(1)), 1001)
+    assert tally.episodes[0] == 1
+    assert tally.episode_length[0] == 1000
+    stored = jax.tree.map(np.asarray, state.replay.experience)
+    assert stored.continues[0, 0, 999] == 1.0
+    assert np.abs(stored.next_observation[0, 0, 999] - stored.observation[0, 0, 1000]).max() > 0.05
+
+
+def test_evaluation_is_what_stepping_by_hand_gives():
+    config = tiny_config(task="Hopper-v5", engine="native", eval_episodes=3)
+    program, hyper = make(config)
+    task = load_task("Hopper-v5", "native")
+    agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
+    state = program.init(hyper(2), jnp.arange(2))
+    returns = program.evaluate(state.agent, jnp.arange(2))
+    act = jax.jit(lambda s, o: agents.act(agent, s, o, None))
+    step = jax.jit(lambda s, a: tasks.step(task, s, a))
+    lengths = set()
+    for member in range(2):
+        own = members.select(state.agent, member)
+        key = jax.random.fold_in(jax.random.PRNGKey(member), _EVALUATION)
+        for episode, key_episode in enumerate(jax.random.split(key, 3)):
+            current, ended, total = tasks.reset(task, key_episode), False, 0.0
+            while not ended:
+                current, outcome = step(current, act(own, current.observation))
+                total, ended = total + float(outcome.reward), bool(outcome.ended)
+            lengths.add(int(current.elapsed))
+            assert returns[member, episode] == pytest.approx(total, rel=1e-3)
+    assert len(lengths) > 1, "episodes of different lengths must have been compared"
+
+
+def test_replay_overwrites_the_oldest_and_samples_only_what_is_there(key):
+    buffer = make_replay(capacity=8, batch_size=4)
+    state = buffer.init(empty_transition(2, 1))
+    row = empty_transition(2, 1)
+    for i in range(1, 12):
+        state = buffer.add(state, row._replace(reward=jnp.float32(i)))
+        drawn = {float(r) for r in buffer.sample(state, jax.random.fold_in(key, i)).experience.reward}
+        assert drawn <= set(map(float, range(max(1, i - 7), i + 1)))
+    keys = jax.random.split(key, 200)
+    drawn = jax.vmap(lambda k: buffer.sample(state, k).experience.reward)(keys)
+    values, counts = np.unique(drawn, return_counts=True)
+    np.testing.assert_array_equal(values, np.arange(4, 12))
+    assert counts.min() > 60, "every row is drawn about a hundred times"

@@ -1,0 +1,74 @@
+"""A new agent: its static part, its hyper-parameters, and its first state."""
+
+import jax
+import jax.numpy as jnp
+
+from xinet_jax.agent.optimiser import adam, average
+from xinet_jax.agent.state import Agent, AgentState, Hyper
+from xinet_jax.config import Config
+from xinet_jax.networks import layout
+from xinet_jax.networks.modules import Shape, make_networks
+from xinet_jax.types import Key
+
+
+def make_agent(config: Config, observation_size: int, action_size: int, predicted_size: int | None = None) -> Agent:
+    """Returns the agent that a configuration describes, for a task's sizes.
+
+    Args:
+      config: the configuration.
+      observation_size, action_size: of the task.
+      predicted_size: leading dimensions of the observation that OFENet predicts; all if None.
+    """
+    sizes = config.networks
+    blocks = () if config.agent == "sac" else (sizes.block_units,) * sizes.blocks
+    shape = Shape(
+        observation=observation_size,
+        action=action_size,
+        predicted=observation_size if predicted_size is None else predicted_size,
+        state_blocks=blocks,
+        action_blocks=blocks,
+        actor_hidden=tuple(sizes.actor_hidden),
+        critic_hidden=tuple(sizes.critic_hidden),
+    )
+    return Agent(make_networks(shape, config.precision), shape, config.gated, config.pruner, config.pruning)
+
+
+def make_hyper(config: Config, action_size: int) -> Hyper:
+    """Returns the configuration's hyper-parameters as scalars: of several values the first."""
+    sac, pruning = config.sac, config.pruning
+    return Hyper(
+        discount=sac.discount[0],
+        tau=sac.tau[0],
+        learning_rate=sac.learning_rate[0],
+        weight_decay=sac.weight_decay[0],
+        target_entropy=-float(action_size) if sac.target_entropy is None else sac.target_entropy[0],
+        initial_temperature=sac.initial_temperature[0],
+        nu=pruning.nu[0],
+        nu_scale={name: getattr(pruning, f"nu_scale_{name}")[0] for name in config.gated},
+        theta_learning_rate=pruning.theta_learning_rate[0],
+        estimator_floor=pruning.estimator_floor[0],
+    )
+
+
+def init(agent: Agent, hyper: Hyper, key: Key) -> AgentState:
+    """Returns a fresh agent: random weights, every gate open."""
+    key_ofenet, key_actor, key_critic = jax.random.split(key, 3)
+    networks, shape = agent.networks, agent.networks.shape
+    ofenet = networks.ofenet.init(key_ofenet, jnp.zeros(shape.observation), jnp.zeros(shape.action))
+    params = {
+        "ofenet": ofenet.get("params", {}),
+        "actor": networks.actor.init(key_actor, jnp.zeros(shape.state_features))["params"],
+        "critic": networks.critic.init(key_critic, jnp.zeros(shape.action_features))["params"],
+        "temperature": jnp.log(jnp.asarray(hyper.initial_temperature, jnp.float32)),
+    }
+    return AgentState(
+        params=params,
+        target_critic=jax.tree.map(jnp.copy, params["critic"]),  # not the same buffers: both are donated
+        statistics=ofenet.get("batch_stats", {}),
+        optimiser={name: adam.init(tree) for name, tree in params.items()},
+        theta=layout.ones(shape, agent.gated),
+        alive=layout.ones(shape, agent.gated),
+        origin=layout.original(shape, agent.gated),
+        mse_bars=average.init({"ofenet": jnp.zeros(()), "critic": jnp.zeros(2)}),
+        diverged=jnp.bool_(False),
+    )

@@ -1,0 +1,88 @@
+"""Pruning of an agent: when it is due, what it takes out, and how it ends."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+from xinet_jax.agent.state import Agent, AgentState, acting_gates
+from xinet_jax.pruning import folding, gates, schedules, substitutes, theta
+from xinet_jax.types import Key, Transition, Tree, Units
+
+
+def schedule(
+    agent: Agent, environment_steps: Int[Array, ""] | int, updates: Int[Array, ""] | int
+) -> tuple[Bool[Array, ""] | bool, Bool[Array, ""] | bool]:
+    """Returns whether theta moves at an update, and whether units are pruned after it (method, section 4).
+
+    Args:
+      agent: the agent.
+      environment_steps: steps taken so far.
+      updates: updates taken so far.
+    """
+    if agent.pruner == "none":
+        return False, False
+    rules = agent.pruning
+    active = environment_steps >= min(map(rules.start, agent.gated))
+    if agent.pruner != "theta":
+        return False, active & (updates % rules.prune_every == 0)
+    if rules.prune_stop is not None:
+        active = active & (environment_steps <= rules.prune_stop)
+    return active & (updates % rules.theta_every == 0), active & (updates % rules.prune_every == 0)
+
+
+def prune(
+    agent: Agent, state: AgentState, batch: Transition, key: Key, environment_steps: Int[Array, ""] | int
+) -> AgentState:
+    """Prunes the units that have come to their end, by theta or by the schedule (method, sections 4 and 6).
+
+    Args:
+      agent, state: the agent. If it has diverged it stays as it is.
+      batch: transitions, `[batch, ...]`, that pruned units' substitutes are learnt from.
+      key: random key, for the pruner that chooses at random.
+      environment_steps: steps taken so far; schedules go by them.
+    """
+    rules, shape = agent.pruning, agent.networks.shape
+    if agent.pruner == "theta":
+        new_theta, alive = gates.prune(state.theta, state.alive, rules.theta_min)
+    else:
+        score = schedules.PRUNERS[agent.pruner](shape, state.params, state.alive, agent.dense, state.origin, key)
+        progress = schedules.progress(rules, environment_steps - rules.prune_start)
+        share = schedules.target_share(rules.final_share, progress)
+        new_theta = alive = schedules.prune(agent.dense, shape, score, state.alive, share)
+    new_theta, alive = _keep(state.diverged, (state.theta, state.alive), (new_theta, alive))
+    return state._replace(theta=new_theta, alive=alive, **_without(agent, state, alive, batch))
+
+
+def settle(agent: Agent, state: AgentState, batch: Transition) -> AgentState:
+    """Ends pruning at `prune_stop`: returns the agent with every gate at 0 or 1 (method, section 4).
+
+    Units of lowest theta are pruned until no more is left than theta expects, though no layer of actor or critic loses
+    its last. The gates at which the others were read move into their outgoing weights, so that what they contribute
+    stays the same. A diverged agent stays as it is.
+
+    Args:
+      agent, state: the agent.
+      batch: transitions, `[batch, ...]`, that pruned units' substitutes are learnt from.
+    """
+    shape = agent.networks.shape
+    alive = theta.rounded(agent.pruning, agent.dense, shape, state.theta, state.alive)
+    units = jax.tree.map(jnp.multiply, acting_gates(agent, state), alive)
+    moved = _without(agent, state, alive, batch)
+    params = folding.fold(shape, moved["params"], units)
+    target = folding.fold(shape, moved["params"] | {"critic": moved["target_critic"]}, units)["critic"]
+    settled = moved | {"params": params, "target_critic": target, "theta": alive, "alive": alive}
+    return state._replace(**{name: _keep(state.diverged, getattr(state, name), own) for name, own in settled.items()})
+
+
+def _without(agent: Agent, state: AgentState, alive: Units, batch: Transition) -> dict[str, Tree]:
+    """Returns parameters, target critics and statistics with substitutes for the units that `alive` prunes (4)."""
+    params = state.params | {"target_critic": state.target_critic}
+    lost = {name: jax.tree.map(jnp.subtract, state.alive[name], own) for name, own in alive.items()}
+    units = acting_gates(agent, state)
+    params, statistics = substitutes.without(agent.networks, params, state.statistics, units, alive, lost, batch)
+    target_critic = params.pop("target_critic")
+    return {"params": params, "target_critic": target_critic, "statistics": statistics}
+
+
+def _keep(diverged: Bool[Array, ""], old: Tree, new: Tree) -> Tree:
+    return jax.tree.map(lambda o, n: jnp.where(diverged, o, n), old, new)

@@ -1,0 +1,96 @@
+"""Replay on the device: flashbax's item buffer. Sampling costs the same whatever the capacity."""
+
+import flashbax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flashbax.buffers.trajectory_buffer import TrajectoryBuffer, TrajectoryBufferState
+from jaxtyping import Array, Bool, Int
+
+from xinet_jax.types import Key, Transition
+
+MORE = 8  # minibatches in what `sample_more` returns
+
+
+def make_replay(capacity: int, batch_size: int) -> TrajectoryBuffer:
+    """Returns flashbax's `init`, `add` and `sample` for single transitions, sampled uniformly with replacement.
+
+    Args:
+      capacity: transitions kept; older ones are overwritten.
+      batch_size: transitions per sample, at most the capacity.
+    """
+    return flashbax.make_item_buffer(max_length=capacity, min_length=1, sample_batch_size=batch_size)
+
+
+def sample_after_add(
+    buffer: TrajectoryBuffer, state: TrajectoryBufferState, key: Key, always: Bool[Array, ""]
+) -> Transition:
+    """Samples a minibatch, `[batch, ...]`, in an iteration of a loop that has stored a transition before.
+
+    XLA would merge the write into the reads, which would then need the buffer as it was before, and so copy all of it
+    at every iteration. It does not look into a conditional.
+
+    Args:
+      buffer, state: the buffer, and what is in it.
+      key: random key.
+      always: true, but not known to be by the compiler; zeros are returned if not.
+    """
+
+    def draw() -> Transition:
+        return buffer.sample(state, key).experience
+
+    return jax.lax.cond(always, draw, lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(draw)))
+
+
+def sample_more(buffer: TrajectoryBuffer, state: TrajectoryBufferState, key: Key) -> Transition:
+    """Samples several minibatches as one, `[MORE * batch, ...]`."""
+    several = jax.vmap(lambda own: buffer.sample(state, own).experience)(jax.random.split(key, MORE))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), several)
+
+
+def add_if(
+    buffer: TrajectoryBuffer, state: TrajectoryBufferState, transition: Transition, good: Bool[Array, ""]
+) -> TrajectoryBufferState:
+    """Stores a transition if it is `good`; if not, nothing changes.
+
+    Not by a choice between two buffers: the row that would be overwritten is written again, so nothing is copied.
+    """
+    there = jax.tree.map(lambda leaf: leaf[0, state.current_index], state.experience)
+    row = jax.tree.map(lambda new, old: jnp.where(good, new, old), transition, there)
+    after = buffer.add(state, row)
+    return after.replace(
+        current_index=jnp.where(good, after.current_index, state.current_index),
+        is_full=jnp.where(good, after.is_full, state.is_full),
+    )
+
+
+def empty_transition(observation_size: int, action_size: int) -> Transition:
+    """Returns a transition of zeros, the pattern that a buffer is made from."""
+    observation, scalar = jnp.zeros(observation_size), jnp.zeros(())
+    return Transition(observation, jnp.zeros(action_size), scalar, observation, scalar)
+
+
+def replay_filled(state: TrajectoryBufferState) -> Int[Array, " members"]:
+    """Returns how many transitions every member's replay holds. Leading axis of all arrays: members."""
+    return jnp.where(state.is_full, state.experience.reward.shape[2], state.current_index)
+
+
+def refill(state: TrajectoryBufferState, capacity: int, now: int) -> TrajectoryBufferState:
+    """Returns a replay of `now` transitions with what was left of one of `capacity`, on the host.
+
+    Args:
+      state: the transitions that were filled, `[members, 1, filled, ...]`, and where the next one goes.
+      capacity: how many there was room for.
+      now: how many there is room for; more only if the older replay was never written round.
+    """
+
+    def widen(leaf: np.ndarray) -> np.ndarray:
+        whole = np.zeros((*leaf.shape[:2], now, *leaf.shape[3:]), leaf.dtype)
+        whole[:, :, : leaf.shape[2]] = leaf
+        return whole
+
+    experience = jax.tree.map(widen, state.experience)
+    if now == capacity:
+        return state.replace(experience=experience)
+    index = np.where(state.is_full, capacity, state.current_index).astype(state.current_index.dtype)
+    return state.replace(experience=experience, current_index=index, is_full=np.zeros_like(state.is_full))

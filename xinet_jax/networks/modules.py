@@ -1,0 +1,316 @@
+"""The networks: OFENet, actor and twin critics, each with a gate on every hidden unit.
+
+A gate multiplies its unit's activation, or is a `Gate`. `gates=None` stands for gates of one, and compiles to no
+multiplication.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import distrax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from xinet_jax.types import Tree, Units
+
+
+class Gate(NamedTuple):
+    """Gates that leave means behind: an activation `x` becomes `own * x + mean * (its mean over the batch)`."""
+
+    own: Float[Array, "..."]
+    mean: Float[Array, "..."]
+
+
+Gates = tuple[Float[Array, "..."] | Gate, ...] | None
+Features = Float[Array, "..."] | tuple[Float[Array, "..."], ...]  # `[*batch, features]`, whole or in parts
+
+_LOG_STD_MIN, _LOG_STD_MAX = -20.0, 2.0  # Haarnoja et al. 2018
+
+
+class Shape(NamedTuple):
+    """The sizes that determine every array of an agent.
+
+    Attributes:
+      observation, action: lengths of observation and action.
+      predicted: leading observation dimensions that OFENet predicts.
+      state_blocks, action_blocks: units that each DenseNet block adds, per branch; empty without an extractor.
+      actor_hidden, critic_hidden: widths of the hidden layers.
+    """
+
+    observation: int
+    action: int
+    predicted: int
+    state_blocks: tuple[int, ...]
+    action_blocks: tuple[int, ...]
+    actor_hidden: tuple[int, ...]
+    critic_hidden: tuple[int, ...]
+
+    @property
+    def state_features(self) -> int:
+        """Length of z_o."""
+        return self.observation + sum(self.state_blocks)
+
+    @property
+    def action_features(self) -> int:
+        """Length of z_oa."""
+        return self.state_features + self.action + sum(self.action_blocks)
+
+
+@jax.custom_vjp
+def _bfloat16_product(x: Float[Array, "*batch inputs"], kernel: Float[Array, "inputs units"]) -> Array:
+    """Returns `x @ kernel`: factors rounded to bfloat16, sums in float32. So are both products of its gradient."""
+    return _rounded_einsum("...i,iu->...u", x, kernel)
+
+
+def _bfloat16_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _bfloat16_product(x, kernel), (x, kernel)
+
+
+def _bfloat16_backward(factors: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    x, kernel = factors
+    by_x = _rounded_einsum("...u,iu->...i", gradient, kernel)
+    return by_x, _rounded_einsum("...i,...u->iu", x, gradient)
+
+
+def _rounded_einsum(pattern: str, a: Array, b: Array) -> Array:
+    a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
+
+    def in_float32(a: Array, b: Array) -> Array:  # XLA has not every such product on CPUs
+        return jnp.einsum(pattern, a.astype(jnp.float32), b.astype(jnp.float32))
+
+    def native(a: Array, b: Array) -> Array:
+        return jnp.einsum(pattern, a, b, preferred_element_type=jnp.float32)
+
+    return jax.lax.platform_dependent(a, b, cpu=in_float32, default=native)
+
+
+_bfloat16_product.defvjp(_bfloat16_forward, _bfloat16_backward)
+
+
+class Linear(nn.Module):
+    """An affine map. Features may be given in parts, each multiplied by its own rows of the kernel.
+
+    So a part that several calls read (z_o, by both branches' readers) is multiplied once in a compiled program, and one
+    that nothing is learnt from gets no gradient: a tenth of an update's FLOPs at the published sizes.
+    """
+
+    units: int
+    precision: str = "float32"
+    use_bias: bool = True
+    kernel_init: Callable = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, x: Features) -> Float[Array, "*batch units"]:
+        parts = x if isinstance(x, tuple) else (x,)
+        sizes = [part.shape[-1] for part in parts]
+        kernel = self.param("kernel", self.kernel_init, (sum(sizes), self.units))
+        rows = jnp.split(kernel, np.cumsum(sizes[:-1]))
+        product = _bfloat16_product if self.precision == "bfloat16" else jnp.matmul
+        output = sum(product(part, own) for part, own in zip(parts, rows, strict=True))
+        return output + self.param("bias", nn.initializers.zeros, (self.units,)) if self.use_bias else output
+
+
+def gated(x: Float[Array, "*batch units"], gate: Float[Array, " units"] | Gate) -> Float[Array, "*batch units"]:
+    """Returns activations behind their gates."""
+    return gate.own * x + gate.mean * _batch_mean(x) if isinstance(gate, Gate) else x * gate
+
+
+def _record(module: nn.Module, layer: int, output: Float[Array, "*batch units"]) -> None:
+    """Gives a layer's outputs to whoever asks for the collection `outputs`, as `xinet_jax.pruning.substitutes` does."""
+    if not module.is_initializing():
+        module.sow("outputs", f"output_{layer + 1}", output)
+
+
+def _batch_mean(x: Float[Array, "*batch units"]) -> Float[Array, " units"]:
+    return x.reshape(-1, x.shape[-1]).mean(axis=0)
+
+
+class DenseNet(nn.Module):
+    """A DenseNet branch: `x_l = [x_{l-1}, g_l * swish(norm(W_l x_{l-1}))]` (Ota et al. 2020).
+
+    Blocks have no bias: the normalisation subtracts the mean of what it normalises, and a bias with it. The variance is
+    that of the deviations from the mean, in a second pass: as the difference of two large moments it would be lost to
+    rounding where observations lie far from zero.
+
+    The kernels are stored by source, not by block: `input` maps the branch's input to all blocks at once, and `block_k`
+    maps block k's output to all later ones. So nothing is concatenated or read twice on the way, and taking a unit out
+    takes one row out of one array.
+    """
+
+    widths: tuple[int, ...]
+    precision: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: Features, gates: Gates = None, train: bool = False) -> Features:
+        """Returns the features `[*batch, inputs + sum(widths)]`, the input first, then block after block.
+
+        Args:
+          x: the branch's input; if it comes in parts, the result does too, with the blocks' outputs in the last.
+          gates: one `[width]` array per block.
+          train: normalise by the batch's statistics and update the running ones, instead of reading those.
+        """
+        if not sum(self.widths):
+            return x
+        *first, last = x if isinstance(x, tuple) else (x,)
+        fan_in = sum(part.shape[-1] for part in (*first, last))
+        init = self._init_rows(0, fan_in)
+        pending = Linear(sum(self.widths), self.precision, use_bias=False, kernel_init=init, name="input")(x)
+        outputs = [last]
+        for k, width in enumerate(self.widths):
+            own, pending = pending[..., :width], pending[..., width:]
+            if not width:
+                continue
+            normalise = nn.BatchNorm(
+                not train, momentum=0.99, epsilon=1e-3, use_fast_variance=False, name=f"norm_{k + 1}"
+            )
+            output = nn.swish(normalise(own))
+            if gates is not None:
+                output = gated(output, gates[k])
+            _record(self, k, output)
+            outputs.append(output)
+            if pending.shape[-1]:
+                init = self._init_rows(k + 1, fan_in)
+                own = {"use_bias": False, "kernel_init": init, "name": f"block_{k + 1}"}
+                pending += Linear(pending.shape[-1], self.precision, **own)(output)
+        features = jnp.concatenate(outputs, axis=-1)
+        return (*first, features) if isinstance(x, tuple) else features
+
+    def _init_rows(self, first: int, inputs: int):
+        """Returns a Glorot-uniform initialiser for the columns of blocks `first` on, by each block's full fan-in."""
+
+        def init(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
+            limits = []
+            for block in range(first, len(self.widths)):
+                fan = inputs + sum(self.widths[:block]) + self.widths[block]
+                limits.append(jnp.full(self.widths[block], (6.0 / fan) ** 0.5, dtype))
+            return jax.random.uniform(key, shape, dtype, -1.0, 1.0) * jnp.concatenate(limits)
+
+        return init
+
+
+class OFENet(nn.Module):
+    """The online feature extractor: `z_o = phi_o(o)`, `z_oa = phi_oa([z_o, a])`, and a linear prediction from z_oa."""
+
+    state_blocks: tuple[int, ...]
+    action_blocks: tuple[int, ...]
+    predicted: int
+    precision: str = "float32"
+
+    def setup(self) -> None:
+        self.state = DenseNet(self.state_blocks, self.precision)
+        self.action = DenseNet(self.action_blocks, self.precision)
+        if self.state_blocks or self.action_blocks:
+            self.predictor = Linear(self.predicted, self.precision)
+
+    def state_features(self, observation: Array, gates: dict | None = None, train: bool = False) -> Array:
+        """Returns z_o, `[*batch, state_features]`."""
+        return self.state(observation, gates and gates["state"], train)
+
+    def action_features(self, z_o: Array, action: Array, gates: dict | None = None, train: bool = False) -> Features:
+        """Returns z_oa in two parts, z_o and what depends on the action: `[*batch, action_features]` together."""
+        return self.action((z_o, action), gates and gates["action"], train)
+
+    def __call__(self, observation: Array, action: Array, gates: dict | None = None, train: bool = False) -> Features:
+        """Returns the predicted next observation, `[*batch, predicted]`; with no blocks there is nothing to learn, and
+        the features themselves are returned."""
+        z_o = self.state_features(observation, gates, train)
+        z_oa = self.action_features(z_o, action, gates, train)
+        return self.predictor(z_oa) if self.state_blocks or self.action_blocks else z_oa
+
+
+class MLP(nn.Module):
+    """Gated ReLU layers and a linear head."""
+
+    hidden: tuple[int, ...]
+    outputs: int
+    precision: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: Features, gates: Gates = None) -> Array:
+        """Returns `[*batch, outputs]`. `gates`: one `[width]` array per hidden layer."""
+        for k, width in enumerate(self.hidden):
+            x = nn.relu(Linear(width, self.precision, name=f"hidden_{k + 1}")(x))
+            if gates is not None:
+                x = gated(x, gates[k])
+            _record(self, k, x)
+        return Linear(self.outputs, self.precision, name="head")(x)
+
+
+class TwinCritic(nn.Module):
+    """Two critics side by side; every array has a leading axis of two."""
+
+    hidden: tuple[int, ...]
+    precision: str = "float32"
+
+    @nn.compact
+    def __call__(self, z_oa: Features, gates: Gates = None) -> Float[Array, "2 *batch"]:
+        """Returns both action values. `gates`: one `[2, width]` array per hidden layer."""
+        twins = nn.vmap(
+            MLP, in_axes=(None, 0), variable_axes={"params": 0, "outputs": 0}, split_rngs={"params": True}, axis_size=2
+        )
+        return twins(self.hidden, 1, self.precision, name="twins")(z_oa, gates)[..., 0]
+
+
+class Networks(NamedTuple):
+    """The modules of one agent, the sizes they were made for, and the precision of their matrix products."""
+
+    shape: Shape
+    precision: str
+    ofenet: OFENet
+    actor: MLP
+    critic: TwinCritic
+
+
+def make_networks(shape: Shape, precision: str = "float32") -> Networks:
+    """Returns the modules for given sizes. `precision`: one of `xinet_jax.config.names.PRECISIONS`."""
+    return Networks(
+        shape=shape,
+        precision=precision,
+        ofenet=OFENet(shape.state_blocks, shape.action_blocks, shape.predicted, precision),
+        actor=MLP(shape.actor_hidden, 2 * shape.action, precision),
+        critic=TwinCritic(shape.critic_hidden, precision),
+    )
+
+
+def policy_distribution(actor_output: Float[Array, "*batch outputs"]) -> distrax.Distribution:
+    """Returns the squashed Gaussian policy from the actor's output: means, then log standard deviations."""
+    mean, log_std = jnp.split(actor_output, 2, axis=-1)
+    std = jnp.exp(jnp.clip(log_std, _LOG_STD_MIN, _LOG_STD_MAX))
+    return distrax.Transformed(distrax.MultivariateNormalDiag(mean, std), distrax.Block(distrax.Tanh(), 1))
+
+
+def policy_mode(actor_output: Float[Array, "*batch outputs"]) -> Float[Array, "*batch action"]:
+    """Returns the deterministic action: the squashed mean."""
+    mean, _ = jnp.split(actor_output, 2, axis=-1)
+    return jnp.tanh(mean)
+
+
+def state_features(
+    networks: Networks, params: Tree, statistics: Tree, units: Units, observation: Float[Array, "*batch observation"]
+) -> Float[Array, "*batch features"]:
+    """Returns z_o by OFENet's running statistics.
+
+    Args:
+      networks: the modules.
+      params, statistics: OFENet's parameters and running averages.
+      units: the gates; only OFENet's are used.
+      observation: `[*batch, observation]`.
+    """
+    variables, ofenet = {"params": params, "batch_stats": statistics}, networks.ofenet
+    return ofenet.apply(variables, observation, units.get("ofenet"), method=ofenet.state_features)
+
+
+def action_features(
+    networks: Networks,
+    params: Tree,
+    statistics: Tree,
+    units: Units,
+    z_o: Float[Array, "*batch features"],
+    action: Float[Array, "*batch action"],
+) -> Features:
+    """Returns z_oa from z_o and actions by OFENet's running statistics, in two parts (see `OFENet.action_features`)."""
+    variables, ofenet = {"params": params, "batch_stats": statistics}, networks.ofenet
+    return ofenet.apply(variables, z_o, action, units.get("ofenet"), method=ofenet.action_features)

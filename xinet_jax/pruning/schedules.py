@@ -1,0 +1,129 @@
+"""Baselines that prune on a schedule: the same fraction of every gated layer, chosen by weights or at random.
+
+They share the agent's gates and masks with XiNet, so that all else is equal; their gates are 0 or 1.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from xinet_jax.config.schema import PruningConfig
+from xinet_jax.networks import complexity, layout
+from xinet_jax.networks.modules import Shape
+from xinet_jax.pruning import gates
+from xinet_jax.types import Key, Scalar, Tree, Units
+
+_BISECTIONS = 20  # as fine as the widest layer that is allowed
+
+
+def magnitude(shape: Shape, params: dict[str, Tree], alive: Units, dense: Shape, origin: Units, key: Key) -> Units:
+    """Scores each unit by the squared norm of all kernel weights that disappear with it, into it and out of it.
+
+    The group norm of structured pruning (Fang et al. 2023, arXiv 2301.12900); weights that connect a unit to pruned
+    ones do not count.
+    """
+    del dense, origin, key
+    masks = layout.complete(shape, alive)
+    score = jax.grad(lambda units: _energy(shape, params, units))(masks)
+    return {name: score[name] for name in alive}
+
+
+def random(shape: Shape, params: dict[str, Tree], alive: Units, dense: Shape, origin: Units, key: Key) -> Units:
+    """Scores each unit at random."""
+    del shape, params, alive
+    return gates.uniform(key, dense, origin)
+
+
+Score = Callable[[Shape, dict[str, Tree], Units, Shape, Units, Key], Units]
+PRUNERS: dict[str, Score] = {"magnitude": magnitude, "random": random}
+
+
+def progress(rules: PruningConfig, age: Int[Array, ""] | int) -> Scalar:
+    """Returns how much of `prune_ramp` has passed, 0 to 1, after some environment steps of pruning."""
+    return jnp.clip(age / rules.prune_ramp, 0.0, 1.0) if rules.prune_ramp else 1.0 * (age >= 0)
+
+
+def target_share(final_share: float, progress: Float[Array, ""] | float) -> Float[Array, ""]:
+    """Returns the share of all parameters that is due: cubic from 1 to `final_share` (Zhu & Gupta 2017, eq. 1).
+
+    Args:
+      final_share: the share at the end.
+      progress: how much of the schedule has passed, 0 to 1.
+    """
+    return final_share + (1.0 - final_share) * (1.0 - jnp.asarray(progress)) ** 3
+
+
+def prune(dense: Shape, shape: Shape, score: Units, alive: Units, share: Float[Array, ""] | float) -> Units:
+    """Prunes the units of lowest score, the same fraction of each gated layer, until a share of all parameters is left.
+
+    Layers of actor and critics keep a unit; OFENet's may lose all.
+
+    Args:
+      dense: the sizes before pruning.
+      shape: the sizes of the arrays.
+      score: what the units are ranked by, within their layer.
+      alive: masks so far; what is pruned stays so.
+      share: the share of the dense agent's parameters to come down to.
+
+    Returns:
+      The new masks.
+    """
+    ranks = jax.tree.map(rank, score, alive)
+    widths = layout.ones(dense, tuple(alive))
+
+    def at(fraction: Float[Array, ""]) -> Units:
+        def layer(name: str) -> Callable[[Array, Array, Array], Array]:
+            def keep(rank: Array, mask: Array, full: Array) -> Array:
+                count = jnp.maximum(jnp.round(fraction * full.shape[-1]), 0.0 if name == "ofenet" else 1.0)
+                return mask * (rank < count)
+
+            return keep
+
+        return {name: jax.tree.map(layer(name), ranks[name], alive[name], widths[name]) for name in alive}
+
+    fits = lambda masks: complexity.share(dense, shape, masks) <= share  # noqa: E731
+    fraction = bisect(lambda fraction: fits(at(fraction)), 0.0, 1.0, _BISECTIONS)
+    # All that is there may fit already: then 1.0 must be found, which no bisection ends at.
+    return at(jnp.where(fits(alive), 1.0, fraction))
+
+
+def bisect(
+    holds: Callable[[Float[Array, ""]], Bool[Array, ""]], where: float, where_not: float, times: int
+) -> Float[Array, ""]:
+    """Returns the last number, from one at which something holds towards one at which it does not, at which it does."""
+
+    def halve(_: Int[Array, ""], ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        middle = sum(ends) / 2.0
+        found = holds(middle)
+        return jnp.where(found, middle, ends[0]), jnp.where(found, ends[1], middle)
+
+    return jax.lax.fori_loop(0, times, halve, (jnp.float32(where), jnp.float32(where_not)))[0]
+
+
+def smallest_share(dense: Shape, networks: tuple[str, ...], cost: str = "parameters") -> float:
+    """Returns the share of all parameters, or FLOPs, that is left when networks have lost every unit they may lose."""
+    left = {}
+    for name, units in layout.ones(dense, networks).items():
+        one = (lambda unit: unit * 0.0) if name == "ofenet" else (lambda unit: unit.at[..., 1:].set(0.0))
+        left[name] = jax.tree.map(one, units)
+    return float(complexity.share(dense, dense, left, cost))
+
+
+def rank(score: Float[Array, "*twins width"], alive: Float[Array, "*twins width"]) -> Array:
+    """Returns each unit's place within its layer, best first, pruned units last."""
+    # Scores of a diverged agent are not numbers, and would sort behind the dead.
+    order = jnp.argsort(jnp.where(alive > 0.5, -jnp.nan_to_num(score), jnp.inf), axis=-1)
+    return jnp.argsort(order, axis=-1)
+
+
+def _energy(shape: Shape, params: dict[str, Tree], units: Units) -> Float[Array, ""]:
+    """Returns half the squared norm of all kernels, each weight scaled by the gates at its two ends."""
+    energy, arrays = jnp.zeros(()), layout.flat(params)
+    for layer in layout.stored(shape):
+        if layer.inputs:
+            rows = layout.side_by_side(layer, layer.inputs, units)
+            columns = layout.side_by_side(layer, layer.outputs, units)
+            energy += 0.5 * jnp.sum(jnp.square(rows[..., :, None] * arrays[layer.kernel] * columns[..., None, :]))
+    return energy
