@@ -87,5 +87,5 @@ class Metrics(NamedTuple):
 
 
 def acting_gates(agent: Agent, state: AgentState) -> Units:
-    """Returns the gates at which networks act and compute targets: theta, or with `weights_see: open` 1 until pruned."""
+    """Returns the gates at which networks act: theta, or with `weights_see: open` 1 until a unit is pruned."""
     return state.alive if agent.pruning.weights_see == "open" else state.theta

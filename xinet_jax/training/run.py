@@ -19,7 +19,7 @@ from xinet_jax.config import Config, check, check_resumed, load_config, save_con
 from xinet_jax.errors import UserError
 from xinet_jax.networks.complexity import LayerCount, count, dense_total, left
 from xinet_jax.networks.modules import Shape
-from xinet_jax.policy import evaluation, policy
+from xinet_jax.policy import evaluation, files, policy
 from xinet_jax.policy.policy import Policy
 from xinet_jax.pruning import compaction
 from xinet_jax.tasks.engines.host_call import hearing_interrupts
