@@ -114,7 +114,7 @@ def compute_losses(
 
 
 def weights_loss(losses: Losses) -> Float[Array, ""]:
-    """Returns the sum whose gradient all weights follow, with half of each critic's error (Haarnoja et al. 2018b, eq. 5)."""
+    """Returns the sum whose gradient the weights follow; half of each critic's error (Haarnoja et al. 2018b, eq. 5)."""
     return losses.ofenet + 0.5 * losses.critic.sum() + losses.actor + losses.temperature
 
 
