@@ -26,7 +26,7 @@ from xinet_jax.errors import UserError
 from xinet_jax.networks.complexity import LayerCount
 from xinet_jax.policy import files
 from xinet_jax.policy.structure import load_structure
-from xinet_jax.storage import quiet_loops
+from xinet_jax.compat.orbax import quiet_loops
 from xinet_jax.training import checkpoints, members, resume
 
 fuzz = functools.partial(settings, deadline=None, database=None, suppress_health_check=list(HealthCheck))

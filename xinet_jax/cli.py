@@ -451,7 +451,7 @@ def _load_libraries() -> None:
             importlib.import_module(name)
         except Exception as error:  # of whatever kind
             raise UserError(f"cannot load {name}: {_reason(error)}") from None
-    from xinet_jax.storage import quiet_loops
+    from xinet_jax.compat.orbax import quiet_loops
 
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's: what matters of it is told in one line of ours
     quiet_loops()

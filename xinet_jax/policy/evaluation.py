@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from xinet_jax.compat import in_float32
+from xinet_jax.compat.jax import in_float32
 from xinet_jax.errors import UserError, brief, unknown_name
 from xinet_jax.policy.policy import Policy
 from xinet_jax.tasks import task as tasks

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from xinet_jax.compat import in_float32
+from xinet_jax.compat.jax import in_float32
 from xinet_jax.errors import UserError
 from xinet_jax.networks import layout
 from xinet_jax.policy.policy import Policy

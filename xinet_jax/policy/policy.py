@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from xinet_jax.agent.state import Agent, AgentState, acting_gates
-from xinet_jax.compat import in_float32
+from xinet_jax.compat.jax import in_float32
 from xinet_jax.networks import complexity, layout
 from xinet_jax.networks.modules import MLP, OFENet, policy_mode
 from xinet_jax.policy.structure import Structure

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from mujoco.rendering.classic import gl_context
 from PIL import Image
 
-from xinet_jax.compat import in_float32
+from xinet_jax.compat.jax import in_float32
 from xinet_jax.errors import UserError, brief
 from xinet_jax.policy.policy import Policy
 from xinet_jax.policy.viewer import write_page

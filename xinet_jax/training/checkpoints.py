@@ -23,8 +23,9 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
+from xinet_jax.compat.orbax import alone, handler
 from xinet_jax.errors import UserError, brief
-from xinet_jax.storage import alone, handler, plain_path
+from xinet_jax.storage import plain_path
 from xinet_jax.telemetry.json_lines import finite
 from xinet_jax.types import Tree
 

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import jax
-from jax._src import distributed
-from jax.experimental import multihost_utils
 
+from xinet_jax.compat.jax import coordinator, wait_for_live_processes
 from xinet_jax.errors import UserError
 
 T = TypeVar("T")
@@ -71,7 +70,7 @@ def gather_text(name: str, text: str) -> list[str]:
     if count == 1:
         return [text]
     # Through the coordinator and not by a collective of devices: hosts may have different numbers of them.
-    client = distributed.global_state.client
+    client = coordinator()
     client.key_value_set(f"xinet_jax/{name}/{jax.process_index()}", text or " ")
     try:
         return [client.blocking_key_value_get(f"xinet_jax/{name}/{k}", _PATIENCE).strip() for k in range(count)]
@@ -108,8 +107,7 @@ def wait_for_all() -> None:
     """Waits until every process has come to this point, or is gone."""
     if jax.process_count() == 1:
         return
-    with contextlib.suppress(multihost_utils.ProcessFailureError), multihost_utils.live_devices(jax.devices()):
-        pass  # it waits on the way out
+    wait_for_live_processes()
 
 
 def leave() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from xinet_jax import agent as agents
 from xinet_jax.agent.replay import replay_filled, sample_more
 from xinet_jax.agent.state import AgentState
-from xinet_jax.compat import in_float32
+from xinet_jax.compat.jax import in_float32
 from xinet_jax.config import Config, check, check_resumed, load_config, save_config, to_flat, varied
 from xinet_jax.errors import UserError
 from xinet_jax.networks.complexity import LayerCount, count, dense_total, left

@@ -1,8 +1,6 @@
 """MuJoCo on the accelerator: MJX, with no host in the loop."""
 
-import contextlib
 import copy
-import io
 from collections.abc import Sequence
 
 import jax
@@ -10,9 +8,7 @@ import jax.numpy as jnp
 import mujoco
 from jaxtyping import Array, Float
 
-with contextlib.redirect_stdout(io.StringIO()):  # it prints that its optional back end, Warp, is not installed
-    from mujoco import mjx
-
+from xinet_jax.compat.mjx import fields_of, mjx
 from xinet_jax.tasks.engines.physics import Engine, Physics
 from xinet_jax.tasks.engines.runge_kutta import runge_kutta_step
 
@@ -25,15 +21,12 @@ def mjx_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] = 
 
     advance = runge_kutta_step if model.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4 else mjx.step
 
-    def read(data: mjx.Data) -> dict[str, Array]:
-        return {name: getattr(data, name) if hasattr(data, name) else getattr(data._impl, name) for name in derived}
-
     def step(physics: Physics, control: Float[Array, " nu"]) -> Physics:
         data = at_rest.replace(qpos=physics.qpos, qvel=physics.qvel, ctrl=control)
         data = jax.lax.fori_loop(0, frame_skip, lambda _, d: advance(device_model, d), data)
         if "cfrc_ext" in derived:
             data = mjx.rne_postconstraint(device_model, data)
-        return Physics(data.qpos, data.qvel, read(data))
+        return Physics(data.qpos, data.qvel, fields_of(data, derived))
 
     def forward(physics: Physics) -> Physics:
         if not derived:
@@ -44,10 +37,10 @@ def mjx_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] = 
             data = mjx.forward(device_model, data)
         else:
             data = mjx.fwd_velocity(device_model, mjx.fwd_position(device_model, data))
-        found = read(data)
+        fields = fields_of(data, derived)
         if "cfrc_ext" in derived:
-            found["cfrc_ext"] = jnp.zeros_like(found["cfrc_ext"])
-        return physics._replace(derived=found)
+            fields["cfrc_ext"] = jnp.zeros_like(fields["cfrc_ext"])
+        return physics._replace(derived=fields)
 
     return Engine(step, forward)
 

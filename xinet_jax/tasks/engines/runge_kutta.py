@@ -7,8 +7,8 @@ four times. Here it compiles it once. The numbers are the same (tests/test_tasks
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-from mujoco import mjx
-from mujoco.mjx._src.math import quat_integrate
+
+from xinet_jax.compat.mjx import mjx, quat_integrate
 
 # From the start to a stage along the derivative of the stage before, and a stage's weight in the step.
 _FRACTIONS, _WEIGHTS = (0.0, 0.5, 0.5, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)

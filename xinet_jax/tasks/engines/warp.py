@@ -8,8 +8,9 @@ import mujoco
 import warp
 from jaxtyping import Array, Float
 
+from xinet_jax.compat.mjx import fields_of, mjx, with_external_forces
 from xinet_jax.tasks.engines.batching import as_one_batch
-from xinet_jax.tasks.engines.mjx import mjx, with_newton
+from xinet_jax.tasks.engines.mjx import with_newton
 from xinet_jax.tasks.engines.physics import Engine, Physics
 
 # Memory for contacts is shared by a batch, that for constraints is each robot's own; both are fixed beforehand.
@@ -23,22 +24,19 @@ def warp_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] =
     model = with_newton(model)
     device_model = mjx.put_model(model, impl="warp")
     if "cfrc_ext" in derived:
-        device_model = device_model.tree_replace({"opt._impl.run_rne_postconstraint": True})
+        device_model = with_external_forces(device_model)
 
     def empty(count: int) -> mjx.Data:
         return mjx.make_data(model, impl="warp", naconmax=count * _CONTACTS, njmax=_CONSTRAINTS)
-
-    def read(data: mjx.Data) -> dict[str, Array]:
-        return {name: getattr(data, name) if hasattr(data, name) else getattr(data._impl, name) for name in derived}
 
     @as_one_batch
     def steps(physics: Physics, control: Float[Array, "batch nu"]) -> Physics:
         data = empty(len(control))
 
         def step(physics: Physics, control: Float[Array, " nu"]) -> Physics:
-            own = data.replace(qpos=physics.qpos, qvel=physics.qvel, ctrl=control)
-            own = jax.lax.fori_loop(0, frame_skip, lambda _, d: mjx.step(device_model, d), own)
-            return Physics(own.qpos, own.qvel, read(own))
+            before = data.replace(qpos=physics.qpos, qvel=physics.qvel, ctrl=control)
+            after = jax.lax.fori_loop(0, frame_skip, lambda _, d: mjx.step(device_model, d), before)
+            return Physics(after.qpos, after.qvel, fields_of(after, derived))
 
         return jax.vmap(step)(physics, control)
 
@@ -47,10 +45,11 @@ def warp_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] =
         data = empty(len(physics.qpos))
 
         def forward(physics: Physics) -> Physics:
-            found = read(mjx.forward(device_model, data.replace(qpos=physics.qpos, qvel=physics.qvel)))
+            at_state = mjx.forward(device_model, data.replace(qpos=physics.qpos, qvel=physics.qvel))
+            fields = fields_of(at_state, derived)
             if "cfrc_ext" in derived:
-                found["cfrc_ext"] = jnp.zeros_like(found["cfrc_ext"])
-            return physics._replace(derived=found)
+                fields["cfrc_ext"] = jnp.zeros_like(fields["cfrc_ext"])
+            return physics._replace(derived=fields)
 
         return jax.vmap(forward)(physics)
 

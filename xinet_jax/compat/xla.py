@@ -1,0 +1,153 @@
+"""Handlers of XLA's foreign function interface, as C functions that `ctypes` makes of Python's.
+
+The structures are those of `xla/ffi/api/c_api.h`, which stay as they are within a major version of that interface
+(now 0).
+"""
+
+import ctypes
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+Function = Callable[[np.ndarray], np.ndarray]
+
+_API_VERSION = (0, 1)  # the oldest with these structures
+_METADATA_EXTENSION, _EXECUTE, _INTERNAL_ERROR, _FLOAT32 = 1, 3, 13, 11
+
+
+class _Extension(ctypes.Structure):
+    _fields_ = (("size", ctypes.c_size_t), ("type", ctypes.c_int), ("next", ctypes.c_void_p))
+
+
+class _Version(ctypes.Structure):
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("extension", ctypes.c_void_p),
+        ("major", ctypes.c_int),
+        ("minor", ctypes.c_int),
+    )
+
+
+class _Metadata(ctypes.Structure):
+    _fields_ = (("size", ctypes.c_size_t), ("version", _Version), ("traits", ctypes.c_uint32))
+
+
+class _MetadataExtension(ctypes.Structure):
+    _fields_ = (("base", _Extension), ("metadata", ctypes.POINTER(_Metadata)))
+
+
+class _Buffer(ctypes.Structure):
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("extension", ctypes.c_void_p),
+        ("dtype", ctypes.c_int),
+        ("data", ctypes.c_void_p),
+        ("rank", ctypes.c_int64),
+        ("dims", ctypes.POINTER(ctypes.c_int64)),
+    )
+
+
+class _Buffers(ctypes.Structure):
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("extension", ctypes.c_void_p),
+        ("count", ctypes.c_int64),
+        ("types", ctypes.c_void_p),
+        ("buffers", ctypes.POINTER(ctypes.POINTER(_Buffer))),
+    )
+
+
+class _ErrorArguments(ctypes.Structure):
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("extension", ctypes.c_void_p),
+        ("message", ctypes.c_char_p),
+        ("code", ctypes.c_int),
+    )
+
+
+_CreateError = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_ErrorArguments))
+
+
+class _Api(ctypes.Structure):
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("extension", ctypes.c_void_p),
+        ("version", _Version),
+        ("internal", ctypes.c_void_p),
+        ("create_error", _CreateError),
+    )
+
+
+class _Frame(ctypes.Structure):
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("extension", ctypes.POINTER(_Extension)),
+        ("api", ctypes.POINTER(_Api)),
+        ("context", ctypes.c_void_p),
+        ("stage", ctypes.c_int),
+        ("arguments", _Buffers),
+        ("results", _Buffers),
+    )
+
+
+_Handler = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_Frame))
+
+
+def register(function: Function, name: str, on_interrupt: Callable[[KeyboardInterrupt], None]) -> object:
+    """Registers a function of one float32 array that compiled programs on CPUs call by name.
+
+    Args:
+      function: maps an array to one of the result's shape; it must not write to its argument or keep it.
+      name: the name, unique in the process.
+      on_interrupt: is called with a KeyboardInterrupt that came while the function ran; XLA gets an error.
+
+    Returns:
+      The handler. XLA has its address: it must live as long as the process.
+    """
+    handler = _make_handler(function, on_interrupt)
+    address = ctypes.cast(handler, ctypes.c_void_p).value
+    jax.ffi.register_ffi_target(name, _capsule(address), platform="cpu")
+    return handler
+
+
+def _make_handler(function: Function, on_interrupt: Callable[[KeyboardInterrupt], None]) -> object:
+    def handler(pointer: "ctypes._Pointer[_Frame]") -> int | None:
+        frame = pointer.contents
+        if frame.extension and frame.extension.contents.type == _METADATA_EXTENSION:
+            metadata = ctypes.cast(frame.extension, ctypes.POINTER(_MetadataExtension)).contents.metadata.contents
+            metadata.version.major, metadata.version.minor = _API_VERSION
+            metadata.traits = 0
+        elif frame.stage == _EXECUTE:
+            try:
+                argument, result = (_array(every.buffers[0]) for every in (frame.arguments, frame.results))
+                argument.flags.writeable = False
+                value = function(argument)
+                if value.shape != result.shape:
+                    raise ValueError(f"a host function must return shape {result.shape}, not {value.shape}")
+                result[...] = value
+            except BaseException as error:  # an exception must not leave a C function
+                if isinstance(error, KeyboardInterrupt):
+                    on_interrupt(error)
+                message = f"{type(error).__name__}: {error}".encode()
+                size = ctypes.sizeof(_ErrorArguments)
+                return frame.api.contents.create_error(_ErrorArguments(size, None, message, _INTERNAL_ERROR))
+        return None
+
+    return _Handler(handler)
+
+
+def _array(buffer: "ctypes._Pointer[_Buffer]") -> np.ndarray:
+    """Returns a view of a buffer of float32."""
+    content = buffer.contents
+    if content.dtype != _FLOAT32:
+        raise TypeError(f"host functions take and give float32, not XLA's type {content.dtype}")
+    shape = tuple(content.dims[: content.rank])
+    return np.ctypeslib.as_array(ctypes.cast(content.data, ctypes.POINTER(ctypes.c_float)), shape)
+
+
+def _capsule(address: int) -> object:
+    new = ctypes.pythonapi.PyCapsule_New
+    new.restype, new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+    return new(address, b"xla._CUSTOM_CALL_TARGET", None)
