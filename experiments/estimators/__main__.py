@@ -75,7 +75,7 @@ def measure(agent, hyper, state, batch, theta_value: float, chosen: np.ndarray, 
     def loss(units):
         predicted = agent.networks.shape.predicted
         in_nats = losses.in_nats(losses_at(units), predicted, at_mean.ofenet, at_mean.critic, alpha)
-        return thetas.answered_loss(agent.pruning, in_nats)["ofenet"]
+        return thetas.minimised_loss(agent.pruning, in_nats)["ofenet"]
 
     leaves, structure = jax.tree.flatten(theta)
     ends = np.cumsum([leaf.size for leaf in leaves])

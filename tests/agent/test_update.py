@@ -513,7 +513,7 @@ def test_a_rarely_left_out_unit_is_valued_without_bias(key):
     agent, hyper, state = make(key, prune_start=21, leave_out=0.02)
     is_gate = lambda x: isinstance(x, Gate)  # noqa: E731
     loss = lambda units: NO_LOSS._replace(  # noqa: E731
-        ofenet=sum(jnp.square(1 - gate.own).sum() for gate in jax.tree.leaves(units, is_leaf=is_gate))
+        ofenet=sum(jnp.square(1 - gate.scale).sum() for gate in jax.tree.leaves(units, is_leaf=is_gate))
     )
     estimate = jax.jit(jax.vmap(lambda k: agent_theta.loss_gradient(agent, hyper, state, loss, k, 30)))
     found = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(estimate(jax.random.split(key, 10_000)))])
@@ -531,8 +531,8 @@ def test_no_unit_is_left_out_of_networks_that_wait(key):
             return NO_LOSS
 
         agent_theta.loss_gradient(agent, hyper, state, losses_at, key, steps)
-        assert all((layer.own == 1).all() for layer in read[0]["critic"]) == complete
-        assert any((layer.own == 0).any() for layer in read[0]["ofenet"]["state"])
+        assert all((layer.scale == 1).all() for layer in read[0]["critic"]) == complete
+        assert any((layer.scale == 0).any() for layer in read[0]["ofenet"]["state"])
 
 
 def test_actions_are_bounded_and_the_mode_is_deterministic(key):

@@ -33,7 +33,7 @@ def descend(
         return parameter - hyper.learning_rate * (direction + decay)
 
     params, optimiser = dict(params), dict(optimiser)
-    for name, own in gradient.items():
-        direction, optimiser[name] = adam.update(own, optimiser[name])
+    for name, tree in gradient.items():
+        direction, optimiser[name] = adam.update(tree, optimiser[name])
         params[name] = jax.tree.map_with_path(step, params[name], direction)
     return params, optimiser

@@ -1,4 +1,4 @@
-"""Pruning of an agent: when it is due, what it takes out, and how it ends."""
+"""Pruning of an agent: when it is due, which units it removes, and how it ends."""
 
 import jax
 import jax.numpy as jnp
@@ -33,11 +33,11 @@ def schedule(
 def prune(
     agent: Agent, state: AgentState, batch: Transition, key: Key, environment_steps: Int[Array, ""] | int
 ) -> AgentState:
-    """Prunes the units that have come to their end, by theta or by the schedule (method, sections 4 and 6).
+    """Prunes the units that theta or the schedule says (method, sections 4 and 6).
 
     Args:
       agent, state: the agent. If it has diverged it stays as it is.
-      batch: transitions, `[batch, ...]`, that pruned units' substitutes are learnt from.
+      batch: transitions from which substitutes of pruned units are learnt, `[batch, ...]`.
       key: random key, for the pruner that chooses at random.
       environment_steps: steps taken so far; schedules go by them.
     """
@@ -56,13 +56,13 @@ def prune(
 def settle(agent: Agent, state: AgentState, batch: Transition) -> AgentState:
     """Ends pruning at `prune_stop`: returns the agent with every gate at 0 or 1 (method, section 4).
 
-    Units of lowest theta are pruned until no more is left than theta expects, though no layer of actor or critic loses
-    its last. The gates at which the others were read move into their outgoing weights, so that what they contribute
+    Units of lowest theta are pruned until the agent costs no more than theta expects, but each layer of actor and
+    critics keeps a unit. The gates of the other units move into their outgoing weights, so that what they contribute
     stays the same. A diverged agent stays as it is.
 
     Args:
       agent, state: the agent.
-      batch: transitions, `[batch, ...]`, that pruned units' substitutes are learnt from.
+      batch: transitions from which substitutes of pruned units are learnt, `[batch, ...]`.
     """
     shape = agent.networks.shape
     alive = theta.rounded(agent.pruning, agent.dense, shape, state.theta, state.alive)
@@ -71,13 +71,13 @@ def settle(agent: Agent, state: AgentState, batch: Transition) -> AgentState:
     params = folding.fold(shape, moved["params"], units)
     target = folding.fold(shape, moved["params"] | {"critic": moved["target_critic"]}, units)["critic"]
     settled = moved | {"params": params, "target_critic": target, "theta": alive, "alive": alive}
-    return state._replace(**{name: _keep(state.diverged, getattr(state, name), own) for name, own in settled.items()})
+    return state._replace(**{name: _keep(state.diverged, getattr(state, name), new) for name, new in settled.items()})
 
 
 def _without(agent: Agent, state: AgentState, alive: Units, batch: Transition) -> dict[str, Tree]:
-    """Returns parameters, target critics and statistics with substitutes for the units that `alive` prunes (4)."""
+    """Returns parameters, target critics and statistics with substitutes for the units that `alive` no longer has."""
     params = state.params | {"target_critic": state.target_critic}
-    lost = {name: jax.tree.map(jnp.subtract, state.alive[name], own) for name, own in alive.items()}
+    lost = {name: jax.tree.map(jnp.subtract, state.alive[name], alive[name]) for name in alive}
     units = acting_gates(agent, state)
     params, statistics = substitutes.without(agent.networks, params, state.statistics, units, alive, lost, batch)
     target_critic = params.pop("target_critic")

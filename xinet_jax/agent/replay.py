@@ -1,4 +1,4 @@
-"""Replay on the device: flashbax's item buffer. Sampling costs the same whatever the capacity."""
+"""Replay on the device: flashbax's item buffer. The cost of sampling does not depend on the capacity."""
 
 import flashbax
 import jax
@@ -25,15 +25,15 @@ def make_replay(capacity: int, batch_size: int) -> TrajectoryBuffer:
 def sample_after_add(
     buffer: TrajectoryBuffer, state: TrajectoryBufferState, key: Key, always: Bool[Array, ""]
 ) -> Transition:
-    """Samples a minibatch, `[batch, ...]`, in an iteration of a loop that has stored a transition before.
+    """Samples a minibatch, `[batch, ...]`, in an iteration of a loop that has just stored a transition.
 
-    XLA would merge the write into the reads, which would then need the buffer as it was before, and so copy all of it
-    at every iteration. It does not look into a conditional.
+    On CPUs, XLA would otherwise fuse the write into the reads. These would then need the buffer from before the write,
+    and all of it would be copied in every iteration. XLA does not fuse across a conditional.
 
     Args:
-      buffer, state: the buffer, and what is in it.
+      buffer, state: the buffer and its content.
       key: random key.
-      always: true, but not known to be by the compiler; zeros are returned if not.
+      always: a condition that is always true, but that the compiler cannot evaluate.
     """
 
     def draw() -> Transition:
@@ -44,19 +44,19 @@ def sample_after_add(
 
 def sample_more(buffer: TrajectoryBuffer, state: TrajectoryBufferState, key: Key) -> Transition:
     """Samples several minibatches as one, `[MORE * batch, ...]`."""
-    several = jax.vmap(lambda own: buffer.sample(state, own).experience)(jax.random.split(key, MORE))
+    several = jax.vmap(lambda key: buffer.sample(state, key).experience)(jax.random.split(key, MORE))
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), several)
 
 
 def add_if(
     buffer: TrajectoryBuffer, state: TrajectoryBufferState, transition: Transition, good: Bool[Array, ""]
 ) -> TrajectoryBufferState:
-    """Stores a transition if it is `good`; if not, nothing changes.
+    """Stores a transition if it is `good`; otherwise the buffer stays as it is.
 
-    Not by a choice between two buffers: the row that would be overwritten is written again, so nothing is copied.
+    In that case the present row is written again. A choice between two buffers would copy all of one.
     """
-    there = jax.tree.map(lambda leaf: leaf[0, state.current_index], state.experience)
-    row = jax.tree.map(lambda new, old: jnp.where(good, new, old), transition, there)
+    present = jax.tree.map(lambda leaf: leaf[0, state.current_index], state.experience)
+    row = jax.tree.map(lambda new, old: jnp.where(good, new, old), transition, present)
     after = buffer.add(state, row)
     return after.replace(
         current_index=jnp.where(good, after.current_index, state.current_index),
@@ -65,23 +65,23 @@ def add_if(
 
 
 def empty_transition(observation_size: int, action_size: int) -> Transition:
-    """Returns a transition of zeros, the pattern that a buffer is made from."""
+    """Returns a transition of zeros, from whose shapes a buffer is made."""
     observation, scalar = jnp.zeros(observation_size), jnp.zeros(())
     return Transition(observation, jnp.zeros(action_size), scalar, observation, scalar)
 
 
 def replay_filled(state: TrajectoryBufferState) -> Int[Array, " members"]:
-    """Returns how many transitions every member's replay holds. Leading axis of all arrays: members."""
+    """Returns how many transitions every member's replay holds. All arrays have a leading axis of members."""
     return jnp.where(state.is_full, state.experience.reward.shape[2], state.current_index)
 
 
 def refill(state: TrajectoryBufferState, capacity: int, now: int) -> TrajectoryBufferState:
-    """Returns a replay of `now` transitions with what was left of one of `capacity`, on the host.
+    """Returns a replay with room for `now` transitions and the content of a saved one, on the host.
 
     Args:
-      state: the transitions that were filled, `[members, 1, filled, ...]`, and where the next one goes.
-      capacity: how many there was room for.
-      now: how many there is room for; more only if the older replay was never written round.
+      state: the saved replay: its transitions `[members, 1, filled, ...]`, and where the next one goes.
+      capacity: the capacity of the saved replay.
+      now: the new capacity. It may be larger only if the saved replay had never wrapped around.
     """
 
     def widen(leaf: np.ndarray) -> np.ndarray:

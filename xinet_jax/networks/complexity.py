@@ -1,7 +1,7 @@
 """Parameters and FLOPs as polynomials in theta (method, section 2).
 
-Gates are independent and no product holds the same gate twice, so each count at `theta` is exactly the expected count
-under `xi ~ Bernoulli(theta)`; at gates of 0 and 1 it is the count of the compacted networks.
+Gates are independent, and no product contains the same gate twice. So the count at `theta` is exactly the expected
+count under `xi ~ Bernoulli(theta)`. At gates of 0 and 1 it is the count of the compacted networks.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,16 +15,16 @@ from xinet_jax.networks.layout import NETWORKS, TWINS, Group, complete, groups, 
 from xinet_jax.networks.modules import Shape
 from xinet_jax.types import Units
 
-Count = Float[Array, "*twins"] | np.ndarray | np.floating | float  # whatever the gates are made of
+Count = Float[Array, "*twins"] | np.ndarray | np.floating | float  # of the same kind as the gates
 
 
 class Layer(NamedTuple):
-    """One layer, with the number of inputs and of units that its gates leave it.
+    """One layer, with its numbers of inputs and of units at some gates.
 
     Attributes:
       network: ofenet, actor or critic.
       name: the layer's name within its network.
-      inputs, units: (expected) counts; of the critics one per twin, where gates have a say.
+      inputs, units: (expected) counts; of the critics one per twin where they may differ.
       vectors: parameters per unit beside its weights: 1 for a bias, 2 for the scale and shift of a normalisation.
     """
 
@@ -68,7 +68,7 @@ def layers_of(twins: tuple[Shape, Shape]) -> list[Layer]:
     sizes = [{(group.network, group.name): float(group.size) for group in groups(shape)} for shape in twins]
 
     def count(group: Group) -> Count:
-        first, second = (own[group.network, group.name] for own in sizes)
+        first, second = (twin[group.network, group.name] for twin in sizes)
         return np.array([first, second]) if group.place and group.network in TWINS else first
 
     return _count_by(twins[0], count)
@@ -120,7 +120,7 @@ def share(dense: Shape, shape: Shape, units: Units, cost: str = "parameters") ->
 
 
 class LayerCount(NamedTuple):
-    """One layer before and after pruning, in whole numbers. The twin critics are told apart: critic_1, critic_2."""
+    """One layer before and after pruning, in whole numbers. The twin critics are separate: critic_1, critic_2."""
 
     network: str
     name: str
@@ -144,7 +144,7 @@ def count(dense: Shape, shape: Shape, alive: Units) -> tuple[LayerCount, ...]:
 
 
 def rows_of(start: Sequence[Layer], now: Sequence[Layer]) -> tuple[LayerCount, ...]:
-    """Returns the rows of the same layers before and after, twins told apart, in the order of the networks."""
+    """Returns one row for each layer, with twins as separate rows, in the order of the networks."""
     rows = []
     for before, after in zip(start, now, strict=True):
         twins = np.size(before.parameters)

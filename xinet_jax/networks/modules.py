@@ -1,6 +1,6 @@
 """The networks: OFENet, actor and twin critics, each with a gate on every hidden unit.
 
-A gate multiplies its unit's activation, or is a `Gate`. `gates=None` stands for gates of one, and compiles to no
+A gate is a factor of its unit's activation, or a `Gate`. `gates=None` stands for gates of one, and compiles to no
 multiplication.
 """
 
@@ -18,9 +18,9 @@ from xinet_jax.types import Tree, Units
 
 
 class Gate(NamedTuple):
-    """Gates that leave means behind: an activation `x` becomes `own * x + mean * (its mean over the batch)`."""
+    """Gates that leave means behind: an activation `x` becomes `scale * x + mean * E[x]`, with `E[x]` over the batch."""
 
-    own: Float[Array, "..."]
+    scale: Float[Array, "..."]
     mean: Float[Array, "..."]
 
 
@@ -61,7 +61,7 @@ class Shape(NamedTuple):
 
 @jax.custom_vjp
 def _bfloat16_product(x: Float[Array, "*batch inputs"], kernel: Float[Array, "inputs units"]) -> Array:
-    """Returns `x @ kernel`: factors rounded to bfloat16, sums in float32. So are both products of its gradient."""
+    """Returns `x @ kernel` with factors rounded to bfloat16 and sums in float32. Its gradients are computed likewise."""
     return _rounded_einsum("...i,iu->...u", x, kernel)
 
 
@@ -78,7 +78,7 @@ def _bfloat16_backward(factors: tuple[Array, Array], gradient: Array) -> tuple[A
 def _rounded_einsum(pattern: str, a: Array, b: Array) -> Array:
     a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
 
-    def in_float32(a: Array, b: Array) -> Array:  # XLA has not every such product on CPUs
+    def in_float32(a: Array, b: Array) -> Array:  # on CPUs XLA lacks some products of bfloat16
         return jnp.einsum(pattern, a.astype(jnp.float32), b.astype(jnp.float32))
 
     def native(a: Array, b: Array) -> Array:
@@ -91,10 +91,10 @@ _bfloat16_product.defvjp(_bfloat16_forward, _bfloat16_backward)
 
 
 class Linear(nn.Module):
-    """An affine map. Features may be given in parts, each multiplied by its own rows of the kernel.
+    """An affine map of features, which may come in parts: each part is multiplied by its rows of the kernel.
 
-    So a part that several calls read (z_o, by both branches' readers) is multiplied once in a compiled program, and one
-    that nothing is learnt from gets no gradient: a tenth of an update's FLOPs at the published sizes.
+    A part that several layers read, such as z_o, is then multiplied once in a compiled program. A part that needs no
+    gradient gets none. At the published sizes this saves a tenth of an update's FLOPs.
     """
 
     units: int
@@ -109,17 +109,17 @@ class Linear(nn.Module):
         kernel = self.param("kernel", self.kernel_init, (sum(sizes), self.units))
         rows = jnp.split(kernel, np.cumsum(sizes[:-1]))
         product = _bfloat16_product if self.precision == "bfloat16" else jnp.matmul
-        output = sum(product(part, own) for part, own in zip(parts, rows, strict=True))
+        output = sum(product(part, weights) for part, weights in zip(parts, rows, strict=True))
         return output + self.param("bias", nn.initializers.zeros, (self.units,)) if self.use_bias else output
 
 
 def gated(x: Float[Array, "*batch units"], gate: Float[Array, " units"] | Gate) -> Float[Array, "*batch units"]:
     """Returns activations behind their gates."""
-    return gate.own * x + gate.mean * _batch_mean(x) if isinstance(gate, Gate) else x * gate
+    return gate.scale * x + gate.mean * _batch_mean(x) if isinstance(gate, Gate) else x * gate
 
 
 def _record(module: nn.Module, layer: int, output: Float[Array, "*batch units"]) -> None:
-    """Gives a layer's outputs to whoever asks for the collection `outputs`, as `xinet_jax.pruning.substitutes` does."""
+    """Records a layer's outputs in the collection `outputs`, which `xinet_jax.pruning.substitutes` reads."""
     if not module.is_initializing():
         module.sow("outputs", f"output_{layer + 1}", output)
 
@@ -131,13 +131,13 @@ def _batch_mean(x: Float[Array, "*batch units"]) -> Float[Array, " units"]:
 class DenseNet(nn.Module):
     """A DenseNet branch: `x_l = [x_{l-1}, g_l * swish(norm(W_l x_{l-1}))]` (Ota et al. 2020).
 
-    Blocks have no bias: the normalisation subtracts the mean of what it normalises, and a bias with it. The variance is
-    that of the deviations from the mean, in a second pass: as the difference of two large moments it would be lost to
-    rounding where observations lie far from zero.
+    Blocks have no bias, since the normalisation would subtract it. The variance is computed in a second pass, from the
+    deviations from the mean: the difference of two large moments would be lost to rounding when observations are far
+    from zero.
 
-    The kernels are stored by source, not by block: `input` maps the branch's input to all blocks at once, and `block_k`
-    maps block k's output to all later ones. So nothing is concatenated or read twice on the way, and taking a unit out
-    takes one row out of one array.
+    Kernels are stored by source, not by block: `input` maps the branch's input to all blocks, and `block_k` maps block
+    k's output to all later blocks. So nothing is concatenated between blocks, and removing a unit removes one row of
+    one kernel.
     """
 
     widths: tuple[int, ...]
@@ -160,21 +160,23 @@ class DenseNet(nn.Module):
         pending = Linear(sum(self.widths), self.precision, use_bias=False, kernel_init=init, name="input")(x)
         outputs = [last]
         for k, width in enumerate(self.widths):
-            own, pending = pending[..., :width], pending[..., width:]
+            pre_activation, pending = pending[..., :width], pending[..., width:]
             if not width:
                 continue
             normalise = nn.BatchNorm(
                 not train, momentum=0.99, epsilon=1e-3, use_fast_variance=False, name=f"norm_{k + 1}"
             )
-            output = nn.swish(normalise(own))
+            output = nn.swish(normalise(pre_activation))
             if gates is not None:
                 output = gated(output, gates[k])
             _record(self, k, output)
             outputs.append(output)
             if pending.shape[-1]:
                 init = self._init_rows(k + 1, fan_in)
-                own = {"use_bias": False, "kernel_init": init, "name": f"block_{k + 1}"}
-                pending += Linear(pending.shape[-1], self.precision, **own)(output)
+                to_later = Linear(
+                    pending.shape[-1], self.precision, use_bias=False, kernel_init=init, name=f"block_{k + 1}"
+                )
+                pending += to_later(output)
         features = jnp.concatenate(outputs, axis=-1)
         return (*first, features) if isinstance(x, tuple) else features
 
@@ -214,8 +216,8 @@ class OFENet(nn.Module):
         return self.action((z_o, action), gates and gates["action"], train)
 
     def __call__(self, observation: Array, action: Array, gates: dict | None = None, train: bool = False) -> Features:
-        """Returns the predicted next observation, `[*batch, predicted]`; with no blocks there is nothing to learn, and
-        the features themselves are returned."""
+        """Returns the predicted next observation, `[*batch, predicted]`. Without blocks there is no predictor, and the
+        features are returned."""
         z_o = self.state_features(observation, gates, train)
         z_oa = self.action_features(z_o, action, gates, train)
         return self.predictor(z_oa) if self.state_blocks or self.action_blocks else z_oa

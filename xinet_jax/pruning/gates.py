@@ -12,7 +12,7 @@ from xinet_jax.types import Key, Scalar, Units
 
 
 def uniform(key: Key, dense: Shape, origin: Units) -> Units:
-    """Draws one uniform number in [0, 1) per unit, the same for a unit whatever else was taken out of the arrays.
+    """Draws one uniform number in [0, 1) per unit. A unit gets the same number before and after compaction.
 
     Args:
       key: random key.
@@ -42,7 +42,7 @@ def sample_antithetic(u: Units, theta: Units) -> tuple[Units, Units]:
 def descend(theta: Units, gradient: Units, rate: Float[Array, ""] | float) -> Units:
     """Takes a step of gradient descent, projected onto [0, 1] (method, section 4).
 
-    Where the gradient is not finite theta stays: pruning is for good, and must not follow from one bad minibatch.
+    Where the gradient is not finite theta stays: pruning is permanent, and must not follow from one bad minibatch.
     """
 
     def step(t: Array, g: Array) -> Array:
@@ -52,10 +52,10 @@ def descend(theta: Units, gradient: Units, rate: Float[Array, ""] | float) -> Un
 
 
 def prune(theta: Units, alive: Units, theta_min: Scalar) -> tuple[Units, Units]:
-    """Prunes, for good, units whose theta is at most `theta_min` (method, section 4).
+    """Prunes, permanently, units whose theta is at most `theta_min` (method, section 4).
 
-    An OFENet layer may lose all its units, since the skip connections carry on without it. A layer of the actor or of a
-    critic keeps its best unit, with theta at `theta_min` or above.
+    An OFENet layer may lose all its units, since its skip connections remain. A layer of the actor or of a critic keeps
+    its best unit, with theta at `theta_min` or above.
 
     Args:
       theta: probabilities.
@@ -69,7 +69,7 @@ def prune(theta: Units, alive: Units, theta_min: Scalar) -> tuple[Units, Units]:
     alive = {
         name: jax.tree.map(_survivors(theta_min, keep_one=name != "ofenet"), theta[name], alive[name]) for name in theta
     }
-    # The floor only lifts a layer's last unit: every other survivor is above it already.
+    # The floor matters for a layer's last unit only: all other survivors are above it.
     theta = jax.tree.map(lambda t, a: a * jnp.maximum(t, theta_min), theta, alive)
     return theta, alive
 

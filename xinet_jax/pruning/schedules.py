@@ -1,6 +1,6 @@
 """Baselines that prune on a schedule: the same fraction of every gated layer, chosen by weights or at random.
 
-They share the agent's gates and masks with XiNet, so that all else is equal; their gates are 0 or 1.
+They use XiNet's gates and masks, so that all else is equal. Their gates are 0 or 1.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from xinet_jax.networks.modules import Shape
 from xinet_jax.pruning import gates
 from xinet_jax.types import Key, Scalar, Tree, Units
 
-_BISECTIONS = 20  # as fine as the widest layer that is allowed
+_BISECTIONS = 20  # resolve a unit of the widest layer that is allowed
 
 
 def magnitude(shape: Shape, params: dict[str, Tree], alive: Units, dense: Shape, origin: Units, key: Key) -> Units:
-    """Scores each unit by the squared norm of all kernel weights that disappear with it, into it and out of it.
+    """Scores each unit by the squared norm of its incoming and outgoing kernel weights.
 
-    The group norm of structured pruning (Fang et al. 2023, arXiv 2301.12900); weights that connect a unit to pruned
-    ones do not count.
+    This is the group norm of structured pruning (Fang et al. 2023, arXiv 2301.12900). Weights to and from pruned units
+    do not count.
     """
     del dense, origin, key
     masks = layout.complete(shape, alive)
@@ -63,9 +63,9 @@ def prune(dense: Shape, shape: Shape, score: Units, alive: Units, share: Float[A
     Args:
       dense: the sizes before pruning.
       shape: the sizes of the arrays.
-      score: what the units are ranked by, within their layer.
-      alive: masks so far; what is pruned stays so.
-      share: the share of the dense agent's parameters to come down to.
+      score: the units' scores, compared within each layer.
+      alive: the present masks. Pruned units stay pruned.
+      share: the share of the dense agent's parameters to reach.
 
     Returns:
       The new masks.
@@ -83,27 +83,35 @@ def prune(dense: Shape, shape: Shape, score: Units, alive: Units, share: Float[A
 
         return {name: jax.tree.map(layer(name), ranks[name], alive[name], widths[name]) for name in alive}
 
-    fits = lambda masks: complexity.share(dense, shape, masks) <= share  # noqa: E731
+    def fits(masks: Units) -> Bool[Array, ""]:
+        return complexity.share(dense, shape, masks) <= share
+
     fraction = bisect(lambda fraction: fits(at(fraction)), 0.0, 1.0, _BISECTIONS)
-    # All that is there may fit already: then 1.0 must be found, which no bisection ends at.
+    # If all units fit already the fraction is 1.0, which a bisection only approaches.
     return at(jnp.where(fits(alive), 1.0, fraction))
 
 
 def bisect(
-    holds: Callable[[Float[Array, ""]], Bool[Array, ""]], where: float, where_not: float, times: int
+    condition: Callable[[Float[Array, ""]], Bool[Array, ""]], true_at: float, false_at: float, iterations: int
 ) -> Float[Array, ""]:
-    """Returns the last number, from one at which something holds towards one at which it does not, at which it does."""
+    """Returns the number closest to `false_at` at which a condition still holds, by bisection.
+
+    Args:
+      condition: holds on one side of some number, and not on the other.
+      true_at, false_at: a number at which it holds, and one at which it does not.
+      iterations: each halves the error.
+    """
 
     def halve(_: Int[Array, ""], ends: tuple[Array, Array]) -> tuple[Array, Array]:
         middle = sum(ends) / 2.0
-        found = holds(middle)
-        return jnp.where(found, middle, ends[0]), jnp.where(found, ends[1], middle)
+        holds = condition(middle)
+        return jnp.where(holds, middle, ends[0]), jnp.where(holds, ends[1], middle)
 
-    return jax.lax.fori_loop(0, times, halve, (jnp.float32(where), jnp.float32(where_not)))[0]
+    return jax.lax.fori_loop(0, iterations, halve, (jnp.float32(true_at), jnp.float32(false_at)))[0]
 
 
 def smallest_share(dense: Shape, networks: tuple[str, ...], cost: str = "parameters") -> float:
-    """Returns the share of all parameters, or FLOPs, that is left when networks have lost every unit they may lose."""
+    """Returns the share of all parameters, or FLOPs, that is left when networks have lost all units that they may."""
     left = {}
     for name, units in layout.ones(dense, networks).items():
         one = (lambda unit: unit * 0.0) if name == "ofenet" else (lambda unit: unit.at[..., 1:].set(0.0))
@@ -112,8 +120,8 @@ def smallest_share(dense: Shape, networks: tuple[str, ...], cost: str = "paramet
 
 
 def rank(score: Float[Array, "*twins width"], alive: Float[Array, "*twins width"]) -> Array:
-    """Returns each unit's place within its layer, best first, pruned units last."""
-    # Scores of a diverged agent are not numbers, and would sort behind the dead.
+    """Returns each unit's rank within its layer: 0 for the highest score, pruned units last."""
+    # Scores of a diverged agent may be NaN, which would be sorted behind pruned units.
     order = jnp.argsort(jnp.where(alive > 0.5, -jnp.nan_to_num(score), jnp.inf), axis=-1)
     return jnp.argsort(order, axis=-1)
 

@@ -1,4 +1,7 @@
-"""Replacement: what the units that stay can say of pruned ones moves into their outgoing weights (method, 4)."""
+"""Substitutes for pruned units: an affine map of the units that stay predicts what is lost (method, section 4).
+
+The map moves into the weights and biases of the layers that read the pruned units, so it costs nothing afterwards.
+"""
 
 import math
 from typing import NamedTuple
@@ -13,22 +16,22 @@ from xinet_jax.networks.layout import Group, Path
 from xinet_jax.networks.modules import Features, Networks, OFENet, Shape
 from xinet_jax.types import Transition, Tree, Units
 
-# Of each unit's variance: some minibatches are little to learn a layer's covariances from.
+# Ridge, as a share of each unit's variance: a few minibatches estimate a layer's covariances poorly.
 RIDGE = 0.03
-# Of the layer's root mean square: a unit that varies less than this is relied on less. One that hardly ever fires would
-# otherwise be given a large weight, which tells when it does.
+# Smallest standard deviation by which a unit is scaled, as a share of the layer's root mean square. Without it, a unit
+# that is almost always zero could get a large weight, and disturb the outputs whenever it is not.
 _SMALLEST_SCALE = 0.1
-_ITERATIONS = 20  # of conjugate gradients: with the ridge the rest is a few percent of the mix, and less of the outputs
-_LARGEST = 1e15  # times weights it is far from where float32 ends
+_ITERATIONS = 20  # of conjugate gradients; with the ridge, the error left is a few percent of the map
+_LARGEST = 1e15  # values above are rejected: products with weights must stay within float32
 _CRITICS = ("critic", "target_critic")
 
 
 class Substitute(NamedTuple):
-    """What stands in for what is missing of a layer's outputs: `constant + outputs @ mix`.
+    """An affine map that predicts what is missing of a layer's outputs: `constant + outputs @ mix`.
 
     Attributes:
-      constant: `[*twins, units]`.
-      mix: row by row how much of a unit's output, column by column for which unit: `[*twins, units, units]`.
+      constant: one value for each unit, `[*twins, units]`.
+      mix: weights of the outputs (rows) in the prediction for each unit (columns), `[*twins, units, units]`.
     """
 
     constant: Float[Array, "*twins units"]
@@ -47,18 +50,21 @@ def without(
 ) -> tuple[dict[str, Tree], Tree]:
     """Returns parameters and statistics with which networks that lose units compute nearly what they did before.
 
-    First every layer says what it can of the units that it loses. Then all that read OFENet's features are told what is
-    missing of these by all that is left of them, by observation and action too.
+    First, within every layer, the units that stay predict those that are lost. Then, for the layers that read OFENet's
+    features, everything that is left of the features (with observation and action) predicts what is still missing.
 
     Args:
       networks: the modules.
       params: one agent's parameters, `{"ofenet", "actor", "critic", "target_critic"}`, the last if it is to be changed.
       statistics: OFENet's running averages.
       units: the gates at which the networks are read; target critics are read at those of the critics.
-      stays, lost: of the networks that lose units, 1.0 for units that are there and will be, and for those that go;
-        both 0.0 for those long gone.
-      batch: transitions, `[batch, ...]`, to learn from.
-      ridge: of each unit's variance; if large, units leave little but their means behind.
+      stays, lost: masks, of the networks that lose units: 1.0 for units that stay, and for units that are lost now.
+        Both are 0.0 for units that were pruned earlier.
+      batch: transitions from which the maps are learnt, `[batch, ...]`.
+      ridge: as a share of each unit's variance. With a large one, units are replaced by little but their means.
+
+    Returns:
+      The new parameters and running averages.
     """
     shape = networks.shape
     before = outputs(networks, params, statistics, units, batch)
@@ -76,7 +82,7 @@ def without(
 
 
 def outputs(networks: Networks, params: dict[str, Tree], statistics: Tree, units: Units, batch: Transition) -> Units:
-    """Returns what each hidden unit gives to those that read it, its gate included: `[*twins, batch, units]` a layer.
+    """Returns the output of each hidden unit behind its gate: `[*twins, batch, units]` for each layer.
 
     Args:
       networks: the modules.
@@ -124,56 +130,59 @@ def substitute(
     missing: Float[Array, "batch units"],
     ridge: float = RIDGE,
 ) -> Substitute:
-    """Returns the affine map of outputs that comes nearest to what is missing of them, by ridge regression.
+    """Returns the affine map of a layer's outputs that predicts what is missing of them, by ridge regression.
 
-    It is zero for all of the layer if anything is not finite.
+    If anything is not finite, the map is zero.
 
     Args:
       output: outputs of a layer.
-      stays: 1.0 for units to learn from, else 0.0.
+      stays: 1.0 for units that may predict, else 0.0.
       missing: what is missing of each unit's output.
-      ridge: of each unit's variance.
+      ridge: as a share of each unit's variance.
     """
-    mean, middle = output.mean(axis=0), missing.mean(axis=0)
+    mean, missing_mean = output.mean(axis=0), missing.mean(axis=0)
     variance = jnp.square(output - mean).mean(axis=0)
-    usual = (stays * variance).sum() / jnp.maximum(stays.sum(), 1.0)
-    scale = jnp.sqrt(jnp.maximum(variance, _SMALLEST_SCALE**2 * usual) + 1e-8)
+    typical = (stays * variance).sum() / jnp.maximum(stays.sum(), 1.0)
+    scale = jnp.sqrt(jnp.maximum(variance, _SMALLEST_SCALE**2 * typical) + 1e-8)
     deviation = (output - mean) / scale
     correlation = deviation.T @ deviation / output.shape[0]
-    # Equally large columns, so that the iterations come equally near to all.
-    size = jnp.sqrt(jnp.square(missing - middle).mean(axis=0) + 1e-8)
-    told = stays[:, None] * (deviation.T @ ((missing - middle) / size)) / output.shape[0]
+    # Columns of equal size, so that the iterations converge equally well for all.
+    size = jnp.sqrt(jnp.square(missing - missing_mean).mean(axis=0) + 1e-8)
+    covariance = stays[:, None] * (deviation.T @ ((missing - missing_mean) / size)) / output.shape[0]
 
     def system(mix: Array) -> Array:
         return stays[:, None] * (correlation @ mix) + ridge * mix
 
-    # By products alone: LAPACK's Cholesky decomposition never came back inside a loop on CPU devices of one thread.
-    mix, _ = jax.scipy.sparse.linalg.cg(system, told, tol=1e-3, maxiter=_ITERATIONS)
+    # By products alone: LAPACK's Cholesky decomposition hangs inside a loop on CPU devices of one thread.
+    mix, _ = jax.scipy.sparse.linalg.cg(system, covariance, tol=1e-3, maxiter=_ITERATIONS)
     mix *= size / scale[:, None]
-    constant = middle - mean @ mix
-    sound = (jnp.abs(constant) < _LARGEST).all() & (jnp.abs(mix) < _LARGEST).all()  # NaN is not
-    return Substitute(jnp.where(sound, constant, 0.0), jnp.where(sound, mix, 0.0))
+    constant = missing_mean - mean @ mix
+    valid = (jnp.abs(constant) < _LARGEST).all() & (jnp.abs(mix) < _LARGEST).all()  # false for NaN
+    return Substitute(jnp.where(valid, constant, 0.0), jnp.where(valid, mix, 0.0))
 
 
 def substitutes(outputs: Units, stays: Units, lost: Units, ridge: float = RIDGE) -> Units:
-    """Returns a `Substitute` for each layer of the networks that `lost` names; target critics lose what critics do.
+    """Returns a `Substitute` for each layer of the networks that `lost` names. Target critics lose what critics do.
 
     Args:
-      outputs: every layer's outputs, target critics' among them or not.
-      stays, lost: 1.0 for units that are there and will be, and for those that go.
-      ridge: of each unit's variance.
+      outputs: every layer's outputs, with those of the target critics or without.
+      stays, lost: masks: 1.0 for units that stay, and for units that are lost now.
+      ridge: as a share of each unit's variance.
     """
     if "critic" in lost and "target_critic" in outputs:
         stays, lost = ({**units, "target_critic": units["critic"]} for units in (stays, lost))
-    found = {}
-    for group in (("ofenet",), ("actor", *_CRITICS)):
-        every = ({name: units[name] for name in group if name in lost} for units in (outputs, stays, lost))
-        found |= _in_a_loop(*every, ridge)
-    return found
+    result = {}
+    for networks in (("ofenet",), ("actor", *_CRITICS)):
+        trees = ({name: units[name] for name in networks if name in lost} for units in (outputs, stays, lost))
+        result |= _by_one_loop(*trees, ridge)
+    return result
 
 
-def _in_a_loop(outputs: Units, stays: Units, lost: Units, ridge: float) -> Units:
-    """Makes layers equally wide for one loop to have them all: each by itself, they compile as long as an update."""
+def _by_one_loop(outputs: Units, stays: Units, lost: Units, ridge: float) -> Units:
+    """Computes the substitutes of several layers in one loop, padded to the widest.
+
+    Unrolled, they would take as long to compile as the rest of an update.
+    """
     layers, structure = jax.tree.flatten(outputs)
     if not layers:
         return outputs
@@ -182,34 +191,34 @@ def _in_a_loop(outputs: Units, stays: Units, lost: Units, ridge: float) -> Units
     def stack(units: Units, rank: int) -> Array:
         def rows(leaf: Array) -> Array:
             wide = jnp.pad(leaf, [(0, 0)] * (leaf.ndim - 1) + [(0, width - leaf.shape[-1])])
-            return wide if wide.ndim > rank else wide[None]  # of twins each is a row
+            return wide if wide.ndim > rank else wide[None]  # each twin is a row
 
         return jnp.concatenate([rows(leaf) for leaf in jax.tree.leaves(units)])
 
     stacks = (stack(outputs, 2), stack(stays, 1), stack(lost, 1))
-    every = jax.lax.map(lambda own: substitute(*own[:2], own[0] * own[2], ridge), stacks)
-    found, taken = [], 0
-    for *twins, _, own in (layer.shape for layer in layers):
-        here = slice(taken, taken := taken + math.prod(twins))
-        constant = every.constant[here, :own].reshape(*twins, own)
-        found.append(Substitute(constant, every.mix[here, :own, :own].reshape(*twins, own, own)))
-    return jax.tree.unflatten(structure, found)
+    stacked = jax.lax.map(lambda row: substitute(row[0], row[1], row[0] * row[2], ridge), stacks)
+    result, end = [], 0
+    for *twins, _, units in (layer.shape for layer in layers):
+        rows = slice(end, end := end + math.prod(twins))
+        constant, mix = stacked.constant[rows, :units], stacked.mix[rows, :units, :units]
+        result.append(Substitute(constant.reshape(*twins, units), mix.reshape(*twins, units, units)))
+    return jax.tree.unflatten(structure, result)
 
 
 def read_by_layers(
     shape: Shape, params: dict[str, Tree], statistics: dict[str, Tree], substitutes: Units
 ) -> tuple[dict[str, Tree], dict[str, Tree]]:
-    """Returns parameters and statistics with which the layers behind hidden ones read substitutes.
+    """Returns parameters and statistics with which layers read the substitutes of the hidden layers before them.
 
-    Of OFENet's branches, and of the heads but their first layers: what reads features is changed by all of them.
-    OFENet's blocks have no biases for the constant part of substitutes. The running means of their normalisations,
-    which still hold what pruned units contributed, are lowered by it.
+    These are OFENet's branches, and the heads but for their first layers: for layers that read OFENet's features see
+    `read_by_features`. OFENet's blocks have no biases that could take the constant part of substitutes. Instead, it is
+    subtracted from the running means of their normalisations, which still include what pruned units contributed.
 
     Args:
       shape: the sizes.
       params: one agent's parameters, `{"ofenet", "actor", "critic", "target_critic"}`, the last if it is to be changed.
       statistics: OFENet's running averages.
-      substitutes: a `Substitute` for each layer; of networks that are absent nothing is lost.
+      substitutes: a `Substitute` for each hidden layer; networks that are absent lose nothing.
     """
     arrays, averages, layers = layout.flat(params), layout.flat(statistics), layout.stored(shape)
     means = {layer.outputs: (*layer.path[1:], "mean") for layer in layers if layer.averages}
@@ -229,7 +238,7 @@ def read_by_layers(
 def read_by_features(
     shape: Shape, params: dict[str, Tree], substitutes: dict[tuple[Group, ...], Substitute]
 ) -> dict[str, Tree]:
-    """Returns parameters with which the layers that read OFENet's features read substitutes as well.
+    """Returns parameters with which the layers that read OFENet's features read the substitutes of features.
 
     Args:
       shape: the sizes.
@@ -250,7 +259,7 @@ def _copies(network: str, params: dict[str, Tree]) -> tuple[str, ...]:
 
 
 def _of_group(group: Group, substitutes: Units, root: str) -> Substitute:
-    """Returns the substitute of a hidden layer; a network's input needs none."""
+    """Returns the substitute of a hidden layer; zero for an input of the networks, which is never pruned."""
     if not group.place:
         return Substitute(jnp.zeros(group.size), jnp.zeros((group.size, group.size)))
     return layout.value_of(group, substitutes | {group.network: substitutes[root]})
@@ -264,7 +273,7 @@ def _side_by_side(layers: list[Substitute]) -> Substitute:
 
 
 def _read(arrays: dict[Path, Array], path: Path, inputs: Substitute) -> Array:
-    """Changes a layer, in place, so that it reads a substitute of its inputs. Returns what its outputs gain."""
+    """Changes a layer, in place, so that it reads a substitute of its inputs. Returns the constant that it adds."""
     kernel = arrays[(*path, "kernel")]
     constant = jnp.einsum("...i,...iu->...u", inputs.constant, kernel)
     arrays[(*path, "kernel")] = kernel + inputs.mix @ kernel

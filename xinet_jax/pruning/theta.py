@@ -1,4 +1,4 @@
-"""The step of theta: which gates it draws, what it learns from them, and what it pays (method, sections 3 and 4)."""
+"""The step of theta: the gates that are drawn, the gradient they give, and the price (method, sections 3 and 4)."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
@@ -13,14 +13,14 @@ from xinet_jax.networks.modules import Gate, Shape
 from xinet_jax.pruning import estimators, gates, schedules
 from xinet_jax.types import Key, Scalar, Units
 
-_BISECTIONS = 24  # down to what tells float32 numbers in [0, 1] apart
-_TIES = 1e-3  # differences of theta that do not matter when gates are rounded
-_ROUNDING = 1e-6  # of shares of parameters
+_BISECTIONS = 24  # resolve float32 numbers in [0, 1]
+_TIES = 1e-3  # differences of theta below this do not matter when gates are rounded
+_ROUNDING = 1e-6  # rounding errors of shares of parameters
 
 
 @runtime_checkable
 class Losses(Protocol):
-    """Every network's loss in nats: a tree with these fields, of the critics one loss each."""
+    """Every network's loss in nats, one for each critic."""
 
     ofenet: Float[Array, ""]
     critic: Float[Array, "2"]
@@ -79,7 +79,7 @@ def loss_gradient(
     key: Key,
     environment_steps: Int[Array, ""] | int,
 ) -> Units:
-    """Estimates the derivative of the expected losses by each gate's probability: what the gate is worth [nats].
+    """Estimates the derivative of the expected losses by each gate's probability [nats].
 
     Args:
       rules: the rules of pruning.
@@ -88,48 +88,50 @@ def loss_gradient(
       losses_at: every network's loss at some gates, in nats.
       floor: smallest denominator of the estimator.
       key: random key for the gates.
-      environment_steps: steps taken so far; no unit is left out of networks whose pruning has not started.
+      environment_steps: steps taken so far. In networks whose pruning has not started all gates are open.
     """
     probability, strength = theta, theta
     if rules.weights_see == "open":
         strength = alive
-        floor = jnp.minimum(floor, rules.leave_out)  # probabilities are what they were set to: none comes near 0
+        floor = jnp.minimum(floor, rules.leave_out)  # probabilities are chosen, and none is near 0
         kept = {n: jnp.where(environment_steps < rules.start(n), 1.0, 1.0 - rules.leave_out) for n in theta}
         probability = {n: jax.tree.map(lambda m, n=n: jnp.full_like(m, kept[n]), alive[n]) for n in theta}
 
     def losses_with(xi: Units) -> Losses:
         if rules.weights_see == "sampled":
             return losses_at(xi)
-        # An open gate leaves its unit what it contributes now. A closed one takes just that away and, as pruning does,
-        # leaves its mean behind.
+        # An open gate leaves its unit's contribution as it is. A closed gate replaces it by its mean, as pruning does.
         return losses_at(jax.tree.map(lambda x, s: Gate(x * s, (1.0 - x) * s), xi, strength))
 
     u = gates.uniform(key, dense, origin)
     if rules.estimator == "disarm":
         xi, opposite = gates.sample_antithetic(u, probability)
         difference = jax.tree.map(jnp.subtract, losses_with(xi), losses_with(opposite))
-        return estimators.disarm(answered_loss(rules, difference), xi, opposite, probability, floor)
+        return estimators.disarm(minimised_loss(rules, difference), xi, opposite, probability, floor)
     xi = gates.sample(u, probability)
     gate_gradient = jax.grad(lambda units: _total(losses_with(units)))(xi)
     return estimators.estimate(rules.estimator, gate_gradient, xi, probability, floor)
 
 
-def answered_loss(rules: PruningConfig, losses: Losses) -> dict[str, Array]:
-    """Returns the loss that each network's gates answer to: `[]`, and `[2]` for the critics' (method, section 3)."""
+def minimised_loss(rules: PruningConfig, losses: Losses) -> dict[str, Array]:
+    """Returns the loss that each network's gates minimise: `[]`, and `[2]` for the critics' (method, section 3)."""
     ofenet = losses.ofenet + losses.critic.sum() + (losses.actor if rules.actor_speaks else 0.0)
     return {"ofenet": ofenet, "actor": losses.actor, "critic": losses.critic}
 
 
 def rounded(rules: PruningConfig, dense: Shape, shape: Shape, theta: Units, alive: Units) -> Units:
-    """Returns the alive masks when every gate is rounded: those of highest theta stay, and cost what was expected.
+    """Rounds every gate to 0 or 1: the units of highest theta stay, as many as fit into the expected cost.
 
-    As many as fit into `C(theta)`, and into `keep_share` if there is one (method, section 4). Of units that are equally
-    good, as useful ones are at a theta of 1, every layer loses the same fraction.
+    The bound is `C(theta)`, or `keep_share` if that is less (method, section 4). Among units of equal theta, such as
+    useful ones at 1, every layer loses the same fraction.
 
     Args:
       rules: the rules of pruning.
       dense, shape: the sizes before pruning, and of the arrays.
       theta, alive: probabilities, and 1.0 for units not pruned so far.
+
+    Returns:
+      The new alive masks.
     """
 
     def cost(units: Units) -> Float[Array, ""]:
@@ -146,11 +148,11 @@ def rounded(rules: PruningConfig, dense: Shape, shape: Shape, theta: Units, aliv
     def above(threshold: Scalar) -> Units:
         return gates.prune(value, alive, threshold)[1]
 
-    # Values lie above 0 and up to 1: a threshold of 1 leaves only what layers must keep.
+    # Values are in (0, 1]: a threshold of 1 leaves only the units that layers must keep.
     threshold = schedules.bisect(lambda threshold: cost(above(threshold)) <= bound, 1.0, 0.0, _BISECTIONS)
     return jax.lax.cond(cost(alive) <= bound, lambda: alive, lambda: above(threshold))
 
 
 def _total(losses: Losses) -> Array:
-    """Returns the sum of all losses. Its gradient by a gate is that of `answered_loss`, as no other loss reads it."""
+    """Returns the sum of all losses. Its gradient by a gate is that of `minimised_loss`, as no other loss reads it."""
     return sum((jnp.sum(loss) for loss in jax.tree.leaves(losses)), start=jnp.zeros(()))
