@@ -1,4 +1,4 @@
-"""Mistakes of the user, told in one line."""
+"""Errors that users can correct, in one line each."""
 
 import difflib
 import reprlib
@@ -6,22 +6,27 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend. Its message is one line; the command line prints it and exits with 2."""
+    """An error that the user can correct. Its message is one line; the command line prints it and exits with 2."""
 
     def __init__(self, message: str):
-        # What the user gave may hold line breaks, or codes that a terminal would obey.
+        # Input in the message may contain line breaks, or control codes for a terminal.
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
-def nearest(given: str, allowed: Iterable[str]) -> str | None:
-    """Returns the allowed name closest to `given`, or None if nothing is close."""
+def nearest(name: str, allowed: Iterable[str]) -> str | None:
+    """Returns the allowed name closest to `name`, or None if none is close."""
     by_lower_case = {name.lower(): name for name in allowed}
-    matches = difflib.get_close_matches(given.lower(), by_lower_case, n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
     return by_lower_case[matches[0]] if matches else None
 
 
-_SHORT = reprlib.Repr()  # does not go through all of what is nested: a few lines of YAML can stand for gigabytes
+_SHORT = reprlib.Repr()  # stops early in nested values: a few lines of YAML can stand for gigabytes
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxtuple = 2, 80, 80, 8
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's message, at most 200 characters; its type if it has no message."""
+    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__
 
 
 def brief(value: object, quoted: bool = False) -> str:
@@ -33,16 +38,16 @@ def brief(value: object, quoted: bool = False) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-_FEW = 12  # names of many that an error tells
+_FEW = 12  # names that an error lists if there are many
 
 
-def unknown_name(kind: str, given: object, allowed: Iterable[str]) -> UserError:
-    """Returns the error for a name that is not one of `allowed`, with the nearest match; of many it tells a few."""
+def unknown_name(kind: str, name: object, allowed: Iterable[str]) -> UserError:
+    """Returns the error for a name that is not allowed, with the nearest match. Of many allowed names it lists a few."""
     allowed = list(allowed)
-    given = brief(given)
-    match = nearest(given, allowed)
+    name = brief(name)
+    match = nearest(name, allowed)
     hint = f"did you mean '{match}'? " if match else ""
     if not allowed:
-        return UserError(f"unknown {kind} '{given}': there is none")
+        return UserError(f"unknown {kind} '{name}': there is none")
     more = f" and {len(allowed) - _FEW} more" if len(allowed) > 2 * _FEW else ""
-    return UserError(f"unknown {kind} '{given}': {hint}allowed: {', '.join(allowed[: _FEW if more else None])}{more}")
+    return UserError(f"unknown {kind} '{name}': {hint}allowed: {', '.join(allowed[: _FEW if more else None])}{more}")

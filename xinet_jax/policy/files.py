@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from xinet_jax.compat.jax import in_float32
-from xinet_jax.errors import UserError
+from xinet_jax.errors import UserError, first_line
 from xinet_jax.networks import layout
 from xinet_jax.policy.policy import Policy
 from xinet_jax.policy.structure import FORMAT, STRUCTURE_FILE, Structure, load_structure, structure_as_json
@@ -34,8 +34,7 @@ def save_policy(policy: Policy, folder: Path) -> None:
     except Exception as error:  # Orbax raises many kinds when a disk is full
         if isinstance(error, shutil.Error):  # a list of what could not be copied, and why
             error = error.args[0][0][-1]
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"cannot save policy {folder}: {reason[:200]}") from None
+        raise UserError(f"cannot save policy {folder}: {first_line(error)}") from None
 
 
 def find_policies(path: Path | str) -> list[Path]:
@@ -99,8 +98,7 @@ def load_policy(path: Path | str) -> Policy:
     except UserError:
         raise
     except Exception as error:  # Orbax raises many kinds for broken files
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"damaged policy {folders[0]}: {reason[:200]}") from None
+        raise UserError(f"damaged policy {folders[0]}: {first_line(error)}") from None
     return Policy(structure, arrays)
 
 

@@ -17,7 +17,7 @@ from mujoco.rendering.classic import gl_context
 from PIL import Image
 
 from xinet_jax.compat.jax import in_float32
-from xinet_jax.errors import UserError, brief
+from xinet_jax.errors import UserError, brief, first_line
 from xinet_jax.policy.policy import Policy
 from xinet_jax.policy.viewer import write_page
 from xinet_jax.tasks import task as tasks
@@ -192,10 +192,9 @@ def _renderer(model: mujoco.MjModel, width: int, height: int) -> mujoco.Renderer
             gl_context.GLContext = GLContext
         return mujoco.Renderer(model, height, width)
     except Exception as error:  # each back end fails in its own way
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
         chosen = os.environ.get("MUJOCO_GL")
         hint = "choose another MUJOCO_GL" if chosen else "install a driver with EGL, or OSMesa and set MUJOCO_GL=osmesa"
-        raise UserError(f"nothing can be drawn by {chosen or 'EGL'} here ({reason}): {hint}") from None
+        raise UserError(f"nothing can be drawn by {chosen or 'EGL'} here ({first_line(error)}): {hint}") from None
 
 
 def _write_gif(out: Path, frames: Iterable[tuple[np.ndarray, int]], control_step: float) -> int:

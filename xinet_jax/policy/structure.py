@@ -1,4 +1,4 @@
-"""What a policy is and what it came from, as JSON. Nothing in the file is believed before it is checked."""
+"""The description of a policy and its origin, as JSON. Everything in the file is checked before it is used."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from xinet_jax.tasks.registry import checked_options, task_names
 FORMAT = "xinet_jax policy 2"
 BIASED_FORMAT = "xinet_jax policy 1"  # OFENet's blocks had biases, which their layers' counts include
 STRUCTURE_FILE = "policy.json"
-_MAX_WIDTH = 1 << 20
+_MAX_WIDTH, _MAX_LAYERS = 1 << 20, 5000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,10 +114,10 @@ def load_structure(folder: Path) -> Structure:
             values[name] = _width(values[name], least=1)
         values["task_options"] = checked_options(values["task"], _checked(content.get("task_options", {}), dict))
         for name, default in (("action_scale", 1.0), ("action_offset", 0.0)):
-            given = _checked(content.get(name, [default] * min(values["action"], 1000)), list)
-            values[name] = tuple(_finite(number) for number in given)
-            if len(given) != values["action"]:
-                raise ValueError(f"{name} has {len(given)} numbers, not {values['action']}")
+            numbers = _checked(content.get(name, [default] * min(values["action"], 1000)), list)
+            values[name] = tuple(map(_finite, numbers))
+            if len(numbers) != values["action"]:
+                raise ValueError(f"{name} has {len(numbers)} numbers, not {values['action']}")
         for name in ("state_blocks", "actor_hidden"):
             least = int(name == "actor_hidden")  # a layer of the actor is never pruned whole
             values[name] = tuple(_width(width, least) for width in _checked(values[name], list))
@@ -177,6 +177,8 @@ def _check_layers(structure: Structure, kind: type[complexity.Layer]) -> None:
     Raises:
       ValueError: for layers that no agent of these sizes has, or counts that do not follow from their widths.
     """
+    if len(structure.layers) > _MAX_LAYERS:
+        raise ValueError(f"{len(structure.layers)} layers are more than an agent can have")
     before, now = (structure.agent_shapes(field) for field in ("units_before", "units"))
     hidden = [len(shape.critic_hidden) for shape in before]
     if hidden[0] != hidden[1]:
@@ -188,7 +190,7 @@ def _check_layers(structure: Structure, kind: type[complexity.Layer]) -> None:
             raise ValueError(f"layer {brief(row.name)} of {brief(row.network)} cannot have {units} units left")
     for name in ("state_blocks", "actor_hidden"):
         # Where nothing was compacted, arrays are wider than what is left.
-        arrays, widest, least = (getattr(own, name) for own in (structure, before[0], now[0]))
+        arrays, widest, least = (getattr(sizes, name) for sizes in (structure, before[0], now[0]))
         fits = len(arrays) == len(widest) and all(
             low <= width <= high for low, width, high in zip(least, arrays, widest, strict=True)
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xinet_jax.errors import UserError, brief, unknown_name
+from xinet_jax.errors import UserError, brief, first_line, unknown_name
 from xinet_jax.tasks.catalogue import BUILT_IN, Entry, Sizes
 from xinet_jax.tasks.names import ENGINES, PHYSICS, check_implementation
 from xinet_jax.tasks.options import check_options, defaults
@@ -96,8 +96,7 @@ def load_task(
         try:
             model = mujoco.MjModel.from_xml_path(str(xml))
         except ValueError as error:
-            reason = (str(error).splitlines() or ["it is no model"])[0]
-            raise UserError(f"task {name}: cannot load {xml}: {reason[:200]}") from None
+            raise UserError(f"task {name}: cannot load {xml}: {first_line(error)}") from None
     definition = entry.define(model, **options)
     if physics == "fast":
         model = fast_physics(model)
