@@ -42,7 +42,7 @@ _FEW = 12  # names that an error lists if there are many
 
 
 def unknown_name(kind: str, name: object, allowed: Iterable[str]) -> UserError:
-    """Returns the error for a name that is not allowed, with the nearest match. Of many allowed names it lists a few."""
+    """Returns the error for a name that is not allowed, with the nearest match and (some of) the allowed names."""
     allowed = list(allowed)
     name = brief(name)
     match = nearest(name, allowed)
