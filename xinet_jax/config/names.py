@@ -1,6 +1,10 @@
 """Names that options take, as plain data: nothing has to be loaded to check them."""
 
+COMPACT = ("off", "end", "auto")  # when pruned units leave the arrays
 COSTS = ("parameters", "flops")
 ESTIMATORS = ("heun", "straight_through", "disarm")  # of theta's gradient
+NETWORKS = ("ofenet", "actor", "critic")
 PRECISIONS = ("float32", "bfloat16")  # of matrix products; everything else is float32
+PRESETS = ("quick", "paper")
 PRUNERS = ("magnitude", "random")  # that prune on a schedule
+WEIGHTS_SEE = ("open", "mean", "sampled")  # gates at which weights learn

@@ -33,7 +33,7 @@ def segments(config: Config) -> Iterator[Segment]:
             first = end
 
     yield from cut("collect", 0, config.random_steps, False)
-    if config.agent != "sac":
+    if config.kind.extractor:
         yield from cut("pretrain", 0, config.pretrain_updates, False)
     yield from cut("train", config.random_steps, config.steps, True)
 

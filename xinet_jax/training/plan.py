@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from xinet_jax import agent as agents
 from xinet_jax.agent.replay import make_replay
 from xinet_jax.agent.state import Agent, Hyper
-from xinet_jax.config import Config, override
+from xinet_jax.config import Config, options_of_task, override
 from xinet_jax.errors import UserError
 from xinet_jax.networks.modules import Shape, make_networks
 from xinet_jax.policy.evaluation import check_options_in_gymnasium
@@ -73,7 +73,7 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
     """
     config = dataclasses.replace(config, engine=choose_engine(config.task, config.engine))
     widths: list[small.Widths] = []
-    if config.agent == "small" and shape is None:
+    if config.kind.needs_widths and shape is None:
         path = Path(config.networks.widths_from).resolve()  # so that the saved configuration runs from anywhere
         if config.overwrite and path.is_relative_to(config.run_folder.resolve()):
             raise UserError(f"widths_from {path} lies in the run folder that --overwrite would clear")
@@ -81,8 +81,9 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
         structures = small.find_structures(path, [identity.seed for identity in identities], config.pruning.nu)
         config = small.with_dense_sizes(config, structures[0])
         widths = list(map(small.widths_left, structures))
-    task = load_task(config.task, config.engine, config.mjx_impl, config.physics, **config.options_of_task)
-    check_options_in_gymnasium(config.task, config.options_of_task)
+    options = options_of_task(config)
+    task = load_task(config.task, config.engine, config.mjx_impl, config.physics, **options)
+    check_options_in_gymnasium(config.task, options)
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
     if widths and config.networks.uniform_widths:
         widths = [small.uniform_widths(agent.dense, own) for own in widths]

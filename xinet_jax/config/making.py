@@ -1,0 +1,24 @@
+"""Making a configuration: a preset with fields overridden, checked."""
+
+from typing import Any
+
+from xinet_jax.config.checks import check
+from xinet_jax.config.presets import override, preset_config
+from xinet_jax.config.schema import Config
+
+
+def make_config(task: str = "HalfCheetah-v5", preset: str = "quick", agent: str = "xinet", **overrides: Any) -> Config:
+    """Returns a checked configuration: the preset for a task and an agent, with fields overridden by name.
+
+    Args:
+      task: a registered task.
+      preset: `quick` or `paper`.
+      agent: one of `AGENTS`.
+      **overrides: any other field of `Config` or of its sections, by its own name (`steps=1000, nu=100`).
+
+    Raises:
+      UserError: for an unknown name (with the nearest match) or a value out of range.
+    """
+    config = override(preset_config(task, preset, agent), overrides)
+    check(config)
+    return config

@@ -1,0 +1,59 @@
+"""Presets: the defaults of all fields for a task and an agent."""
+
+import dataclasses
+from typing import Any
+
+from xinet_jax.config.fields import SECTIONS, SWEPT, field_names
+from xinet_jax.config.kinds import AGENTS
+from xinet_jax.config.names import PRESETS
+from xinet_jax.config.schema import Config
+from xinet_jax.errors import unknown_name
+from xinet_jax.tasks.registry import task_names
+
+# Ota et al. 2020, but for the pruning schedule, which is ours.
+_PAPER = {
+    "steps": 1_000_000,
+    "random_steps": 10_000,
+    "pretrain_updates": 10_000,
+    "eval_every": 10_000,
+    "checkpoint_every": 50_000,
+    "eval_episodes": 10,
+    "actor_hidden": (256, 256),
+    "critic_hidden": (256, 256),
+    "prune_start": 50_000,
+    "prune_ramp": 50_000,
+    "prune_stop": 200_000,
+}
+# OFENet's published widths: blocks per branch, and units a block so that a branch adds 240 (Ota et al. 2020).
+_PAPER_BLOCKS = {"HalfCheetah-v5": (8, 30)}
+_PAPER_BLOCKS_ELSEWHERE = (6, 40)
+
+
+def preset_config(task: str, preset: str, agent: str) -> Config:
+    """Returns the defaults that a preset stands for. Raises UserError for unknown names."""
+    for kind, name, allowed in (("task", task, task_names()), ("preset", preset, PRESETS), ("agent", agent, AGENTS)):
+        if name not in allowed:
+            raise unknown_name(kind, name, allowed)
+    config = Config(task=task, preset=preset, agent=agent)
+    if preset == "quick":
+        return config
+    blocks, block_units = _PAPER_BLOCKS.get(task, _PAPER_BLOCKS_ELSEWHERE)
+    return override(config, _PAPER | {"blocks": blocks, "block_units": block_units})
+
+
+def override(config: Config, overrides: dict[str, Any]) -> Config:
+    """Returns the configuration with some fields replaced, by flat names. Raises UserError for an unknown field.
+
+    Lists become tuples, and a number that may have several values becomes a tuple of one.
+    """
+    homes = field_names()
+    changes: dict[str | None, dict[str, Any]] = {home: {} for home in (None, *SECTIONS)}
+    for name, value in overrides.items():
+        if name not in homes:
+            raise unknown_name("field", name, homes)
+        value = tuple(value) if isinstance(value, list) else value
+        if name in SWEPT and isinstance(value, (int, float)) and not isinstance(value, bool):
+            value = (value,)
+        changes[homes[name]][name] = value
+    sections = {name: dataclasses.replace(getattr(config, name), **changes[name]) for name in SECTIONS}
+    return dataclasses.replace(config, **changes[None], **sections)
