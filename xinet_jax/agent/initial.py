@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from xinet_jax.agent.optimiser import adam, average
 from xinet_jax.agent.state import Agent, AgentState, Hyper
-from xinet_jax.config import Config
+from xinet_jax.config import SWEPT, Config, to_flat
 from xinet_jax.networks import layout
 from xinet_jax.networks.modules import Shape, make_networks
 from xinet_jax.types import Key
@@ -20,7 +20,7 @@ def make_agent(config: Config, observation_size: int, action_size: int, predicte
       predicted_size: leading dimensions of the observation that OFENet predicts; all if None.
     """
     sizes = config.networks
-    blocks = () if config.agent == "sac" else (sizes.block_units,) * sizes.blocks
+    blocks = (sizes.block_units,) * sizes.blocks if config.kind.extractor else ()
     shape = Shape(
         observation=observation_size,
         action=action_size,
@@ -34,20 +34,16 @@ def make_agent(config: Config, observation_size: int, action_size: int, predicte
 
 
 def make_hyper(config: Config, action_size: int) -> Hyper:
-    """Returns the configuration's hyper-parameters as scalars: of several values the first."""
-    sac, pruning = config.sac, config.pruning
-    return Hyper(
-        discount=sac.discount[0],
-        tau=sac.tau[0],
-        learning_rate=sac.learning_rate[0],
-        weight_decay=sac.weight_decay[0],
-        target_entropy=-float(action_size) if sac.target_entropy is None else sac.target_entropy[0],
-        initial_temperature=sac.initial_temperature[0],
-        nu=pruning.nu[0],
-        nu_scale={name: getattr(pruning, f"nu_scale_{name}")[0] for name in config.gated},
-        theta_learning_rate=pruning.theta_learning_rate[0],
-        estimator_floor=pruning.estimator_floor[0],
-    )
+    """Returns the configuration's hyper-parameters as scalars: of several values the first.
+
+    Args:
+      config: the configuration.
+      action_size: of the task; minus it is the target entropy, where the configuration leaves that open [nats].
+    """
+    values = to_flat(config)
+    if values["target_entropy"] is None:
+        values["target_entropy"] = (-float(action_size),)
+    return Hyper(**{name: values[name][0] for name in SWEPT})
 
 
 def init(agent: Agent, hyper: Hyper, key: Key) -> AgentState:

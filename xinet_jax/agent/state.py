@@ -1,23 +1,23 @@
-"""What an agent is made of: its static part, its hyper-parameters, and the state that training carries along."""
+"""The parts of an agent: what is static, its hyper-parameters, and the state that training changes."""
 
 from typing import NamedTuple
 
 import optax
 from jaxtyping import Array, Bool, Float
 
-from xinet_jax.config.schema import PruningConfig
+from xinet_jax.config import SWEPT, PruningConfig
 from xinet_jax.networks.modules import Networks, Shape
 from xinet_jax.types import Tree, Units
 
 
 class Agent(NamedTuple):
-    """What is static about an agent.
+    """The static part of an agent.
 
     Attributes:
-      networks: the modules, and the sizes that they have now.
+      networks: the modules with their present sizes.
       dense: the sizes before pruning.
       gated: the networks whose units carry gates.
-      pruner: what moves the gates: `theta` (XiNet's gradient), one of `xinet_jax.pruning.schedules`, or `none`.
+      pruner: what prunes: `theta` (XiNet), a name of `xinet_jax.pruning.schedules.PRUNERS`, or `none`.
       pruning: the rules of pruning.
     """
 
@@ -28,35 +28,25 @@ class Agent(NamedTuple):
     pruning: PruningConfig
 
 
-class Hyper(NamedTuple):
-    """Hyper-parameters as leaves: they may differ from member to member. Names as in `xinet_jax.config`."""
-
-    discount: Float[Array, "*members"] | float
-    tau: Float[Array, "*members"] | float
-    learning_rate: Float[Array, "*members"] | float
-    weight_decay: Float[Array, "*members"] | float
-    target_entropy: Float[Array, "*members"] | float
-    initial_temperature: Float[Array, "*members"] | float
-    nu: Float[Array, "*members"] | float
-    nu_scale: dict[str, Float[Array, "*members"] | float]
-    theta_learning_rate: Float[Array, "*members"] | float
-    estimator_floor: Float[Array, "*members"] | float
+Hyper = NamedTuple("Hyper", [(name, Float[Array, "*members"] | float) for name in SWEPT])
+Hyper.__doc__ = "Hyper-parameters as leaves, one per name in `xinet_jax.config.SWEPT`. Members may differ in them."
 
 
 class AgentState(NamedTuple):
-    """What changes while an agent learns.
+    """The state of an agent.
 
     Attributes:
       params: `{"ofenet", "actor", "critic", "temperature"}`; the temperature is the logarithm of alpha.
       target_critic: the critics' slow copy.
       statistics: OFENet's running means and variances.
       optimiser: Adam's moments, per entry of `params`.
-      theta: what is held of each gate, 0 to 1: the probability that it is open, or with `weights_see: open` how far its
-        unit is from being pruned.
-      alive: 1.0 for every unit not pruned, 0.0 for good once it is.
-      origin: every unit's index within its layer before pruning: its random draws stay its own after a compaction.
+      theta: the probability that each gate is open, 0 to 1. With `weights_see: open` a gate stays open until its unit
+        is pruned, and theta says how far that is.
+      alive: 1.0 for each unit until it is pruned, then 0.0 for good.
+      origin: each unit's index within its layer before pruning. Random numbers are drawn by it, so that compaction does
+        not change which numbers a unit gets.
       mse_bars: moving averages of the mean squared errors of OFENet and critics.
-      diverged: whether a loss or gradient was not finite once; all else stays as it was before that.
+      diverged: whether a loss or gradient has not been finite; all else then stays as it was before.
     """
 
     params: dict[str, Tree]
@@ -71,10 +61,10 @@ class AgentState(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """One update's figures: losses, alpha [reward per nat], policy entropy [nats], mean action value.
+    """Figures of one update: losses, alpha [reward per nat], policy entropy [nats], mean action value.
 
-    Also how many units' theta stayed where it was since its gradient was not finite: none should, and of an agent that
-    has diverged none is counted.
+    `theta_held` counts the units whose theta stayed where it was because its gradient was not finite. It should be 0;
+    it is 0 for agents that have diverged.
     """
 
     auxiliary_loss: Float[Array, "*members"]

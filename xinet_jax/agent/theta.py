@@ -31,7 +31,7 @@ def step(
     """
     rules, shape = agent.pruning, agent.networks.shape
     gradient = loss_gradient(agent, hyper, state, losses_at, key, environment_steps)
-    nu = {name: hyper.nu * hyper.nu_scale[name] for name in agent.gated}
+    nu = {name: hyper.nu * getattr(hyper, f"nu_scale_{name}") for name in agent.gated}
     rate = hyper.theta_learning_rate * rules.theta_every
     return theta.step(rules, agent.dense, shape, state.theta, state.alive, gradient, nu, rate, environment_steps)
 

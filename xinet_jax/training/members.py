@@ -18,41 +18,45 @@ class Identity(NamedTuple):
 
     Attributes:
       seed: its seed.
-      nu: its price [nats]; None for agents without one.
-      settings: its other hyper-parameters, by name, of which the run has several values.
+      values: its hyper-parameters, by name: those of which the run has several values, and of agents with a price nu.
       folder: the name of its policy folder.
       label: what it is called in messages.
     """
 
     seed: int
-    nu: float | None
-    settings: dict[str, float]
+    values: dict[str, float]
     folder: str
     label: str
+
+    @property
+    def nu(self) -> float | None:
+        """Its price [nats]; None for agents without one."""
+        return self.values.get("nu")
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """Its hyper-parameters but for the price, which files hold apart from them."""
+        return {name: value for name, value in self.values.items() if name != "nu"}
 
 
 def identities(config: Config) -> list[Identity]:
     """Returns every member of a run, by its hyper-parameters, then by seed."""
-    names, flat, found = varied(config), to_flat(config), []
-    for combination in itertools.product(*(flat[name] for name in names)):
-        settings = dict(zip(names, map(float, combination), strict=True))
-        words = [(name, value_text(value)) for name, value in settings.items()]
-        nu = settings.pop("nu", float(config.pruning.nu[0])) if config.pruner == "theta" else None
+    names, values_of = varied(config), to_flat(config)
+    price = {"nu": float(config.pruning.nu[0])} if config.pruner == "theta" else {}
+    members = []
+    for combination in itertools.product(*(values_of[name] for name in names)):
+        several = dict(zip(names, map(float, combination), strict=True))
         for seed in range(config.first_seed, config.first_seed + config.seeds):
-            own = [*words, ("seed", str(seed))]
-            folder, label = "_".join("_".join(word) for word in own), ", ".join(" ".join(word) for word in own)
-            found.append(Identity(seed, nu, settings, folder, label))
-    return found
+            words = [*((name, value_text(value)) for name, value in several.items()), ("seed", str(seed))]
+            folder, label = "_".join(map("_".join, words)), ", ".join(map(" ".join, words))
+            members.append(Identity(seed, price | several, folder, label))
+    return members
 
 
 def hyper_of_members(config: Config, action_size: int, members: Sequence[Identity]) -> Hyper:
     """Returns every member's hyper-parameters: leaves `[members]`."""
-
-    def of_member(member: Identity) -> Hyper:
-        own = member.settings | ({} if member.nu is None else {"nu": member.nu})
-        return agents.make_hyper(override(config, own), action_size)
-
-    return jax.tree.map(lambda *values: np.array(values, np.float32), *map(of_member, members))
+    each = [agents.make_hyper(override(config, member.values), action_size) for member in members]
+    return jax.tree.map(lambda *values: np.array(values, np.float32), *each)
 
 
 def seeds_of_members(members: Sequence[Identity]) -> np.ndarray:
