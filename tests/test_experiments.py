@@ -1,5 +1,6 @@
 """The scripts of `experiments/` run, on tiny sizes."""
 
+import csv
 import dataclasses
 import functools
 import json
@@ -17,6 +18,7 @@ import pytest
 import yaml
 from helpers import tiny_config
 
+from experiments import pages
 from experiments.claims import claim as claims
 from experiments.claims import (
     compare,
@@ -180,6 +182,8 @@ def test_the_page_shows_the_committed_results():
     page = figures.PAGE.read_text()
     assert figures.renewed(page, results.FOLDER) == page
     assert "| Hopper-v5 | xinet |" in page
+    for name, text in figures.csv_files(results.FOLDER).items():
+        assert (figures.PAGE.with_suffix("") / name).read_text() == text, name
     for found in results.FOLDER.glob("*/*"):
         assert sorted(path.name for path in found.iterdir() if path.is_file()) == sorted(FILES), found
         if found.name == "prices":
@@ -318,7 +322,7 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     assert found["Hopper-v5", "xinet"][3:5] == ["30000 [30000, 30001]", "0 [-1, 1]"]  # of steps after 24,000
     assert found["Hopper-v5", "xinet"][5] == "0 of 1"  # evaluations after step 25,000
     assert found["Hopper-v5", "ofenet"][5] == ""
-    assert found["all 2", "xinet"][3] == "100 [100, 100] % of ofenet's"
+    assert found["all 2", "xinet"][3] == "100 [100, 100] % of ofenet"
     command_line(monkeypatch, "ofenet", "xinet", "--results", folder)
     compare.main()
     assert "| Hopper-v5 | ofenet | 800 [800, 800] | 800, 800 (diverged) | 400 [300, 500] |" in capsys.readouterr().out
@@ -375,8 +379,11 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     assert "nothing has been run yet" in page.read_text()
     assert " between " in page.read_text()
     assert "old" not in page.read_text()
-    drawn = sorted(path.stem for path in (tmp_path / "page").iterdir())
+    drawn = sorted(path.stem for path in (tmp_path / "page").glob("*.png"))
     assert drawn == ["pruned_vs_dense", "return_over_size", "same_size", "speed", "structure"]
+    written = sorted(path.stem for path in (tmp_path / "page").glob("*.csv"))
+    assert written == ["pruned_vs_dense", "same_size", "speed"]
+    assert "Hopper-v5,xinet," in (tmp_path / "page" / "speed.csv").read_text()
     for wrong in (["--course", "--without", "30000"], ["--without", "30000"]):
         command_line(monkeypatch, "ofenet", "xinet", "--results", folder, *wrong)
         with pytest.raises(SystemExit):
@@ -401,11 +408,33 @@ def test_what_was_begun_goes_on_and_what_was_refused_does_not_count(policies, tm
         claims.train("Ant-v5", "sac", tmp_path, tmp_path, ["--tau", "0.1"])
 
 
-def test_the_choices_show_the_ways_that_were_tried():
-    page = (Path(__file__).parents[1] / "docs" / "choices.md").read_text()
-    assert widths_and_pace.table() in page
+def test_the_notebook_shows_the_committed_runs():
+    rows = list(csv.DictReader(defaults.FILE.open()))
+    notebook = {
+        defaults.PAGE: (defaults.table(rows), defaults.PAGE_COLUMNS),
+        widths_and_pace.PAGE: (widths_and_pace.table(), widths_and_pace.COLUMNS),
+    }
+    for path, (table, columns) in notebook.items():
+        page = path.read_text()
+        assert pages.renewed(page, "table", pages.extract(table, columns)) == page
+        assert path.with_suffix(".csv").read_text() == pages.as_csv(table)
     magnitude, random = (line.strip("| ").split(" | ")[1:] for line in widths_and_pace.together().splitlines()[2:])
     assert all(part in page for part in (*magnitude, random[1]))
+
+
+def test_tables_of_a_page_are_extracts(tmp_path):
+    table = "| a | b | c |\n|---|---|---|\n| 1 | *2* | |\n| 3 | 4, 5 | 6 |"
+    assert pages.extract(table, ["c", "a"]) == "| c | a |\n|---|---|\n|  | 1 |\n| 6 | 3 |"
+    assert pages.as_csv(table) == 'a,b,c\n1,2,\n3,"4, 5",6\n'
+    assert not pages.is_wide(table)
+    assert not pages.is_wide("nothing has been run yet")
+    page = tmp_path / "page.md"
+    page.write_text("before <!-- table -->old<!-- end --> after")
+    pages.renew(page, table, ["b"])
+    assert page.read_text() == "before <!-- table -->\n\n| b |\n|---|\n| *2* |\n| 4, 5 |\n\n<!-- end --> after"
+    assert page.with_suffix(".csv").read_text() == pages.as_csv(table)
+    with pytest.raises(ValueError, match="'d' is not in list"):
+        pages.extract(table, ["d"])
 
 
 @pytest.mark.parametrize("name", ARMS)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 STEPS = 100_000
 SEEDS = {"HalfCheetah-v5": 5, "Hopper-v5": 5, "Walker2d-v5": 3, "Ant-v5": 3}
-# Early enough that what is left has half of the time to itself; later did not help (docs/choices.md).
+# Early enough that what is left has half of the time to itself; later did not help (docs/notebook/schedule.md).
 SCHEDULE = "--prune-start 26000 --prune-ramp 12000 --prune-stop 50000"
 # Pruned agents of all tasks come down to the same share, so that they can be compared.
 XINET = f"--agent xinet --keep-share 0.4 {SCHEDULE}"

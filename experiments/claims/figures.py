@@ -1,10 +1,11 @@
 """Draws the figures of docs/results.md from the committed results, and renews the page's tables.
 
+The page shows some columns of each table; the whole table is written to docs/results/NAME.csv.
+
 python -m experiments.claims.figures
 """
 
 import argparse
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments import pages
 from experiments.claims import (
     prices,
     pruned_vs_dense,
@@ -21,6 +23,7 @@ from experiments.claims import (
     same_size,
     speed,
     structure,
+    tables,
 )
 from experiments.claims.arms import PRICES_STEPS, SEEDS
 from experiments.claims.statistics import interquartile_mean
@@ -34,6 +37,15 @@ CLAIMS = {
     "structure": (structure, tuple(SEEDS), ("xinet",)),
     "published_sizes": (published_sizes, published_sizes.TASKS, published_sizes.ARMS),
 }
+# The columns that the page shows of each wide table.
+SPEED_COLUMNS = ["task", "arm", "updates/s before", "after", "after / before", "whole run"]
+COLUMNS = {
+    "pruned_vs_dense": [tables.return_columns("ofenet")],
+    "same_size": [tables.return_columns("xinet")],
+    "prices": [["task", "ν", "arm", "return", "last fifth", "parameters left"]],
+    "speed": [SPEED_COLUMNS],
+    "published_sizes": [tables.return_columns("paper-ofenet"), SPEED_COLUMNS],
+}
 COLORS = {"xinet": "C0", "ofenet": "C1", "sac": "C2", "small": "C3", "uniform": "C4", "magnitude": "C5", "random": "C6"}
 COLORS |= {"paper-xinet": "C0", "paper-ofenet": "C1", "paper-small": "C3"}
 
@@ -41,7 +53,9 @@ COLORS |= {"paper-xinet": "C0", "paper-ofenet": "C1", "paper-small": "C3"}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=results.FOLDER, help="folder of results")
-    parser.add_argument("--page", type=Path, default=PAGE, help="page to renew; figures go into the folder of its name")
+    parser.add_argument(
+        "--page", type=Path, default=PAGE, help="page to renew; figures and whole tables go into the folder of its name"
+    )
     given = parser.parse_args()
     for path in (given.results, given.page):
         if not path.exists():
@@ -53,15 +67,39 @@ def main() -> None:
         if figure is not None:
             figure.savefig(folder / f"{name}.png", dpi=110)
             print(folder / f"{name}.png")
+    for name, text in csv_files(given.results).items():
+        (folder / name).write_text(text)
+        print(folder / name)
     given.page.write_text(renewed(given.page.read_text(), given.results))
 
 
+def claim_tables(folder: Path) -> dict[str, list[str]]:
+    """Returns the Markdown tables of each claim; most claims have one, `published_sizes` has a second, of speed."""
+    return {
+        name: claim.table(folder, list(tasks), list(arms)).split("\n\n")
+        for name, (claim, tasks, arms) in CLAIMS.items()
+    }
+
+
 def renewed(page: str, folder: Path) -> str:
-    """Returns a page with the table between each claim's marks, `<!-- NAME -->` and `<!-- end -->`, taken anew."""
-    for name, (claim, tasks, arms) in CLAIMS.items():
-        text = f"<!-- {name} -->\n\n{claim.table(folder, list(tasks), list(arms))}\n\n<!-- end -->"
-        page = re.sub(rf"<!-- {name} -->.*?<!-- end -->", lambda _, text=text: text, page, flags=re.DOTALL)
+    """Returns a page with the tables between each claim's marks, `<!-- NAME -->` and `<!-- end -->`, taken anew."""
+    for name, of_claim in claim_tables(folder).items():
+        shown = [
+            pages.extract(table, COLUMNS[name][number]) if pages.is_wide(table) else table
+            for number, table in enumerate(of_claim)
+        ]
+        page = pages.renewed(page, name, "\n\n".join(shown))
     return page
+
+
+def csv_files(folder: Path) -> dict[str, str]:
+    """Returns the text of each CSV file of whole tables, by file name; tables that fit on the page have none."""
+    named = {
+        f"{name}{('', '_speed')[number]}": table
+        for name, of_claim in claim_tables(folder).items()
+        for number, table in enumerate(of_claim)
+    }
+    return {f"{name}.csv": pages.as_csv(table) for name, table in named.items() if pages.is_wide(table)}
 
 
 def learning_curves(folder: Path, arms: Iterable[str], tasks: Iterable[str]) -> Figure | None:

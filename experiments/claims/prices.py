@@ -46,7 +46,8 @@ def table(folder: Path, tasks: list[str], arms: list[str]) -> str:
                 saved, late = map(str, map(interquartile_mean, ours))
                 columns = [task, f"{nu:g}", name_of(arm), saved, tables.each_seed(final), gaps[0], late, gaps[1]]
                 rows.append([*columns, *tables.sizes(final)])
-    headings = ["task", "ν", "arm", "return", "each seed", "difference", "last fifth", "difference"]
+    headings = ["task", "ν", "arm", "return", "each seed", "relative to xinet", "last fifth"]
+    headings += ["last fifth relative to ofenet or xinet"]
     return tables.markdown([*headings, *tables.size_headings()], rows)
 
 

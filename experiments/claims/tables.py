@@ -49,10 +49,17 @@ def returns(
     for arm, own in pairs.items():
         if len(own) > 1:
             ours, theirs = (zip(*scores, strict=True) for scores in zip(*own, strict=True))
-            saved, late = (f"{share(*scores)} % of {reference}'s" for scores in zip(ours, theirs, strict=True))
+            saved, late = (f"{share(*scores)} % of {reference}" for scores in zip(ours, theirs, strict=True))
             rows.append([f"all {len(own)}", arm, saved, "", "", late, "", "", *[""] * (1 + len(PARTS))])
-    less, higher = f"less {reference}'s", f"above {reference}'s"
-    return markdown(["task", "arm", "return", "each seed", less, "last fifth", less, higher, *size_headings()], rows)
+    relative = f"relative to {reference}"
+    headings = ["task", "arm", "return", "each seed", relative, "last fifth", f"last fifth {relative}"]
+    headings += [f"above {reference}"]
+    return markdown([*headings, *size_headings()], rows)
+
+
+def return_columns(reference: str) -> list[str]:
+    """Returns the headings of the columns of `returns` that a page shows."""
+    return ["task", "arm", "return", f"relative to {reference}", "last fifth", "parameters left"]
 
 
 def courses(folder: Path, tasks: Iterable[str], arms: Sequence[str]) -> str:

@@ -4,7 +4,8 @@ Each candidate is one `xinet train` with two seeds, on each of two tasks. What i
 `defaults.csv`. Candidates whose lines are there already are left out, so an interrupted series goes on where it was.
 
     python -m experiments.defaults            # all that is missing: about ten minutes each on one core
-    python -m experiments.defaults --table    # the table of docs/choices.md, from the file
+    python -m experiments.defaults --table    # the table, from the file
+    python -m experiments.defaults --renew    # renew the table of docs/notebook/defaults.md and its CSV file
 """
 
 import argparse
@@ -18,11 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments import pages
 from xinet_jax.networks.complexity import LayerCount, left
 from xinet_jax.policy.files import find_policies
 from xinet_jax.policy.structure import load_structure
 
 FILE = Path(__file__).parent / "defaults.csv"
+PAGE = Path("docs/notebook/defaults.md")
+PAGE_COLUMNS = ("task", "candidate", "return (each seed)", "halfway", "all left", "updates/s")
 TASKS = ("HalfCheetah-v5", "Hopper-v5")
 WIDE = "--actor-hidden 256 256 --critic-hidden 256 256"
 # What is not said is the default.
@@ -39,16 +43,16 @@ CANDIDATES = {
     "theta every update": "--theta-every 1",
     "theta every 2": "--theta-every 2",
     "theta every 4": "--theta-every 4",
-    "OFENet gated alone": "--gated ofenet",
+    "only OFENet gated": "--gated ofenet",
     "nu halved": "--nu 200",
     "nu doubled": "--nu 800",
-    "leaving out 1 in 50": "--leave-out 0.02",
+    "leave-out 1 in 50": "--leave-out 0.02",
     "starting at 5,000": "--prune-start 5000 --prune-stop 15000",
-    "settling at 25,000": "--prune-stop 25000",
-    "settling at 25,000, heads dearer": "--prune-stop 25000 --nu-scale-actor 0.5 --nu-scale-critic 0.5",
-    "heads from 15,000": "--prune-start-actor 15000 --prune-start-critic 15000",
-    "never settling": "--prune-stop None",
-    "OFENet deaf to the actor": "--no-actor-speaks",
+    "rounding at 25,000": "--prune-stop 25000",
+    "rounding at 25,000, heads at price 0.5": "--prune-stop 25000 --nu-scale-actor 0.5 --nu-scale-critic 0.5",
+    "heads pruned from 15,000": "--prune-start-actor 15000 --prune-start-critic 15000",
+    "never rounding": "--prune-stop None",
+    "actor's loss hidden from OFENet's gates": "--no-actor-speaks",
     "sac": "--agent sac",
 }
 COLUMNS = ["task", "candidate", "options", "seed", "steps", "return", "return_halfway"]
@@ -104,8 +108,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40_000, help="environment steps per seed")
     parser.add_argument("--out", type=Path, default=FILE, help="the CSV file")
     parser.add_argument("--table", action="store_true", help="print the table and run nothing")
+    parser.add_argument("--renew", action="store_true", help=f"renew the table of {PAGE} and run nothing")
     arguments = parser.parse_args()
     rows = list(csv.DictReader(arguments.out.open())) if arguments.out.exists() else []
+    if arguments.renew:
+        pages.renew(PAGE, table(rows), PAGE_COLUMNS)
+        return
     if arguments.table:
         print(table(rows))
         return

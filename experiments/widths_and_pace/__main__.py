@@ -1,17 +1,22 @@
-"""Other ways for XiNet to prune where little is left: the tables of docs/choices.md, from `runs.csv` and the claims.
+"""Other ways for XiNet to prune where little is left, from `runs.csv` and the claims.
 
-python -m experiments.widths_and_pace
+python -m experiments.widths_and_pace          # print both tables
+python -m experiments.widths_and_pace --renew  # renew docs/notebook/widths-and-pace.md and its CSV file
 """
 
+import argparse
 import csv
 from pathlib import Path
 
 import numpy as np
 
+from experiments import pages
 from experiments.claims import prices, results, tables
 from experiments.claims.statistics import difference, interquartile_mean
 
 RUNS = Path(__file__).with_name("runs.csv")
+PAGE = Path("docs/notebook/widths-and-pace.md")
+COLUMNS = ("task", "seeds", "variant", "return", "last fifth", "all left")  # of the table, on the page
 PRICE = 1000
 OURS = f"ν {PRICE}"
 RIVALS = ("magnitude", "random")
@@ -50,7 +55,8 @@ def table() -> str:
             gaps = [str(difference(last[way], last[than])) if way != than else "" for than in (OURS, RIVALS[0])]
             name = f"*{way}*" if way in RIVALS else way
             rows.append([task, seeds, name, saved, tables.each_seed(final), late, *gaps, *tables.sizes(final)[1:5]])
-    headings = ["task", "seeds", "how", "return", "each seed", "last fifth", f"less {OURS}'s", f"less {RIVALS[0]}'s"]
+    headings = ["task", "seeds", "variant", "return", "each seed", "last fifth"]
+    headings += [f"relative to {OURS}", f"relative to {RIVALS[0]}"]
     return tables.markdown([*headings, "all left", "OFENet", "actor", "critics"], rows)
 
 
@@ -59,8 +65,17 @@ def together() -> str:
     every = [ways for (task, _), ways in read().items() if task == "HalfCheetah-v5"]
     of = lambda way, which: np.concatenate([ways[way][1][which] for ways in every])  # noqa: E731
     rows = [[way, *(str(difference(of(way, which), of(OURS, which))) for which in (0, 1))] for way in RIVALS]
-    return tables.markdown([f"all seeds, less {OURS}'s", "return", "last fifth"], rows)
+    return tables.markdown([f"all seeds, relative to {OURS}", "return", "last fifth"], rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--renew", action="store_true", help=f"renew the table of {PAGE} instead of printing it")
+    if parser.parse_args().renew:
+        pages.renew(PAGE, table(), COLUMNS)
+    else:
+        print(table(), together(), sep="\n\n")
 
 
 if __name__ == "__main__":
-    print(table(), together(), sep="\n\n")
+    main()
