@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: help setup train test test-slow lint format clean
+.PHONY: help setup train test test-slow lint format docs clean
 
 help:
 	@echo "make train      train and prune an agent on HalfCheetah-v5, in five to ten minutes on two cores"
@@ -12,6 +13,7 @@ help:
 	@echo "make test-slow  run the tests that take minutes"
 	@echo "make lint       check style"
 	@echo "make format     mend style"
+	@echo "make docs       build the documentation into site/"
 	@echo "make clean      remove the virtual environment and caches (not runs/)"
 
 setup: $(READY)
@@ -42,6 +44,14 @@ lint: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[docs]'
+	@touch $@
+
+# Needs no network once the packages are installed. A broken link is an error.
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

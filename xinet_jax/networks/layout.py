@@ -74,7 +74,7 @@ class Layer(NamedTuple):
 def layout(shape: Shape) -> tuple[Layer, ...]:
     """Returns every layer, those without units included, in the order of the computation.
 
-    Example:
+    Examples:
       >>> shape = Shape(3, 1, 3, (4, 4), (4, 4), actor_hidden=(8,), critic_hidden=(8,))
       >>> [layer.path[-1] for layer in layout(shape) if layer.network == "actor"]
       ['hidden_1', 'head']
