@@ -37,7 +37,7 @@ def _quotas(groups: Path, mount: Path) -> Iterator[float]:
         hierarchies = [mount] if number == "0" else [mount / controllers, mount / "cpu"]
         group = Path(path.lstrip("/"))
         # A limit holds for the groups within. In a container the path can be that of the host, which is not there.
-        for folder in (hierarchy / own for hierarchy in hierarchies for own in (group, *group.parents)):
+        for folder in (hierarchy / parent for hierarchy in hierarchies for parent in (group, *group.parents)):
             text = _read(folder / "cpu.max")
             if text is None:
                 text = f"{_read(folder / 'cpu.cfs_quota_us')} {_read(folder / 'cpu.cfs_period_us')}"

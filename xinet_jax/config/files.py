@@ -10,7 +10,7 @@ import yaml
 from xinet_jax.config.fields import SECTIONS, SWEPT, field_names, field_types
 from xinet_jax.config.making import make_config
 from xinet_jax.config.schema import Config
-from xinet_jax.config.type_hints import takes_numbers
+from xinet_jax.type_hints import takes_numbers
 from xinet_jax.errors import UserError, brief, unknown_name
 
 _EXPONENTIAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", re.ASCII)

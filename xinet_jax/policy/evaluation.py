@@ -136,7 +136,7 @@ def _run_in_gymnasium(policy: Policy, episodes: int, seed: int, name: str, optio
         first = environments[0]
         _check_fit(policy, name, first.observation_space.shape[0], first.action_space.shape[0])
         count, limit = len(environments), first.spec.max_episode_steps
-        observations = np.stack([own.reset(seed=seed + slot)[0] for slot, own in enumerate(environments)])
+        observations = np.stack([env.reset(seed=seed + slot)[0] for slot, env in enumerate(environments)])
         numbers, begun = np.arange(count), count
         returns, elapsed, running = np.zeros(count), np.zeros(count, int), np.ones(count, bool)
         while running.any():
@@ -204,9 +204,9 @@ def _told_in_one_line(name: str, options: dict[str, Any]) -> Iterator[None]:
 
 
 def _check_fit(policy: Policy, name: str, observation: int, action: int) -> None:
-    own = policy.structure
-    if (observation, action) != (own.observation, own.action):
+    structure = policy.structure
+    if (observation, action) != (structure.observation, structure.action):
         raise UserError(
             f"{name} has observations and actions of {observation} and {action} numbers; the policy takes "
-            f"{own.observation} and {own.action}"
+            f"{structure.observation} and {structure.action}"
         )

@@ -48,9 +48,9 @@ def find_policies(path: Path | str) -> list[Path]:
         if (path / STRUCTURE_FILE).is_file():
             return [path]
         for root in (path / "policy", path):
-            found = [file.parent for file in root.glob(f"*/{STRUCTURE_FILE}")]
-            if found:
-                return sorted(found, key=_in_order)
+            folders = [file.parent for file in root.glob(f"*/{STRUCTURE_FILE}")]
+            if folders:
+                return sorted(folders, key=_in_order)
         missing = "does not exist" if not path.exists() else "is a file, not a folder"
         what = "holds no policy" if path.is_dir() else missing
     except (OSError, ValueError) as error:  # no permission, a name too long, a null character

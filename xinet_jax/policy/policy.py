@@ -109,7 +109,7 @@ def _state_branch(branches: dict[str, Tree]) -> dict[str, Tree]:
 
 def _make_apply(structure: Structure):
     ofenet, actor = OFENet(structure.state_blocks, (), 0), MLP(structure.actor_hidden, 2 * structure.action)
-    scale, offset = (np.asarray(own, np.float32) for own in (structure.action_scale, structure.action_offset))
+    scale, offset = (np.asarray(values, np.float32) for values in (structure.action_scale, structure.action_offset))
 
     def apply(arrays: dict[str, Tree], observation: jax.Array) -> jax.Array:
         variables = {"params": arrays.get("ofenet", {}), "batch_stats": arrays.get("statistics", {})}

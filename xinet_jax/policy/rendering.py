@@ -106,9 +106,9 @@ def render(
         raise UserError("MP4 needs the extra 'video': pip install 'xinet_jax[video]', or choose a .gif")
     structure = policy.structure
     task = load_task(structure.task, exact_engine(structure.task), **structure.task_options)
-    every = interval(task.dt)
-    per_second = 1.0 / (every * task.dt)
-    poses = _play(policy, task, seed, seconds, every, progress)
+    steps_per_frame = interval(task.dt)
+    per_second = 1.0 / (steps_per_frame * task.dt)
+    poses = _play(policy, task, seed, seconds, steps_per_frame, progress)
     aside = out.with_name(f".{out.stem}.new{kind}")  # a film that fails leaves one that was there as it was
     try:
         if kind == ".html":
@@ -131,7 +131,7 @@ def _play(
     task: Task,
     seed: int,
     seconds: float | None,
-    every: int,
+    steps_per_frame: int,
     progress: bool,
 ) -> Iterator[tuple[mujoco.MjData, int]]:
     """Yields what MuJoCo makes of a state, once every so many control steps, and the control steps until the next.
@@ -145,7 +145,7 @@ def _play(
     state = jax.jit(lambda key: tasks.reset(task, key))(jax.random.PRNGKey(seed))
     since = 0
     for _ in counted(most, "filming", progress):
-        if since == every:
+        if since == steps_per_frame:
             yield data, since
             since = 0
         if since == 0:

@@ -13,6 +13,7 @@ from xinet_jax.networks.complexity import LayerCount
 from xinet_jax.networks.modules import Shape
 from xinet_jax.tasks.options import as_json
 from xinet_jax.tasks.registry import checked_options, task_names
+from xinet_jax.type_hints import has_type
 
 FORMAT = "xinet_jax policy 2"
 BIASED_FORMAT = "xinet_jax policy 1"  # OFENet's blocks had biases, which their layers' counts include
@@ -131,7 +132,7 @@ def load_structure(folder: Path) -> Structure:
 
 
 def _finite(value: Any) -> float:
-    number = float(_checked(value, (int, float)))
+    number = float(_checked(value, float))
     if not math.isfinite(number):
         raise ValueError(f"{number} is not finite")
     return number
@@ -209,10 +210,9 @@ def _check_layers(structure: Structure, kind: type[complexity.Layer]) -> None:
     raise ValueError("the parameters and FLOPs of layers are not those of their widths")
 
 
-def _checked(value: Any, kind: type | tuple[type, ...]) -> Any:
-    if not isinstance(value, kind) or isinstance(value, bool):
-        wanted = kind[-1] if isinstance(kind, tuple) else kind
-        raise ValueError(f"{value!r:.60} is not of type {wanted.__name__}")
+def _checked(value: Any, kind: type) -> Any:
+    if not has_type(value, kind):
+        raise ValueError(f"{value!r:.60} is not of type {kind.__name__}")
     return value
 
 

@@ -77,17 +77,17 @@ def layers_table(structures: Sequence[Structure]) -> Table:
     by_layer = list(zip(*(structure.layers for structure in structures), strict=True))
     networks = list(dict.fromkeys(layers[0].network for layers in by_layer))
     for network in networks:
-        own = [layers for layers in by_layer if layers[0].network == network]
-        for layers in own:
+        of_network = [layers for layers in by_layer if layers[0].network == network]
+        for layers in of_network:
             shares = [_mean_change(layers, field) for field in ("units", "parameters", "flops")]
             table.add_row(network, layers[0].name, *shares)
-        every = [layer for layers in own for layer in layers]
+        rows = [layer for layers in of_network for layer in layers]
         table.add_row(
-            f"[bold]{network}", "[bold]all", "", *(_change(every, f, len(structures)) for f in ("parameters", "flops"))
+            f"[bold]{network}", "[bold]all", "", *(_change(rows, f, len(structures)) for f in ("parameters", "flops"))
         )
         table.add_section()
-    every = [layer for layers in by_layer for layer in layers]
-    table.add_row("[bold]all", "", "", *(_change(every, f, len(structures)) for f in ("parameters", "flops")))
+    rows = [layer for layers in by_layer for layer in layers]
+    table.add_row("[bold]all", "", "", *(_change(rows, f, len(structures)) for f in ("parameters", "flops")))
     return table
 
 

@@ -46,6 +46,6 @@ def write_page(out: Path, model: mujoco.MjModel, poses: Iterable[mujoco.MjData],
             what = brief(f"{type(error).__name__}: {error}")
             raise UserError(f"Brax's viewer cannot show this model ({what}): choose a .gif") from None
     system = system.tree_replace({"opt.timestep": 1.0 / per_second})
-    states = [shown(own) for own in poses]
+    states = [shown(pose) for pose in poses]
     out.write_text(html.render(system, states, height="100vh", colab=False))
     return len(states)

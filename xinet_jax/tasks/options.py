@@ -1,4 +1,4 @@
-"""Options of tasks: read from text, and checked against the function that they are arguments of."""
+"""Options of tasks: read from text, and checked against the signature of the task's function."""
 
 import inspect
 import math
@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from xinet_jax.errors import UserError, brief, unknown_name
+from xinet_jax.type_hints import has_type, type_in_words
 
-# From where to where options with such endings go. Rewards and their squares must fit into float32; where positions
-# start ten metres or radians from rest, MuJoCo calls simulations unstable.
+# Ranges of options by the endings of their names. Rewards and their squares must fit into float32. MuJoCo calls
+# simulations unstable if positions start ten metres or radians from rest.
 _LIMITS = {"reset_noise_scale": (0.0, 3.0), "_weight": (-1e9, 1e9), "_reward": (-1e9, 1e9)}
 _INFINITE = {"inf": math.inf, "-inf": -math.inf}  # as JSON has them, which knows no such numbers
 
@@ -17,7 +18,7 @@ _INFINITE = {"inf": math.inf, "-inf": -math.inf}  # as JSON has them, which know
 def defaults(define: Callable[..., Any]) -> dict[str, Any]:
     """Returns the options that a function has, with their defaults: its arguments that have one."""
     parameters = inspect.signature(define).parameters.items()
-    return {key: own.default for key, own in parameters if own.default is not inspect.Parameter.empty}
+    return {name: p.default for name, p in parameters if p.default is not inspect.Parameter.empty}
 
 
 def check_options(task: str, define: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -58,16 +59,16 @@ def options_text(options: dict[str, Any]) -> str:
     return " ".join(f"{name}={text(value)}" for name, value in options.items())
 
 
-def parse_options(given: tuple[str, ...]) -> dict[str, Any]:
+def parse_options(texts: tuple[str, ...]) -> dict[str, Any]:
     """Returns options written as `name=value`; a range as `name=low,high`. Raises UserError for anything else."""
-    found: dict[str, Any] = {}
-    for text in given:
+    options: dict[str, Any] = {}
+    for text in texts:
         name, separator, value = text.partition("=")
         parts = [_read(part) for part in value.split(",")]
-        if not separator or not name or not all(part != "" for part in parts) or name in found:
+        if not separator or not name or not all(part != "" for part in parts) or name in options:
             raise UserError(f"task_options must be name=value, each name once, not {brief(text)}")
-        found[name] = parts[0] if len(parts) == 1 else tuple(parts)
-    return found
+        options[name] = parts[0] if len(parts) == 1 else tuple(parts)
+    return options
 
 
 def _read(text: str) -> bool | int | float | str:
@@ -89,24 +90,27 @@ def _of_type(name: str, value: Any, hint: Any) -> Any:
         value = tuple(map(_number, value))
     elif hint is float:
         value = _number(value)
-    is_number = lambda item: type(item) in (int, float) and (abs(item) <= 1e30 or abs(item) == math.inf)  # noqa: E731
     if hint is bool:
-        valid, wanted = isinstance(value, bool), "true or false"
+        valid, wanted = has_type(value, hint), type_in_words(hint)
     elif hint is float:
-        valid, wanted = is_number(value), "a number"
+        valid, wanted = _is_number(value), type_in_words(hint)
     elif typing.get_origin(hint) is Literal:
         if value not in typing.get_args(hint):
             raise unknown_name(f"task option {name}", value, typing.get_args(hint))
         return value
     elif is_range:
-        valid, wanted = isinstance(value, tuple) and len(value) == 2 and all(map(is_number, value)), "low,high"
+        valid, wanted = isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value)), "low,high"
     else:
-        valid, wanted = type(value) in (int, str), "a number or a name"
+        valid, wanted = has_type(value, int | str), "a number or a name"
     if not valid:
         raise UserError(f"task option {name} must be {wanted}, not {brief(value, quoted=True)}")
     if is_range:
         return tuple(map(float, value))
     return float(value) if hint is float else value
+
+
+def _is_number(value: Any) -> bool:
+    return has_type(value, float) and (abs(value) <= 1e30 or math.isinf(value))
 
 
 def _number(value: Any) -> Any:
@@ -120,7 +124,7 @@ def _check_range(name: str, value: Any, may_be_infinite: bool) -> None:
             low, high = value
             raise UserError(f"task option {name} must be low,high with low below high, not {low:g},{high:g}")
         return
-    if type(value) not in (int, float):
+    if not has_type(value, float):
         return
     if math.isinf(value) and not may_be_infinite:
         raise UserError(f"task option {name} must be finite, not {value}")

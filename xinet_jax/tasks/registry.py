@@ -75,7 +75,7 @@ def load_task(
       name: its name.
       engine: what simulates it: `auto`, or one of the task's engines.
       mjx_impl: which of MJX's implementations: `jax` or `warp`.
-      physics: `exact`, or `fast` for `xinet_jax.tasks.fast`.
+      physics: `exact`, or `fast` for `xinet_jax.tasks.engines.fast`.
       options: of its definition, by Gymnasium's names, such as `ctrl_cost_weight`.
 
     Raises:
@@ -109,17 +109,17 @@ def check_physics(name: str, engine: str, mjx_impl: str, physics: str) -> None:
     Of engine `auto` it does not ask which one that is.
     """
     entry = _entry(name)
-    for kind, given, allowed in (("engine", engine, ENGINES), ("physics", physics, PHYSICS)):
-        if given not in allowed:
-            raise unknown_name(kind, given, allowed)
+    for kind, value, allowed in (("engine", engine, ENGINES), ("physics", physics, PHYSICS)):
+        if value not in allowed:
+            raise unknown_name(kind, value, allowed)
     check_implementation(engine, mjx_impl)
     if engine not in ("auto", *entry.engines):
         raise UserError(f"{name} runs on engine {' or '.join(entry.engines)}, not on {engine}")
     if entry.library and entry.library.missing:
         raise UserError(f"{name} needs an extra: {entry.library.missing}")
-    for kind, given, own in (("physics", physics, "fast"), ("mjx_impl", mjx_impl, "warp")):
-        if entry.library and given == own:
-            raise UserError(f"{kind} {own} is for tasks over our own engines, not for {name}")
+    for kind, value, of_our_engines in (("physics", physics, "fast"), ("mjx_impl", mjx_impl, "warp")):
+        if entry.library and value == of_our_engines:
+            raise UserError(f"{kind} {value} is for tasks over our own engines, not for {name}")
     if mjx_impl == "warp" and importlib.util.find_spec("warp") is None:
         raise UserError("mjx_impl warp needs an extra: pip install 'xinet_jax[warp]'")
 
@@ -127,7 +127,7 @@ def check_physics(name: str, engine: str, mjx_impl: str, physics: str) -> None:
 def describe_task(name: str) -> dict[str, Any]:
     """Returns what there is to know of a task: sizes, episodes, engines, options with defaults, what is missing."""
     entry = _entry(name)
-    found = {
+    description = {
         "task": name,
         "engines": list(entry.engines),
         "in_gymnasium": entry.in_gymnasium,
@@ -135,7 +135,7 @@ def describe_task(name: str) -> dict[str, Any]:
         "options": defaults(entry.define),
     }
     sizes = entry.sizes or _measured_sizes(name)
-    return found | sizes._asdict()
+    return description | sizes._asdict()
 
 
 def checked_options(name: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -12,15 +12,15 @@ def tasks_table(tasks: Iterable[dict[str, Any]]) -> Table:
     table = Table()
     for heading in ("task", "observation", "predicted", "action", "episode", "engines"):
         table.add_column(heading, justify="right" if heading in ("observation", "predicted", "action") else "left")
-    for own in tasks:
-        engines = ", ".join(own["engines"])
+    for task in tasks:
+        engines = ", ".join(task["engines"])
         table.add_row(
-            own["task"],
-            str(own["observation"]),
-            str(own["predicted"]),
-            str(own["action"]),
-            f"{own['episode_length']} × {own['seconds_per_step']:g} s",
-            escape(f"{engines}: {own['missing']}" if own["missing"] else engines),
+            task["task"],
+            str(task["observation"]),
+            str(task["predicted"]),
+            str(task["action"]),
+            f"{task['episode_length']} × {task['seconds_per_step']:g} s",
+            escape(f"{engines}: {task['missing']}" if task["missing"] else engines),
         )
     return table
 

@@ -127,7 +127,7 @@ def make_task(
 ) -> Task:
     """Binds a definition, made with some options, to a model and an engine (`auto`, `mjx` or `native`).
 
-    `mjx_impl` is `jax` or `warp` (`xinet_jax.tasks.physics.make_engine`).
+    `mjx_impl` is `jax` or `warp` (`xinet_jax.tasks.engines.physics.make_engine`).
 
     Raises:
       UserError: if the model has an actuator without limits, or what no engine here carries from step to step
@@ -216,7 +216,7 @@ def step_and_reset(
     def restart(ended: Bool[Array, " batch"], keys: Array, states: TaskState) -> TaskState:
         def start() -> TaskState:
             fresh = jax.vmap(lambda key: reset(task, key))(keys)
-            return jax.vmap(lambda own, new, old: jax.tree.map(partial(jnp.where, own), new, old))(ended, fresh, states)
+            return jax.vmap(lambda end, new, old: jax.tree.map(partial(jnp.where, end), new, old))(ended, fresh, states)
 
         return jax.lax.cond(ended.any(), start, lambda: states)
 

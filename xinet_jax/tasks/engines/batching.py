@@ -23,7 +23,9 @@ def as_one_batch(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @of_batch.def_vmap
     def rule(size: int, batched: Any, *arguments: Any) -> tuple[Any, Any]:
-        whole = lambda leaf, own: leaf if own else jnp.broadcast_to(leaf, (size, *leaf.shape))  # noqa: E731
+        def whole(leaf: Any, is_batched: bool) -> Any:
+            return leaf if is_batched else jnp.broadcast_to(leaf, (size, *leaf.shape))
+
         arguments = jax.tree.map(whole, arguments, tuple(batched))
         joined = of_batch(*jax.tree.map(lambda leaf: leaf.reshape(size * leaf.shape[1], *leaf.shape[2:]), arguments))
         result = jax.tree.map(lambda leaf: leaf.reshape(size, leaf.shape[0] // size, *leaf.shape[1:]), joined)

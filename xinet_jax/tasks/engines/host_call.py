@@ -57,6 +57,6 @@ def host_call(function: Function, name: str, size: int) -> Callable[[Array], Arr
 
     def by_address(x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch size"]:
         result = jax.ShapeDtypeStruct((*x.shape[:-1], size), jnp.float32)
-        return jax.pure_callback(lambda own: function(np.asarray(own)), result, x, vmap_method="expand_dims")
+        return jax.pure_callback(lambda array: function(np.asarray(array)), result, x, vmap_method="expand_dims")
 
     return lambda x: jax.lax.platform_dependent(x.astype(jnp.float32), cpu=by_name, default=by_address)

@@ -69,11 +69,11 @@ class _Fields:
             start += len(values)
 
     def unpack(self, row: Array) -> dict[str, Array]:
-        found, start = {}, 0
+        fields, start = {}, 0
         for name, shape in self.shapes.items():
-            found[name] = row[start : start + math.prod(shape)].reshape(shape)
+            fields[name] = row[start : start + math.prod(shape)].reshape(shape)
             start += math.prod(shape)
-        return found
+        return fields
 
 
 class _Simulator:
@@ -126,22 +126,22 @@ class _FieldSimulator:
     def __call__(self, packed: np.ndarray) -> np.ndarray:
         rows = packed.reshape(-1, packed.shape[-1])
         nq, nv = self.model.nq, self.model.nv
-        found = np.empty((len(rows), nq + nv + self.fields.size), np.float32)
+        results = np.empty((len(rows), nq + nv + self.fields.size), np.float32)
         threads = _threads(len(rows))
         if threads == 1:
-            self._run(rows, found)
+            self._run(rows, results)
         else:  # MuJoCo lets go of Python's lock while it computes
-            parts = zip(np.array_split(rows, threads), np.array_split(found, threads), strict=True)
+            parts = zip(np.array_split(rows, threads), np.array_split(results, threads), strict=True)
             list(self.pool.map(lambda part: self._run(*part), parts))
-        return found.reshape(*packed.shape[:-1], found.shape[1])
+        return results.reshape(*packed.shape[:-1], results.shape[1])
 
-    def _run(self, rows: np.ndarray, found: np.ndarray) -> None:
+    def _run(self, rows: np.ndarray, results: np.ndarray) -> None:
         model, nq, nv = self.model, self.model.nq, self.model.nv
         try:
             data = self.idle.pop()
         except IndexError:
             data = mujoco.MjData(model)
-        for row, result in zip(rows, found, strict=True):
+        for row, result in zip(rows, results, strict=True):
             mujoco.mj_resetData(model, data)
             data.qpos[:], data.qvel[:], data.ctrl[:] = row[:nq], row[nq : nq + nv], row[nq + nv :]
             self.advance(model, data)

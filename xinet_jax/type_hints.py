@@ -1,4 +1,4 @@
-"""Type hints of fields: whether a value fits one, and one in words."""
+"""Checks values from outside, such as options and files, against type hints."""
 
 import types
 import typing
@@ -8,7 +8,7 @@ _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 
 
 def has_type(value: Any, hint: Any) -> bool:
-    """Returns whether a value has a field's type. Neither NaN nor a truth value is a number."""
+    """Returns whether a value has a type. NaN, True and False are no numbers."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(has_type(value, argument) for argument in arguments)
@@ -24,7 +24,7 @@ def has_type(value: Any, hint: Any) -> bool:
 
 
 def type_in_words(hint: Any) -> str:
-    """Returns what a field of some type takes, in words."""
+    """Returns a type in words, for messages."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(map(type_in_words, arguments))
@@ -34,5 +34,5 @@ def type_in_words(hint: Any) -> str:
 
 
 def takes_numbers(hint: Any) -> bool:
-    """Returns whether a field of some type takes a number, or a list of them."""
+    """Returns whether a number has the type, or a list of numbers."""
     return hint in (int, float) or any(map(takes_numbers, typing.get_args(hint)))
