@@ -70,6 +70,6 @@ def source_of(path: str) -> str:
 def help_of(command: str | None) -> str:
     """Returns the help of `xinet`, or of one of its commands, as a block of code."""
     words = [sys.executable, "-m", "xinet_jax", *([command] if command else []), "--help"]
-    environment = os.environ | {"COLUMNS": "100", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
+    environment = os.environ | {"COLUMNS": "96", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(words, capture_output=True, check=True, cwd=ROOT, env=environment, encoding="utf-8")
     return f"```text\n{done.stdout.rstrip()}\n```"
