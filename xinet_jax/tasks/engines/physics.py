@@ -31,7 +31,7 @@ class Physics(NamedTuple):
 
 
 class PhysicalState(Protocol):
-    """What is asked of any physical state: ours (`Physics`), or another library's (`xinet_jax.tasks.libraries.borrowed`)."""
+    """A physical state: ours (`Physics`), or that of another library (`xinet_jax.tasks.libraries.borrowed`)."""
 
     @property
     def qpos(self) -> Float[Array, "*batch nq"]: ...
