@@ -13,10 +13,10 @@ from xinet_jax.config.names import COMPACT, COSTS, ESTIMATORS, NETWORKS, PRECISI
 from xinet_jax.config.presets import preset_config
 from xinet_jax.config.schema import Config, PruningConfig
 from xinet_jax.config.task_options import options_of_task
-from xinet_jax.type_hints import has_type, type_in_words
 from xinet_jax.errors import UserError, brief, unknown_name
 from xinet_jax.tasks.names import BRAX_BACKENDS, ENGINES
 from xinet_jax.tasks.registry import check_physics, checked_options, task_names
+from xinet_jax.type_hints import has_type, type_in_words
 
 # What may differ between a run and its resumption: nothing that was learnt depends on it.
 CHANGEABLE = ("steps", "log_every", "eval_every", "eval_episodes", "final_episodes", "checkpoint_every")

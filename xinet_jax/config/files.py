@@ -7,11 +7,12 @@ from typing import Any
 
 import yaml
 
+from xinet_jax.atomic import replacing
 from xinet_jax.config.fields import SECTIONS, SWEPT, field_names, field_types
 from xinet_jax.config.making import make_config
 from xinet_jax.config.schema import Config
+from xinet_jax.errors import UserError, brief, first_line, unknown_name
 from xinet_jax.type_hints import takes_numbers
-from xinet_jax.errors import UserError, brief, unknown_name
 
 _EXPONENTIAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", re.ASCII)
 
@@ -20,9 +21,8 @@ def save_config(config: Config, path: Path) -> None:
     """Writes the configuration as YAML, section by section."""
     nested = dataclasses.asdict(config)
     plain = {key: _plain(value) for key, value in nested.items()}
-    aside = path.with_name(f"{path.name}.new")
-    aside.write_text(yaml.safe_dump(plain, sort_keys=False))
-    aside.replace(path)  # at once: a run that is killed here still has its configuration
+    with replacing(path) as aside:  # a run that is killed here still has its configuration
+        aside.write_text(yaml.safe_dump(plain, sort_keys=False))
 
 
 def load_config(path: Path | str) -> Config:
@@ -48,7 +48,7 @@ def read_config(path: Path | str) -> dict[str, Any]:
     try:
         nested = yaml.safe_load(path.read_bytes())  # as UTF-8, wherever it is read
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"cannot read configuration {path}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"cannot read configuration {path}: {first_line(error)}") from None
     if not isinstance(nested, dict) or not all(isinstance(key, str) for key in nested):
         raise UserError(f"{path} is no configuration: it must be a mapping from field names to values")
     homes, hints, flat = field_names(), field_types(), {}

@@ -18,7 +18,7 @@ from xinet_jax.types import Tree, Units
 
 
 class Gate(NamedTuple):
-    """Gates that leave means behind: an activation `x` becomes `scale * x + mean * E[x]`, with `E[x]` over the batch."""
+    """Gates that leave means behind: an activation `x` becomes `scale * x + mean * E[x]`, over the batch."""
 
     scale: Float[Array, "..."]
     mean: Float[Array, "..."]
@@ -61,7 +61,7 @@ class Shape(NamedTuple):
 
 @jax.custom_vjp
 def _bfloat16_product(x: Float[Array, "*batch inputs"], kernel: Float[Array, "inputs units"]) -> Array:
-    """Returns `x @ kernel` with factors rounded to bfloat16 and sums in float32. Its gradients are computed likewise."""
+    """Returns `x @ kernel` with factors rounded to bfloat16 and sums in float32; its gradients likewise."""
     return _rounded_einsum("...i,iu->...u", x, kernel)
 
 

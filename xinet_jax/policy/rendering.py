@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from mujoco.rendering.classic import gl_context
 from PIL import Image
 
+from xinet_jax.atomic import replacing
 from xinet_jax.compat.jax import in_float32
 from xinet_jax.errors import UserError, brief, first_line
 from xinet_jax.policy.policy import Policy
@@ -109,21 +110,14 @@ def render(
     steps_per_frame = interval(task.dt)
     per_second = 1.0 / (steps_per_frame * task.dt)
     poses = _play(policy, task, seed, seconds, steps_per_frame, progress)
-    aside = out.with_name(f".{out.stem}.new{kind}")  # a film that fails leaves one that was there as it was
     try:
-        if kind == ".html":
-            count = write_page(aside, task.model, (pose for pose, _ in poses), per_second)
-        elif kind == ".gif":
-            count = _write_gif(aside, _draw(task.model, poses, width, height), task.dt)
-        else:
-            count = _write_mp4(aside, _draw(task.model, poses, width, height), per_second)
-        aside.replace(out)
+        with replacing(out, out.with_name(f".{out.stem}.new{kind}")) as aside:
+            if kind == ".html":
+                return write_page(aside, task.model, (pose for pose, _ in poses), per_second)
+            frames = _draw(task.model, poses, width, height)
+            return _write_gif(aside, frames, task.dt) if kind == ".gif" else _write_mp4(aside, frames, per_second)
     except OSError as error:
-        reason = (error.strerror or str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"cannot write {out}: {reason}") from None
-    finally:
-        aside.unlink(missing_ok=True)
-    return count
+        raise UserError(f"cannot write {out}: {error.strerror or first_line(error)}") from None
 
 
 def _play(
