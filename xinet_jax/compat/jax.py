@@ -33,6 +33,13 @@ def coordinator() -> Any:
 
 
 def wait_for_live_processes() -> None:
-    """Waits until every process has come to this point, or is gone. Experimental in JAX."""
-    with contextlib.suppress(multihost_utils.ProcessFailureError), multihost_utils.live_devices(jax.devices()):
-        pass  # it waits on the way out
+    """Waits until every process has come to this point, or is gone.
+
+    Experimental in JAX: `live_devices` waits when it is called (0.7), or is a context that waits at its end.
+    """
+    failure = getattr(multihost_utils, "ProcessFailureError", jax.errors.JaxRuntimeError)
+    with contextlib.suppress(failure):
+        live = multihost_utils.live_devices(jax.devices())
+        if isinstance(live, contextlib.AbstractContextManager):
+            with live:
+                pass
