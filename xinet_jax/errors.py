@@ -14,7 +14,12 @@ class UserError(ValueError):
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:
-    """Returns the allowed name closest to `name`, or None if none is close."""
+    """Returns the allowed name closest to `name`, or None if none is close.
+
+    Examples:
+      >>> nearest("halfcheeta-v5", ["HalfCheetah-v5", "Hopper-v5"])
+      'HalfCheetah-v5'
+    """
     by_lower_case = {name.lower(): name for name in allowed}
     matches = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
     return by_lower_case[matches[0]] if matches else None

@@ -47,7 +47,16 @@ def make_hyper(config: Config, action_size: int) -> Hyper:
 
 
 def init(agent: Agent, hyper: Hyper, key: Key) -> AgentState:
-    """Returns a fresh agent: random weights, every gate open."""
+    """Returns a new agent: random weights, every gate open.
+
+    Examples:
+      >>> from xinet_jax.config import make_config
+      >>> config = make_config(block_units=2, blocks=1, actor_hidden=(4,), critic_hidden=(4,))
+      >>> agent, hyper = make_agent(config, observation_size=3, action_size=1), make_hyper(config, action_size=1)
+      >>> state = init(agent, hyper, jax.random.key(0))
+      >>> state.theta["actor"][0].tolist()
+      [1.0, 1.0, 1.0, 1.0]
+    """
     key_ofenet, key_actor, key_critic = jax.random.split(key, 3)
     networks, shape = agent.networks, agent.networks.shape
     ofenet = networks.ofenet.init(key_ofenet, jnp.zeros(shape.observation), jnp.zeros(shape.action))

@@ -18,6 +18,11 @@ def make_config(task: str = "HalfCheetah-v5", preset: str = "quick", agent: str 
 
     Raises:
       UserError: for an unknown name (with the nearest match) or a value out of range.
+
+    Examples:
+      >>> config = make_config("Hopper-v5", seeds=4, nu=(100, 200))
+      >>> config.seeds, config.pruning.nu, config.steps
+      (4, (100, 200), 40000)
     """
     config = override(preset_config(task, preset, agent), overrides)
     check(config)

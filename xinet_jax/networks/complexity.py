@@ -115,6 +115,12 @@ def share(dense: Shape, shape: Shape, units: Units, cost: str = "parameters") ->
       shape: the sizes of the arrays, which may have been compacted.
       units: gates of those arrays.
       cost: `parameters` or `flops`, of `xinet_jax.config.names.COSTS`.
+
+    Examples:
+      >>> dense = Shape(3, 1, 3, (), (), actor_hidden=(8,), critic_hidden=(8,))
+      >>> half = {"actor": (np.full(8, 0.5),)}
+      >>> dense_total(dense), round(float(share(dense, dense, half)), 3)
+      (148, 0.838)
     """
     return total(shape, units, cost) / float(dense_total(dense, cost))
 

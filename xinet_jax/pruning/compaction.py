@@ -59,6 +59,12 @@ def rounded_widths(shape: Shape, alive: Units, multiple: int) -> Shape:
       shape: the sizes now.
       alive: masks with a leading member axis.
       multiple: what layers are rounded up to a multiple of; a layer without units in any member is left out.
+
+    Examples:
+      >>> shape = Shape(3, 1, 3, (), (), actor_hidden=(16,), critic_hidden=(16,))
+      >>> two_members = {"actor": (np.repeat([[1.0] * 3 + [0.0] * 13], 2, axis=0),)}
+      >>> rounded_widths(shape, two_members, multiple=8).actor_hidden
+      (8,)
     """
 
     def width(layer: Array | np.ndarray) -> int:

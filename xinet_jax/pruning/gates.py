@@ -30,7 +30,13 @@ def uniform(key: Key, dense: Shape, origin: Units) -> Units:
 
 
 def sample(u: Units, theta: Units) -> Units:
-    """Returns `xi ~ Bernoulli(theta)`, 0.0 or 1.0, from uniform numbers, one per unit."""
+    """Returns `xi ~ Bernoulli(theta)`, 0.0 or 1.0, from uniform numbers, one per unit.
+
+    Examples:
+      >>> theta = {"actor": (jnp.array([0.9, 0.5, 0.1]),)}
+      >>> sample({"actor": (jnp.array([0.3, 0.3, 0.3]),)}, theta)["actor"][0].tolist()
+      [1.0, 1.0, 0.0]
+    """
     return jax.tree.map(lambda x, t: (x < t).astype(t.dtype), u, theta)
 
 
@@ -43,6 +49,11 @@ def descend(theta: Units, gradient: Units, rate: Float[Array, ""] | float) -> Un
     """Takes a step of gradient descent, projected onto [0, 1] (method, section 4).
 
     Where the gradient is not finite theta stays: pruning is permanent, and must not follow from one bad minibatch.
+
+    Examples:
+      >>> theta, gradient = {"actor": (jnp.array([0.5, 0.5]),)}, {"actor": (jnp.array([2.0, jnp.nan]),)}
+      >>> descend(theta, gradient, 0.5)["actor"][0].tolist()
+      [0.0, 0.5]
     """
 
     def step(t: Array, g: Array) -> Array:
@@ -64,6 +75,11 @@ def prune(theta: Units, alive: Units, theta_min: Scalar) -> tuple[Units, Units]:
 
     Returns:
       theta, zero where pruned, and the new alive masks.
+
+    Examples:
+      >>> theta, alive = {"actor": (jnp.array([0.5, 0.01]),)}, {"actor": (jnp.ones(2),)}
+      >>> prune(theta, alive, 0.02)[1]["actor"][0].tolist()
+      [1.0, 0.0]
     """
 
     alive = {

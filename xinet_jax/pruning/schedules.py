@@ -51,6 +51,10 @@ def target_share(final_share: float, progress: Float[Array, ""] | float) -> Floa
     Args:
       final_share: the share at the end.
       progress: how much of the schedule has passed, 0 to 1.
+
+    Examples:
+      >>> [float(target_share(0.25, progress)) for progress in (0.0, 0.5, 1.0)]
+      [1.0, 0.34375, 0.25]
     """
     return final_share + (1.0 - final_share) * (1.0 - jnp.asarray(progress)) ** 3
 
@@ -100,6 +104,10 @@ def bisect(
       condition: holds on one side of some number, and not on the other.
       true_at, false_at: a number at which it holds, and one at which it does not.
       iterations: each halves the error.
+
+    Examples:
+      >>> round(float(bisect(lambda x: x * x <= 2.0, 0.0, 2.0, iterations=20)), 5)
+      1.41421
     """
 
     def halve(_: Int[Array, ""], ends: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -60,7 +60,12 @@ def options_text(options: dict[str, Any]) -> str:
 
 
 def parse_options(texts: tuple[str, ...]) -> dict[str, Any]:
-    """Returns options written as `name=value`; a range as `name=low,high`. Raises UserError for anything else."""
+    """Returns options written as `name=value`; a range as `name=low,high`. Raises UserError for anything else.
+
+    Examples:
+      >>> parse_options(("ctrl_cost_weight=0.2", "healthy_z_range=0.5,1.2"))
+      {'ctrl_cost_weight': 0.2, 'healthy_z_range': (0.5, 1.2)}
+    """
     options: dict[str, Any] = {}
     for text in texts:
         name, separator, value = text.partition("=")

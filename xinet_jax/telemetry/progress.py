@@ -163,7 +163,12 @@ def whole(value: float) -> str:
 
 
 def short(count: int) -> str:
-    """Returns a count in thousands or millions where that is shorter."""
+    """Returns a count in thousands or millions where that is shorter.
+
+    Examples:
+      >>> short(950), short(1_500), short(40_000), short(1_000_000)
+      ('950', '1.5k', '40k', '1M')
+    """
     for size, letter in ((1_000_000, "M"), (1_000, "k")):
         if count >= 10 * size or (count >= size and count % (size // 10) == 0):
             return f"{count / size:.1f}".removesuffix(".0") + letter
@@ -171,7 +176,12 @@ def short(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a duration as minutes and seconds, with hours where there are any."""
+    """Returns a duration as minutes and seconds, with hours where there are any.
+
+    Examples:
+      >>> duration(75.0), duration(3675.0)
+      ('1:15', '1:01:15')
+    """
     minutes, seconds = divmod(round(max(seconds, 0.0)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
