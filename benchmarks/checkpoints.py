@@ -19,8 +19,8 @@ import numpy as np
 from xinet_jax.config import make_config
 from xinet_jax.training import members
 from xinet_jax.training.checkpoints import Checkpoints
-from xinet_jax.training.plan import prepare
-from xinet_jax.training.resume import snapshot
+from xinet_jax.training.setup import prepare
+from xinet_jax.training.snapshot import snapshot
 
 UPDATES, REPEATS = 200, 3
 
@@ -32,12 +32,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
     config = make_config(preset=given.preset, seeds=given.seeds, devices=1)
-    plan = prepare(config, members.identities(config))
-    state = plan.program.init(plan.hyper, plan.seeds)
-    state, _ = plan.program.collect(state, config.random_steps)
-    state, _ = plan.program.train(plan.hyper, state, config.random_steps, 1, 0)
+    setup = prepare(config, members.identities(config))
+    state = setup.program.init(setup.hyper, setup.seeds)
+    state, _ = setup.program.collect(state, config.random_steps)
+    state, _ = setup.program.train(setup.hyper, state, config.random_steps, 1, 0)
     before = time.perf_counter()
-    state, tally = plan.program.train(plan.hyper, state, config.random_steps + 1, UPDATES, 1)
+    state, tally = setup.program.train(setup.hyper, state, config.random_steps + 1, UPDATES, 1)
     jax.block_until_ready(tally)
     seconds_per_step = (time.perf_counter() - before) / UPDATES
     # Full of what is as hard to compress as observations are.

@@ -25,7 +25,7 @@ def child(count: int, members: int) -> None:
     import numpy as np
 
     from xinet_jax.training import processes
-    from xinet_jax.training.devices import claim_cores, make_mesh, padded, place
+    from xinet_jax.training.devices import claim_cores, make_mesh, pad, spread
 
     processes.join(False)
     claim_cores(count, members)
@@ -40,13 +40,13 @@ def child(count: int, members: int) -> None:
         own = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {own[jax.process_index() % len(own)]})
     config = make_config(seeds=members, engine="native", prune_start=20_000, prune_stop=None)
-    identities = processes.own_share(of_run.identities(config))
+    identities = processes.local_members(of_run.identities(config))
     task, mesh = load_task(config.task, config.engine), make_mesh(min(count, len(identities)), len(identities))
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
     program = make_program(agent, task, make_replay(config.steps, config.sac.batch_size), 1, mesh)
-    everyone = padded(identities, mesh)
-    hyper = place(of_run.hyper_of_members(config, task.action_size, everyone), mesh)
-    state = program.init(hyper, place(of_run.seeds_of_members(everyone), mesh))
+    everyone = pad(identities, mesh)
+    hyper = spread(of_run.hyper_of_members(config, task.action_size, everyone), mesh)
+    state = program.init(hyper, spread(of_run.seeds_of_members(everyone), mesh))
     state, _ = program.collect(state, 300)
     state, _ = program.train(hyper, state, 300, 2, 0)
     for line in sys.stdin:

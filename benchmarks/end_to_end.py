@@ -24,7 +24,7 @@ from xinet_jax.config import make_config
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import members as of_run
-from xinet_jax.training.devices import SPREAD, claim_cores, make_mesh, place
+from xinet_jax.training.devices import SPREAD, claim_cores, make_mesh, spread
 from xinet_jax.training.program import make_program
 
 STEPS, REPEATS = 100, 9
@@ -60,8 +60,8 @@ def main() -> None:
     program = make_program(agent, task, replay, 1, mesh)
     identities = of_run.identities(config)
     identities += identities[-1:] * (-count % mesh.size)
-    hyper = place(of_run.hyper_of_members(config, task.action_size, identities), mesh)
-    state = program.init(hyper, place(of_run.seeds_of_members(identities), mesh))
+    hyper = spread(of_run.hyper_of_members(config, task.action_size, identities), mesh)
+    state = program.init(hyper, spread(of_run.seeds_of_members(identities), mesh))
     state, _ = program.collect(state, config.random_steps)
     fixed = jax.tree.map(jnp.array, state)  # what the parts read: the whole works in place
 
@@ -85,7 +85,7 @@ def main() -> None:
         return agents.update(agent, hyper, state, batch, jax.random.PRNGKey(i), i, i)[0], batch
 
     batch = jax.jit(jax.vmap(lambda own: replay.sample(own, jax.random.PRNGKey(0)).experience))(fixed.replay)
-    zeros = place(jnp.zeros(len(identities)), mesh)
+    zeros = spread(jnp.zeros(len(identities)), mesh)
     starts = {
         "physics": (physics, fixed.task),
         "acting": (acting, zeros),

@@ -21,13 +21,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import xinet_jax
+from xinet_jax.compat.orbax import quiet_loops
 from xinet_jax.config import field_names, load_config
 from xinet_jax.errors import UserError
 from xinet_jax.networks.complexity import LayerCount
 from xinet_jax.policy import files
 from xinet_jax.policy.structure import load_structure
-from xinet_jax.compat.orbax import quiet_loops
 from xinet_jax.training import checkpoints, members, resume
+from xinet_jax.training.snapshot import snapshot_shapes
 
 fuzz = functools.partial(settings, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 NUMBERS = st.integers() | st.floats() | st.sampled_from([0, -1, 1, 2**31, 2**63, 10**400, 1e308])
@@ -134,16 +135,10 @@ def test_damaged_checkpoints(run, tmp_path):
     path = checkpoints.candidates(run / "checkpoints" / "all")[0]
     config = dataclasses.replace(load_config(run / "config.yaml"), resume=str(run))
     whole = resume.find_start(config, members.identities(config), run, print)
-    expected = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), whole.state)
-    expected = expected._replace(replay=expected.replay.replace(experience=()))
+    expected = snapshot_shapes(whole.setup, whole.description.filled)
 
     def load(folder):
-        about = checkpoints.read_about(folder)
-        filled = lambda leaf: jax.ShapeDtypeStruct((*leaf.shape[:2], about["filled"], *leaf.shape[3:]), leaf.dtype)  # noqa: E731
-        rows = jax.tree.map(filled, whole.state.replay.experience)
-        return checkpoints.read_state(
-            folder, about, expected._replace(replay=expected.replay.replace(experience=rows))
-        ).agent
+        return checkpoints.read_state(folder, checkpoints.read_header(folder), expected).agent
 
     refused = 0
     for folder, _ in damaged_copies(path, tmp_path / path.name, 150, seed=1):
@@ -237,16 +232,16 @@ def test_checkpoints_that_say_anything(run, tmp_path):
     shutil.copytree(run, folder)
     config = dataclasses.replace(load_config(folder / "config.yaml"), resume=str(folder))
     path = checkpoints.candidates(folder / "checkpoints" / "all")[0]
-    honest = checkpoints.read_about(path)
+    honest = checkpoints.read_header(path)
     names = [name for name in honest if name not in ("crc32", "format")]
     widths = st.dictionaries(st.sampled_from(list(honest["widths"])), ANYTHING, min_size=1, max_size=2)
 
     @fuzz(max_examples=150)
     @given(st.dictionaries(st.sampled_from(names), ANYTHING, min_size=1, max_size=2), widths | st.none())
     def check(change, sizes):
-        about = honest | ({"widths": honest["widths"] | sizes} if sizes else change)
-        about["crc32"] = checkpoints._checksum(about)
-        (path / "about" / "metadata").write_text(json.dumps(about))
-        loads(resume._read_start, config, members.identities(config), path)
+        header = honest | ({"widths": honest["widths"] | sizes} if sizes else change)
+        header["crc32"] = checkpoints.checksum(header)
+        (path / "about" / "metadata").write_text(json.dumps(header))
+        loads(resume.read_start, config, members.identities(config), path)
 
     check()

@@ -23,14 +23,14 @@ def test_checkpoints_are_written_to_any_folder_and_read_again(name, tmp_path, mo
     monkeypatch.setattr(tempfile, "tempdir", str(aside))
     said, state = [], {"weights": np.arange(6.0).reshape(2, 3)}
     folder = tmp_path / name / "all"
-    writer = checkpoints.Checkpoints(folder, keep=2, tell=said.append)
+    writer = checkpoints.Checkpoints(folder, keep=2, note=said.append)
     writer.save(10, state, {"phase": "train"}, None)
     writer.save(20, state, {"phase": "train"}, 1.0)
     writer.close()
     assert not said
     newest, _ = checkpoints.candidates(folder)
-    about = checkpoints.read_about(newest)
-    np.testing.assert_array_equal(checkpoints.read_state(newest, about, state)["weights"], state["weights"])
+    header = checkpoints.read_header(newest)
+    np.testing.assert_array_equal(checkpoints.read_state(newest, header, state)["weights"], state["weights"])
     assert not list(aside.iterdir()), "nothing stays in the temporary folder"
 
 

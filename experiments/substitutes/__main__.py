@@ -82,8 +82,8 @@ def measure(folder: Path) -> list[dict]:
     config = load_config(folder / "config.yaml")
     identities = members.identities(config)
     start = find_start(config, identities, folder, print)
-    agent, size = start.plan.agent, config.sac.batch_size
-    filled = start.about["filled"]
+    agent, size = start.setup.agent, config.sac.batch_size
+    filled = start.description.filled
     dense = all((own == 1).all() for own in jax.tree.leaves(start.state.agent.alive))
     if agent.pruning.weights_see != "open" or not dense:
         raise SystemExit(f"{folder} has no checkpoint of open gates (--weights-see open) from before pruning")

@@ -19,8 +19,8 @@ from xinet_jax.policy.evaluation import check_options_in_gymnasium, evaluate, ev
 from xinet_jax.tasks.engines import host_call
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.telemetry.progress import EpisodesBar
-from xinet_jax.training import plan
 from xinet_jax.training.members import identities
+from xinet_jax.training.setup import prepare
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def test_options_that_gymnasium_will_not_have_are_told_before_training(environme
     with pytest.raises(
         UserError, match="Gymnasium cannot run Hopper-v5 with task options healthy_reward=2: RuntimeErr"
     ):
-        plan.prepare(config, identities(config))
+        prepare(config, identities(config))
 
 
 @pytest.mark.parametrize("at", ["reset", "step"])

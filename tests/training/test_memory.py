@@ -13,7 +13,7 @@ from xinet_jax.config import make_config
 from xinet_jax.errors import UserError
 from xinet_jax.networks import layout
 from xinet_jax.tasks.registry import load_task
-from xinet_jax.training import members, memory, plan
+from xinet_jax.training import members, memory, setup
 from xinet_jax.training.devices import make_mesh
 from xinet_jax.training.program import make_program
 
@@ -63,9 +63,9 @@ def test_networks_that_cannot_fit_are_refused_before_any_array_is_made(setting, 
     """A thousand blocks of a million units: gates alone would take gigabytes, kernels petabytes."""
     config = tiny_config(out=str(tmp_path / "run"), blocks=1000, keep_share=0.5, **{setting: value})
     monkeypatch.setattr(layout, "_constants", None)
-    monkeypatch.setattr(plan, "make_program", None)
+    monkeypatch.setattr(setup, "make_program", None)
     with pytest.raises(UserError, match=r"not enough memory: 1 member needs about .* TB .* smaller networks"):
-        plan.prepare(config, members.identities(config))
+        setup.prepare(config, members.identities(config))
 
 
 def test_this_machine_has_memory():

@@ -14,7 +14,8 @@ from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import members
 from xinet_jax.training.devices import make_mesh
-from xinet_jax.training.program import _EVALUATION, make_program
+from xinet_jax.training.evaluation_program import STREAM
+from xinet_jax.training.program import make_program
 
 
 def make(config, task=None):
@@ -222,7 +223,7 @@ def test_evaluation_is_what_stepping_by_hand_gives():
     lengths = set()
     for member in range(2):
         own = members.select(state.agent, member)
-        key = jax.random.fold_in(jax.random.PRNGKey(member), _EVALUATION)
+        key = jax.random.fold_in(jax.random.PRNGKey(member), STREAM)
         for episode, key_episode in enumerate(jax.random.split(key, 3)):
             current, ended, total = tasks.reset(task, key_episode), False, 0.0
             while not ended:

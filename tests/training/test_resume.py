@@ -23,8 +23,9 @@ import xinet_jax
 from xinet_jax.config import load_config
 from xinet_jax.errors import UserError
 from xinet_jax.telemetry.json_lines import JsonLines
-from xinet_jax.training import checkpoints, phases, run_folder
-from xinet_jax.training import run as runner
+from xinet_jax.training import checkpoints, run_folder
+from xinet_jax.training.loop import Loop
+from xinet_jax.training.pace import Pace
 
 OPTIONS = (
     "--blocks 2 --block-units 5 --actor-hidden 7 6 --critic-hidden 8 7 --batch-size 16 --steps 160 --random-steps 20"
@@ -36,10 +37,10 @@ OPTIONS += " --checkpoint-every 20 --checkpoint-keep 20 --seeds 2"
 # Every chance to compact is taken, so that it does not depend on the clock. Chunks are short, for signals to be heard.
 SCRIPT = """
 import sys
-from xinet_jax.training import phases
+from xinet_jax.training.pace import Pace
 from xinet_jax.training.savings import Ledger
 Ledger.is_due = lambda ledger, saving_per_step, steps_left, last=False: saving_per_step > 0 and steps_left > 0
-phases.Pace.chunk = lambda pace, most: min(most, 5)
+Pace.chunk = lambda pace, most: min(most, 5)
 from xinet_jax.cli import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -76,8 +77,8 @@ def steps_kept(folder):
 
 def final(folder):
     """Returns the checksums of all arrays at the end."""
-    about = checkpoints.read_about(folder / "checkpoints" / "all" / "160")
-    return about["arrays"], about["widths"]
+    header = checkpoints.read_header(folder / "checkpoints" / "all" / "160")
+    return header["arrays"], header["widths"]
 
 
 def assert_the_same(folder, whole):
@@ -342,7 +343,7 @@ def test_a_full_disk_stops_nothing(tmp_path, trouble):
             fill(process)
             wait_for(lambda: "cannot write checkpoints" in told())
             good = max(steps_kept(folder))
-            checkpoints.read_about(folder / "checkpoints" / "all" / str(good))
+            checkpoints.read_header(folder / "checkpoints" / "all" / str(good))
             time.sleep(2)
             assert told().count("cannot write checkpoints") == 1
             assert max(steps_kept(folder)) == good, "the last good one is kept"
@@ -356,7 +357,7 @@ def test_a_full_disk_stops_nothing(tmp_path, trouble):
             process.wait()
             listener.join()
         assert "Traceback" not in told()
-        newest = checkpoints.read_about(folder / "checkpoints" / "all" / str(max(steps_kept(folder))))
+        newest = checkpoints.read_header(folder / "checkpoints" / "all" / str(max(steps_kept(folder))))
         steps = [row["environment_steps"] for row in rows(folder) if row["kind"] == "train"]
         assert steps == sorted(steps)
         assert set(steps) >= set(range(40, newest["position"] + 1, 20)), "no line of metrics is lost"
@@ -365,23 +366,23 @@ def test_a_full_disk_stops_nothing(tmp_path, trouble):
 @pytest.mark.parametrize(("chunks", "phase"), [pytest.param(2, "collect", marks=pytest.mark.slow), (6, "pretrain")])
 def test_a_run_goes_on_from_within_any_phase(tmp_path, monkeypatch, chunks, phase):
     few = {"agent": "ofenet", "eval_episodes": 1, "final_episodes": 1, "steps": 40}
-    monkeypatch.setattr(phases.Pace, "chunk", lambda pace, most: min(most, 4))
+    monkeypatch.setattr(Pace, "chunk", lambda pace, most: min(most, 4))
     whole = xinet_jax.train(tiny_config(out=str(tmp_path / "whole"), **few), progress=False)
-    count, run_chunk = itertools.count(1), runner._Run._run_chunk
+    count, run_chunk = itertools.count(1), Loop._run_chunk
 
-    def stop_after(run, *arguments):
+    def stop_after(loop, *arguments):
         if next(count) == chunks:
-            run.stop._signal = signal.SIGTERM
-        return run_chunk(run, *arguments)
+            loop._stop._signal = signal.SIGTERM
+        return run_chunk(loop, *arguments)
 
-    monkeypatch.setattr(runner._Run, "_run_chunk", stop_after)
+    monkeypatch.setattr(Loop, "_run_chunk", stop_after)
     stopped = xinet_jax.train(tiny_config(out=str(tmp_path / "run"), **few), progress=False)
     assert stopped.interrupted == "SIGTERM"
     kept = checkpoints.candidates(stopped.folder / "checkpoints" / "all")
-    assert checkpoints.read_about(kept[0])["phase"] == phase
+    assert checkpoints.read_header(kept[0])["phase"] == phase
     config = dataclasses.replace(load_config(stopped.folder / "config.yaml"), resume=str(stopped.folder))
     resumed = xinet_jax.train(config, progress=False)
-    ends = [checkpoints.read_about(own.folder / "checkpoints" / "all" / "40") for own in (whole, resumed)]
+    ends = [checkpoints.read_header(own.folder / "checkpoints" / "all" / "40") for own in (whole, resumed)]
     assert ends[0]["arrays"] == ends[1]["arrays"]
 
 
@@ -392,6 +393,6 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
         kept.save(step, {"x": np.full(3, step, np.float32)}, {}, value)
     kept.close()
     assert [path.name for path in checkpoints.candidates(tmp_path)] == ["6", "5", "2"]
-    about = checkpoints.read_about(tmp_path / "2")
-    state = checkpoints.read_state(tmp_path / "2", about, {"x": jax.ShapeDtypeStruct((3,), np.float32)})
+    header = checkpoints.read_header(tmp_path / "2")
+    state = checkpoints.read_state(tmp_path / "2", header, {"x": jax.ShapeDtypeStruct((3,), np.float32)})
     np.testing.assert_array_equal(state["x"], 2.0)

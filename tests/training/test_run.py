@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +21,7 @@ from helpers import tiny_config
 from rich.console import Console
 
 import xinet_jax
+import xinet_jax.agent
 import xinet_jax.policy
 from xinet_jax.cli import main
 from xinet_jax.config import load_config
@@ -30,8 +30,8 @@ from xinet_jax.policy.tables import returns_table
 from xinet_jax.tasks.options import parse_options
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.telemetry.progress import ProgressDisplay, Status, _Stderr, describe, short
-from xinet_jax.training import checkpoints, members, phases, plan, run_folder
-from xinet_jax.training import run as runner
+from xinet_jax.training import checkpoints, members, phases, run_folder, setup
+from xinet_jax.training.loop import Loop
 from xinet_jax.training.results import read_members, trade_off
 from xinet_jax.training.savings import Ledger
 from xinet_jax.training.signals import Abandoned, StopOnSignal
@@ -214,7 +214,7 @@ def test_a_run_in_bfloat16_learns_something_else_and_saves_float32(result, tmp_p
 
 
 def test_gates_are_not_rounded_where_prune_stop_is_never_reached(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runner.agents, "settle", None)  # any call fails
+    monkeypatch.setattr(xinet_jax.agent, "settle", None)  # any call fails
     config = tiny_config(prune_stop=41, steps=40, eval_episodes=1, final_episodes=1, out=str(tmp_path / "run"))
     result = xinet_jax.train(config)
     assert result.seeds[0].structure.layers[0].units == 5
@@ -297,16 +297,6 @@ def test_a_diverged_member_is_marked_and_disturbs_no_other(tmp_path, capsys):
     assert "diverged by step 30" in _returns_shown(tmp_path / "ill", config)
 
 
-def test_gradients_that_are_not_finite_are_told_of_once():
-    told = []
-    own = {"identities": [SimpleNamespace(label="seed 0")], "steps": 2000, "display": SimpleNamespace(note=told.append)}
-    run = SimpleNamespace(**own, met_bad_transitions=set(), met_held_theta=set(), diverged=set())
-    for held in (0.0, 0.25, 0.5):
-        runner._Run._tell_of_trouble(run, 0, {"bad_transitions": 0, "diverged": False, "theta_held": held})
-    assert len(told) == 1
-    assert told[0].startswith("seed 0: theta had gradients before step 2,000 that were not finite")
-
-
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -353,14 +343,14 @@ def test_a_task_of_ones_own_is_trained_by_the_same_command(tmp_path):
 
 
 def test_a_task_that_gives_nothing_finite_ends_the_run(tmp_path, monkeypatch):
-    load = plan.load_task
+    load = setup.load_task
 
     def broken(*names):
         task = load(*names)
         spoilt = task.definition._replace(observe=lambda physics: jnp.full(17, jnp.nan))
         return task._replace(definition=spoilt)
 
-    monkeypatch.setattr(plan, "load_task", broken)
+    monkeypatch.setattr(setup, "load_task", broken)
     with pytest.raises(UserError, match="gave no transition that is finite in 20 random steps"):
         xinet_jax.train(tiny_config(out=str(tmp_path / "run")), progress=False)
 
@@ -550,15 +540,15 @@ def test_a_single_signal_while_compiling_waits_for_the_compiler(tmp_path):
 def test_a_run_interrupted_before_its_first_step_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     """The signal comes while the first program is compiled: no transition is there yet, and none is missed."""
     folder = tmp_path / "run"
-    start = runner._Run._begin
+    begin = Loop.begin
 
-    def interrupted(run):
+    def interrupted(loop):
         signal.raise_signal(signal.SIGINT)
-        return start(run)
+        return begin(loop)
 
     settings = {"eval_episodes": 1, "final_episodes": 1}
     with monkeypatch.context() as patch:
-        patch.setattr(runner._Run, "_begin", interrupted)
+        patch.setattr(Loop, "begin", interrupted)
         result = xinet_jax.train(tiny_config(out=str(folder), **settings))
     assert result.interrupted == "SIGINT"
     assert result.environment_steps == 0
@@ -578,5 +568,5 @@ def test_everything_is_computed_in_float32_whatever_jax_is_set_to(agent, tmp_pat
         assert loaded(np.zeros(17)).dtype == np.float32
         np.testing.assert_array_equal(xinet_jax.evaluate(loaded, 1), result.seeds[0].returns)
         assert jnp.zeros(1).dtype == np.float64, "outside, JAX stays as it was set"
-    about = checkpoints.read_about(result.folder / "checkpoints" / "all" / "30")
-    assert {array["dtype"] for array in about["arrays"].values()} == {"float32", "int32", "uint32", "bool"}
+    header = checkpoints.read_header(result.folder / "checkpoints" / "all" / "30")
+    assert {array["dtype"] for array in header["arrays"].values()} == {"float32", "int32", "uint32", "bool"}

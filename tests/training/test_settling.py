@@ -9,8 +9,7 @@ from helpers import tiny_config
 import xinet_jax
 from xinet_jax.config import load_config
 from xinet_jax.networks.complexity import left
-from xinet_jax.training import checkpoints, plan
-from xinet_jax.training import run as runner
+from xinet_jax.training import checkpoints, setup
 from xinet_jax.training.program import make_program
 
 RULES = {"gated": ("ofenet", "actor", "critic"), "prune_start": 21, "prune_ramp": 0, "prune_stop": 40}
@@ -24,8 +23,8 @@ def resumed(folder, **changes):
 
 def arrays(folder, step):
     """Returns the checksums of a checkpoint's arrays, and whether its gates have settled."""
-    about = checkpoints.read_about(folder / "checkpoints" / "all" / str(step))
-    return about["arrays"], about["settled"]
+    header = checkpoints.read_header(folder / "checkpoints" / "all" / str(step))
+    return header["arrays"], header["settled"]
 
 
 @pytest.fixture(scope="module", params=["end", "auto"])
@@ -60,8 +59,7 @@ def test_before_and_after_a_resumption_the_same_program_is_compiled(tmp_path, mo
 
         return program._replace(train=train)
 
-    for module in (plan, runner):
-        monkeypatch.setattr(module, "make_program", make)
+    monkeypatch.setattr(setup, "make_program", make)
     folder = tmp_path / "run"
     xinet_jax.train(tiny_config(out=str(folder), steps=60, compact="off", **RULES), progress=False)
     assert {pruner for step, pruner in programs if step < 40} == {"theta"}

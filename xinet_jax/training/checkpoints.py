@@ -1,8 +1,8 @@
 """Checkpoints: all that a run needs to go on, written by Orbax beside the training.
 
-A checkpoint holds every array of every member (of the replay only the part that is filled) and a description: where the
-run stands, the sizes that the networks have by then, and every array's shape, type and checksum. Whoever reads it makes
-the agent from the description first, and takes the arrays only if they are what it says.
+A checkpoint holds every array of every member (of the replay only the part that is filled) and a header. The header is
+the run's description (`xinet_jax.training.description`), with the format and every array's shape, type and checksum.
+Whoever reads it makes the agent from the header first, and takes the arrays only if they are what it says.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
 from xinet_jax.compat.orbax import alone, handler
-from xinet_jax.errors import UserError, brief
+from xinet_jax.errors import UserError, brief, first_line
 from xinet_jax.storage import plain_path
 from xinet_jax.telemetry.json_lines import finite
 from xinet_jax.types import Tree
@@ -34,32 +34,32 @@ _STEP = re.compile(r"\d+")
 
 
 class Checkpoints:
-    """The checkpoints of one process of a run. Writing goes on in the background; mistakes are told, never raised.
+    """The checkpoints of one process of a run. Writing goes on in the background; failures are noted, never raised.
 
     Args:
       folder: where they are kept.
       keep: how many of the newest to keep; the one with the best return is kept beside them.
-      tell: prints one line.
+      note: prints one line.
     """
 
-    def __init__(self, folder: Path, keep: int, tell: Callable[[str], None]):
-        self._folder, self._keep, self._tell = folder.absolute(), keep, tell
+    def __init__(self, folder: Path, keep: int, note: Callable[[str], None]):
+        self._folder, self._keep, self._note = folder.absolute(), keep, note
         self._manager: ocp.CheckpointManager | None = None
         self._path = contextlib.ExitStack()  # the path that it writes to
         self._failed = False
 
-    def save(self, step: int, state: Tree, about: dict[str, Any], episode_return: float | None) -> None:
+    def save(self, step: int, state: Tree, description: dict[str, Any], episode_return: float | None) -> None:
         """Starts to write a checkpoint, once the one before is written.
 
         Args:
           step: environment steps; if there is one of that number already, it stays.
           state: all members' arrays, on the host. They must not change any more.
-          about: what else to write down, as JSON.
+          description: what else to write down, as JSON.
           episode_return: what the best is chosen by; None if nothing was evaluated yet.
         """
         arrays = flatten(state)
-        about = finite(about | {"format": FORMAT, "arrays": describe(arrays)})
-        about["crc32"] = _checksum(about)
+        header = finite(description | {"format": FORMAT, "arrays": describe(arrays)})
+        header["crc32"] = checksum(header)
         metrics = None if episode_return is None or not math.isfinite(episode_return) else {"return": episode_return}
         try:
             self.wait()
@@ -67,14 +67,14 @@ class Checkpoints:
             if step in manager.all_steps():  # it is as good, but for updates of OFENet alone
                 return
             stored = {name: array for name, array in arrays.items() if array.size}  # Orbax refuses empty ones
-            items = ocp.args.Composite(state=ocp.args.PyTreeSave(stored), about=ocp.args.JsonSave(about))
+            items = ocp.args.Composite(state=ocp.args.PyTreeSave(stored), about=ocp.args.JsonSave(header))
             if not manager.save(step, args=items, metrics=metrics):
                 raise OSError(f"Orbax would not write step {step}")
         except Exception as error:  # Orbax raises many kinds when a disk is full or gone
             self._fail(error)
 
     def wait(self) -> None:
-        """Waits until all is written, and tells if it could not be."""
+        """Waits until all is written, and notes if it could not be."""
         if self._manager is None:
             return
         try:
@@ -85,7 +85,7 @@ class Checkpoints:
             return
         if self._failed:
             self._failed = False
-            self._tell("checkpoints are written again")
+            self._note("checkpoints are written again")
 
     def close(self) -> None:
         """Waits until all is written, and lets go of the folder."""
@@ -123,10 +123,9 @@ class Checkpoints:
                 manager.close()
 
     def _fail(self, error: Exception) -> None:
-        """Tells of a failure once, and starts anew at the next checkpoint."""
+        """Notes a failure once, and starts anew at the next checkpoint."""
         if not self._failed:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            self._tell(f"cannot write checkpoints to {self._folder}: {reason[:200]}; training goes on")
+            self._note(f"cannot write checkpoints to {self._folder}: {first_line(error)}; training goes on")
         self._failed = True
         try:
             self._close_manager()
@@ -138,25 +137,25 @@ def candidates(folder: Path) -> list[Path]:
     """Returns the complete checkpoints in a folder, newest first."""
     if not folder.is_dir():
         return []
-    found = [path for path in folder.absolute().iterdir() if _STEP.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=lambda path: int(path.name), reverse=True)
+    complete = [path for path in folder.absolute().iterdir() if _STEP.fullmatch(path.name) and path.is_dir()]
+    return sorted(complete, key=lambda path: int(path.name), reverse=True)
 
 
-def read_about(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint's description. Raises DamagedCheckpoint if it is damaged."""
+def read_header(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint's header. Raises DamagedCheckpoint if it is damaged."""
     try:
         with plain_path(path) as plain:
-            about = ocp.JsonCheckpointHandler(multiprocessing_options=alone()).restore(epath.Path(plain / "about"))
+            header = ocp.JsonCheckpointHandler(multiprocessing_options=alone()).restore(epath.Path(plain / "about"))
     except Exception as error:
         raise damaged(path, error) from None
-    arrays = about.get("arrays") if isinstance(about, dict) else None
-    known = isinstance(arrays, dict) and all(isinstance(own, dict) for own in arrays.values())
-    if not known or about.get("format") != FORMAT:
-        format_read = about.get("format") if isinstance(about, dict) else None
+    arrays = header.get("arrays") if isinstance(header, dict) else None
+    known = isinstance(arrays, dict) and all(isinstance(array, dict) for array in arrays.values())
+    if not known or header.get("format") != FORMAT:
+        format_read = header.get("format") if isinstance(header, dict) else None
         raise damaged(path, f"its description is not of format '{FORMAT}' but {brief(format_read, quoted=True)}")
-    if about.get("crc32") != _checksum(about):
+    if header.get("crc32") != checksum(header):
         raise damaged(path, "its description is not what was written")
-    return about
+    return header
 
 
 def set_aside(path: Path) -> None:
@@ -164,58 +163,58 @@ def set_aside(path: Path) -> None:
     path.rename(path.with_name(f"damaged_{path.name}_{time.time_ns()}"))
 
 
-def read_state(path: Path, about: dict[str, Any], expected: Tree) -> Tree:
+def read_state(path: Path, header: dict[str, Any], expected: Tree) -> Tree:
     """Reads a checkpoint's arrays into the structure of `expected`.
 
     Args:
       path: the checkpoint.
-      about: its description.
+      header: its header.
       expected: the tree that is wanted, with shapes and types.
 
     Raises:
       DamagedCheckpoint: if the arrays are not those, or not what was written.
     """
     wanted = flatten(expected)
-    declared = {name: _kind(leaf) for name, leaf in wanted.items()}
-    said = about["arrays"]
-    if {name: {k: own.get(k) for k in ("shape", "dtype")} for name, own in said.items()} != declared:
+    kinds = {name: _kind(leaf) for name, leaf in wanted.items()}
+    arrays = header["arrays"]
+    if {name: {key: array.get(key) for key in ("shape", "dtype")} for name, array in arrays.items()} != kinds:
         raise damaged(path, "its arrays are not those of this configuration")
     try:
-        with plain_path(path) as plain, contextlib.closing(handler()) as stored_by:
-            stored = stored_by.metadata(epath.Path(plain / "state")).tree
-            found = {name: _kind(leaf) for name, leaf in stored.items()}
+        with plain_path(path) as plain, contextlib.closing(handler()) as orbax:
+            folder = epath.Path(plain / "state")
+            stored = {name: _kind(leaf) for name, leaf in orbax.metadata(folder).tree.items()}
             empty = {
                 name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in wanted.items() if math.prod(leaf.shape) == 0
             }
-            if found != {name: own for name, own in declared.items() if name not in empty}:
+            if stored != {name: kind for name, kind in kinds.items() if name not in empty}:
                 raise damaged(path, "its arrays are not of the sizes that its description says")
-            as_numpy = dict.fromkeys(found, ocp.RestoreArgs(restore_type=np.ndarray))
-            arrays = stored_by.restore(epath.Path(plain / "state"), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+            as_numpy = dict.fromkeys(stored, ocp.RestoreArgs(restore_type=np.ndarray))
+            restored = orbax.restore(folder, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
     except UserError:
         raise
     except Exception as error:
         raise damaged(path, error) from None
-    arrays = {name: np.asarray(array) for name, array in (arrays | empty).items()}
-    sums = describe(arrays)
+    restored = {name: np.asarray(array) for name, array in (restored | empty).items()}
+    sums = describe(restored)
     for name in wanted:
-        if sums[name] != said[name]:
+        if sums[name] != arrays[name]:
             raise damaged(path, f"array {name} is not what was written")
-    return jax.tree.unflatten(jax.tree.structure(expected), [arrays[name] for name in wanted])
+    return jax.tree.unflatten(jax.tree.structure(expected), [restored[name] for name in wanted])
 
 
 class DamagedCheckpoint(UserError):
     """A checkpoint cannot be used, but another may."""
 
 
-def damaged(path: Path, why: Exception | str) -> DamagedCheckpoint:
+def damaged(path: Path, reason: Exception | str) -> DamagedCheckpoint:
     """Returns the error for a checkpoint that cannot be used."""
-    reason = (str(why).splitlines() or [type(why).__name__])[0]
-    return DamagedCheckpoint(f"damaged checkpoint {path}: {reason[:200]}")
+    words = first_line(reason) if isinstance(reason, Exception) else reason[:200]
+    return DamagedCheckpoint(f"damaged checkpoint {path}: {words}")
 
 
 def flatten(tree: Tree) -> dict[str, Any]:
-    """Returns a tree's leaves by their place, a dot between the names."""
-    return {".".join(_names(place)): leaf for place, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+    """Returns a tree's leaves by their paths, a dot between the names."""
+    return {".".join(_names(path)): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
 
 
 def describe(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
@@ -229,15 +228,16 @@ def describe(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
         return dict(zip(arrays, pool.map(one, arrays.values()), strict=True))
 
 
+def checksum(header: dict[str, Any]) -> int:
+    """Returns the checksum (CRC-32) of all that a header says, but for the checksum itself."""
+    content = {name: value for name, value in header.items() if name != "crc32"}
+    return zlib.crc32(json.dumps(finite(content), sort_keys=True, allow_nan=False).encode())
+
+
 def _kind(leaf: Any) -> dict[str, Any]:
     return {"shape": list(leaf.shape), "dtype": str(np.dtype(leaf.dtype))}
 
 
-def _checksum(about: dict[str, Any]) -> int:
-    content = {name: value for name, value in about.items() if name != "crc32"}
-    return zlib.crc32(json.dumps(finite(content), sort_keys=True, allow_nan=False).encode())
-
-
-def _names(place: tuple) -> Iterator[str]:
-    for key in place:
+def _names(path: tuple) -> Iterator[str]:
+    for key in path:
         yield str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))

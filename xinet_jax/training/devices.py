@@ -1,9 +1,9 @@
 """Spreads members over devices. Members never talk to each other, so every device runs the same program on its own."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -90,21 +90,51 @@ def make_mesh(devices: int | None, members: int) -> Mesh:
     Raises:
       UserError: if there are not so many devices.
     """
-    own = jax.local_devices()
-    if devices is not None and devices > len(own) and members > len(own):
-        kind = own[0].platform.upper()
+    local = jax.local_devices()
+    if devices is not None and devices > len(local) and members > len(local):
+        kind = local[0].platform.upper()
         raise UserError(
-            f"devices must be at most {len(own)}, the number of {kind} devices that JAX was started with, not {devices}"
+            f"devices must be at most {len(local)}, the number of {kind} devices that JAX was started with, "
+            f"not {devices}"
         )
-    rounds = -(-members // min(devices or len(own), len(own)))
-    return Mesh(np.array(own[: -(-members // rounds)]), (AXIS,))  # no more than that many rounds need
+    rounds = -(-members // min(devices or len(local), len(local)))
+    return Mesh(np.array(local[: -(-members // rounds)]), (AXIS,))  # no more than that many rounds need
 
 
-def padded(members: Sequence[T], mesh: Mesh) -> list[T]:
+def pad(members: Sequence[T], mesh: Mesh) -> list[T]:
     """Returns the members with the last one again and again, until there are as many for every device."""
     return [*members, *[members[-1]] * (-len(members) % mesh.size)]
 
 
-def place(tree: Tree, mesh: Mesh) -> Tree:
+def unpad(leaf: jax.Array | np.ndarray, members: int) -> np.ndarray:
+    """Returns the first `members` rows of an array on the host. It waits for the device."""
+    return np.asarray(leaf)[:members]
+
+
+def spread(tree: Tree, mesh: Mesh) -> Tree:
     """Returns arrays with a leading member axis, spread over the mesh."""
     return jax.device_put(tree, NamedSharding(mesh, SPREAD))
+
+
+def on_every_device(
+    function: Callable, mesh: Mesh, of_members: tuple[bool, ...], donated: int | None = None
+) -> Callable:
+    """Returns a function, jitted, that every device of a mesh runs with its own members.
+
+    Args:
+      function: what to run. Its results have a leading member axis.
+      mesh: the devices.
+      of_members: for each argument, whether it has a leading member axis; if not, it is the same on every device.
+      donated: the argument whose memory the results take.
+    """
+    specs = tuple(SPREAD if spread_out else EVERYWHERE for spread_out in of_members)
+
+    def on_device(*arguments: Any) -> Any:
+        # JAX's default on accelerators is less than float32: not good enough for physics.
+        with jax.default_matmul_precision("highest"):
+            return function(*arguments)
+
+    # Nothing is replicated that JAX would have to keep in step, so it need not check for it.
+    everywhere = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=SPREAD, check_vma=False)
+    everywhere.__name__ = function.__name__
+    return jax.jit(everywhere, donate_argnums=donated)

@@ -139,7 +139,7 @@ def init(agent: Agent, hyper: Hyper, widths: Widths, key: Key) -> AgentState:
     wide = layout.flat(state.params)
     for path, keep in compaction.plan(shape, alive).params.items():
         # Of two agents the first has the first critic, and the second the second.
-        arrays = [own.get(path) for own in narrow] if keep.stacked else [narrow[0].get(path)]
+        arrays = [params.get(path) for params in narrow] if keep.stacked else [narrow[0].get(path)]
         twins = [array if array is None or not keep.stacked else array[k] for k, array in enumerate(arrays)]
         wide[path] = compaction.place(keep, tuple(twins), wide[path])
     params = layout.nested(wide, state.params)

@@ -14,7 +14,8 @@ from xinet_jax.errors import UserError
 from xinet_jax.networks.complexity import dense_totals
 
 # Copies of a minibatch's activations that XLA keeps at a time, with pruning and without: at most this many of all
-# hidden units, by its own count of compiled programs (tests/test_memory.py). Pruning reads several minibatches at once.
+# hidden units, by its own count of compiled programs (tests/training/test_memory.py). Pruning reads several minibatches
+# at once.
 _ACTIVATIONS_WITH_PRUNING, _ACTIVATIONS = 4 * MORE, 5
 _OF_FEATURES = 6
 _GRADIENTS = 2  # copies of the parameters beside the state: gradients and Adam's directions
@@ -79,8 +80,8 @@ def available(device: jax.Device) -> int | None:
     """Returns the bytes that a device can give to this process now, all CPU devices together; None if unknown."""
     if device.platform == "cpu":
         try:
-            found = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-            return min([int(found["MemAvailable"].split()[0]) * 1024, *_container_limit()])
+            sizes = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+            return min([int(sizes["MemAvailable"].split()[0]) * 1024, *_container_limit()])
         except (OSError, KeyError, ValueError, IndexError):
             return None
     statistics = device.memory_stats() or {}
@@ -111,13 +112,13 @@ def check_fits(needed: Memory, members: int, device: jax.Device, devices: int) -
     Raises:
       UserError: if the devices' memory is too small, with the numbers.
     """
-    there = available(device)
+    free = available(device)
     each = members if device.platform == "cpu" else members // devices
-    if there is None or each * (needed.total + needed.copied * (device.platform == "cpu")) <= there:
+    if free is None or each * (needed.total + needed.copied * (device.platform == "cpu")) <= free:
         return
     where = "this machine" if device.platform == "cpu" else f"each {device.platform} device"
     raise UserError(
-        f"not enough memory: {describe(needed, each)}, and {where} has {size_text(there)}; "
+        f"not enough memory: {describe(needed, each)}, and {where} has {size_text(free)}; "
         f"choose fewer seeds or values of nu, smaller networks, or a smaller replay_capacity or batch_size"
     )
 

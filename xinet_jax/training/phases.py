@@ -1,4 +1,4 @@
-"""The host's plan of a run: its phases, cut into segments, and how fast each phase goes."""
+"""The phases of a run, cut into segments, and the position that a run has come to."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,7 +7,21 @@ from xinet_jax.config import Config
 
 PHASES = {"collect": "random steps", "pretrain": "OFENet alone", "train": "training"}
 
-_SECONDS_PER_CHUNK = 1.0  # between two looks at the clock and at signals
+
+class Position(NamedTuple):
+    """Where a run stands.
+
+    Attributes:
+      phase: one of `PHASES`.
+      iteration: what the phase has come to: environment steps, or of OFENet alone its updates.
+    """
+
+    phase: str
+    iteration: int
+
+    def environment_steps(self, random_steps: int) -> int:
+        """Returns the environment steps that were taken, by the number of random steps before the updates."""
+        return random_steps if self.phase == "pretrain" else self.iteration
 
 
 class Segment(NamedTuple):
@@ -38,40 +52,11 @@ def segments(config: Config) -> Iterator[Segment]:
     yield from cut("train", config.random_steps, config.steps, True)
 
 
-def remaining(config: Config, phase: str, position: int) -> Iterator[Segment]:
-    """Yields what is left of a run that has come to a position of a phase."""
+def remaining(config: Config, position: Position) -> Iterator[Segment]:
+    """Yields what is left of a run that has come to a position."""
     order = list(PHASES)
     for segment in segments(config):
-        if order.index(segment.phase) > order.index(phase):
+        if order.index(segment.phase) > order.index(position.phase):
             yield segment
-        elif segment.phase == phase and segment.last > position:
-            yield segment._replace(first=max(segment.first, position))
-
-
-class Pace:
-    """Measures a phase's rate, and chooses how many iterations a chunk has so that it lasts about a second."""
-
-    def __init__(self) -> None:
-        self.compiled = False
-        self.compile_seconds: float | None = None
-        self.rate: float | None = None  # iterations per second, over the running segment or the one before
-        self._iterations, self._seconds = 0, 0.0
-
-    def start_segment(self) -> None:
-        """Begins to measure anew."""
-        self._iterations, self._seconds = 0, 0.0
-
-    def chunk(self, most: int) -> int:
-        """Returns the number of iterations to do next, `most` at most."""
-        if not self.compiled:
-            return 1
-        return min(most, max(1, round((self.rate or 10.0) * _SECONDS_PER_CHUNK)))
-
-    def took(self, iterations: int, seconds: float) -> None:
-        """Takes note of the time that a chunk took."""
-        if self.compiled:
-            self._iterations, self._seconds = self._iterations + iterations, self._seconds + seconds
-            self.rate = self._iterations / max(self._seconds, 1e-9)
-        else:
-            self.compile_seconds = seconds  # a phase's first chunk compiles it: its time says nothing about the rate
-        self.compiled = True
+        elif segment.phase == position.phase and segment.last > position.iteration:
+            yield segment._replace(first=max(segment.first, position.iteration))

@@ -1,4 +1,4 @@
-"""Runs of several processes, one or more per host: each trains a share of the members and writes to one run folder.
+"""Runs of several processes, one or more per host: each trains some of the members and writes to one run folder.
 
 Members never talk to each other, so JAX's distributed runtime only says who is there, passes a few words at the start
 and lets everyone wait for the last at the end. Every device array is a process's own.
@@ -19,19 +19,19 @@ T = TypeVar("T")
 _PATIENCE = 300_000  # [ms]
 
 
-def join(asked: bool) -> None:
+def join(requested: bool) -> None:
     """Joins the other processes of a run. It has to come before JAX computes anything.
 
     Where they are is read from `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`, or from what Slurm,
     Open MPI, Kubernetes and TPU pods say to the processes that they start.
 
     Args:
-      asked: whether to, even if the environment does not say that there are several.
+      requested: whether to, even if the environment does not say that there are several.
 
     Raises:
       UserError: if the environment does not say enough, or the coordinator does not answer.
     """
-    if jax.distributed.is_initialized() or not (asked or _several_announced()):
+    if jax.distributed.is_initialized() or not (requested or _several_announced()):
         return
     jax.config.update("jax_enable_recoverability", True)  # when one process dies, the others' members live on
     jax.config.update("jax_enable_preemption_service", False)  # signals are ours (`xinet_jax.training.signals`)
@@ -44,7 +44,7 @@ def join(asked: bool) -> None:
         ) from None
 
 
-def own_share(everyone: Sequence[T]) -> Sequence[T]:
+def local_members(everyone: Sequence[T]) -> Sequence[T]:
     """Returns the members that this process trains: as many as any other does, or one fewer.
 
     Raises:
@@ -88,19 +88,19 @@ def together(name: str) -> Iterator[None]:
     Raises:
       UserError: this process's own mistake, or another's.
     """
-    error = None
+    mistake = None
     try:
         yield
-    except UserError as own:
-        error = own
-    said = gather_text(name, str(error or ""))
-    if any(said):
+    except UserError as error:
+        mistake = error
+    messages = gather_text(name, str(mistake or ""))
+    if any(messages):
         leave()
-    if error:
-        raise error
-    for index, words in enumerate(said):
-        if words:
-            raise UserError(f"process {index}: {words}")
+    if mistake:
+        raise mistake
+    for index, message in enumerate(messages):
+        if message:
+            raise UserError(f"process {index}: {message}")
 
 
 def wait_for_all() -> None:

@@ -1,5 +1,6 @@
 """What became of a run, read from its folder."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,9 +45,9 @@ class MemberResult(NamedTuple):
     @property
     def trouble(self) -> str:
         """What went wrong with it, in a few words."""
-        found = [] if self.diverged is None else [f"diverged by step {self.diverged:,}"]
-        found += [f"{self.bad_transitions:,} bad transitions"] if self.bad_transitions else []
-        return "; ".join(found)
+        troubles = [] if self.diverged is None else [f"diverged by step {self.diverged:,}"]
+        troubles += [f"{self.bad_transitions:,} bad transitions"] if self.bad_transitions else []
+        return "; ".join(troubles)
 
 
 class Result(NamedTuple):
@@ -82,37 +83,39 @@ def read_members(folder: Path, identities: Sequence[Identity]) -> tuple[MemberRe
             bad[record["member"]] += record.get("bad_transitions", 0)
             if record.get("diverged"):
                 diverged.setdefault(record["member"], record["environment_steps"])
-    found = []
+    results = []
     for identity in identities:
-        own = folder / POLICY_FOLDER / identity.folder
-        if own.exists():
+        path = folder / POLICY_FOLDER / identity.folder
+        if path.exists():
             curve = tuple(curves[identity.folder])
-            found.append(
+            results.append(
                 MemberResult(
                     seed=identity.seed,
                     nu=identity.nu,
                     settings=identity.settings,
-                    folder=own,
-                    structure=load_structure(own),
+                    folder=path,
+                    structure=load_structure(path),
                     curve=curve,
                     diverged=diverged.get(identity.folder),
                     bad_transitions=bad[identity.folder],
                     returns=returns.get(identity.folder),
                 )
             )
-    return tuple(found)
+    return tuple(results)
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
     """Returns the metrics of all processes, without lines that are not complete."""
-    found = []
-    for file in metrics_files(folder):
-        for line in file.read_text().splitlines() if file.exists() else ():
-            try:
-                found.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue  # of a process that was killed while it wrote
-    return found
+    return [record for file in metrics_files(folder) if file.exists() for record in parse_records(file.read_bytes())]
+
+
+def parse_records(lines: bytes) -> list[dict[str, Any]]:
+    """Returns the metrics in JSON lines, without lines that are not complete: of a process that was killed."""
+    records = []
+    for line in lines.splitlines():
+        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
+            records.append(json.loads(line))
+    return records
 
 
 def trade_off(result: Result) -> list[Point]:
@@ -121,11 +124,11 @@ def trade_off(result: Result) -> list[Point]:
     The return is the saved policy's, or the newest evaluation's where that was not taken.
     """
     points = []
-    for own in result.seeds:
-        newest = own.curve[-1][1] if own.curve else np.nan
-        value = newest if own.returns is None else float(np.mean(own.returns))
-        several = {name: own.nu if name == "nu" else own.settings[name] for name in varied(result.config)}
-        points.append(Point(several, own.seed, left(own.structure.layers), value))
+    for member in result.seeds:
+        newest = member.curve[-1][1] if member.curve else np.nan
+        value = newest if member.returns is None else float(np.mean(member.returns))
+        settings = {name: member.nu if name == "nu" else member.settings[name] for name in varied(result.config)}
+        points.append(Point(settings, member.seed, left(member.structure.layers), value))
     return points
 
 

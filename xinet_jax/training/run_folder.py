@@ -39,8 +39,8 @@ def claim_run_folder(config: Config) -> Path:
 def choose_run_folder(config: Config) -> Path:
     """Returns the folder to write to, and refuses one that may not be written to.
 
-    A folder that the user named must be new, or hold nothing but a run that may be overwritten. A name of our own
-    choice is numbered until it is new.
+    A folder that the user named must be new, or hold nothing but a run that may be overwritten. The name that is chosen
+    where there is none is numbered until it is new.
     """
     folder = config.run_folder
     if "\0" in str(folder):
@@ -57,10 +57,10 @@ def choose_run_folder(config: Config) -> Path:
             raise UserError(f"run folder {folder} exists: choose another with --out, or give --overwrite")
         content = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
     known = {*_FILES, POLICY_FOLDER, CHECKPOINT_FOLDER, LOCK_FILE}
-    strange = {name for name in content - known if not _OTHER_METRICS.fullmatch(name)}
+    foreign = {name for name in content - known if not _OTHER_METRICS.fullmatch(name)}
     begun = folder.is_dir() and content <= {LOCK_FILE, f"{CONFIG_FILE}.new"}  # by a run that was killed at once
-    if strange or not (begun or CONFIG_FILE in content):
-        what = f"it holds {sorted(strange)[0]}" if strange else f"it has no {CONFIG_FILE}"
+    if foreign or not (begun or CONFIG_FILE in content):
+        what = f"it holds {sorted(foreign)[0]}" if foreign else f"it has no {CONFIG_FILE}"
         raise UserError(f"{folder} is not a run folder ({what}): it will not be overwritten")
     if not begun:
         read_config(folder / CONFIG_FILE)
@@ -101,12 +101,12 @@ def lock(folder: Path) -> IO[bytes]:
     return file
 
 
-def own_checkpoints(folder: Path, process: int, count: int) -> Path:
-    """Returns where a process keeps its checkpoints."""
+def checkpoint_folder(folder: Path, process: int, count: int) -> Path:
+    """Returns where one process of `count` keeps its checkpoints."""
     return folder / CHECKPOINT_FOLDER / ("all" if count == 1 else f"process_{process}_of_{count}")
 
 
-def own_metrics_file(process: int) -> str:
+def metrics_file(process: int) -> str:
     """Returns the name of the file that a process writes its metrics to."""
     return METRICS_FILE if process == 0 else f"metrics-{process}.jsonl"
 

@@ -43,11 +43,11 @@ def trade_off_table(points: Sequence[Point]) -> Table:
     table = Table(title="Trade-off", title_justify="left")
     for heading in (*points[0].settings, "seeds", "parameters left", "return", "lowest", "highest"):
         table.add_column(heading, justify="right")
-    for settings, own in _alike(points):
-        returns = [p.episode_return for p in own]
-        left = np.mean([p.parameters_left for p in own])
+    for settings, group in _alike(points):
+        returns = [p.episode_return for p in group]
+        left = np.mean([p.parameters_left for p in group])
         numbers = (whole(value) for value in (np.mean(returns), min(returns), max(returns)))
-        table.add_row(*map(value_text, settings.values()), str(len(own)), f"{left:.1%}", *numbers)
+        table.add_row(*map(value_text, settings.values()), str(len(group)), f"{left:.1%}", *numbers)
     return table
 
 
@@ -63,9 +63,9 @@ def save_figure(points: Sequence[Point], task: str, path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     lines: dict[str, list[tuple[float, float, float]]] = {}
-    for settings, own in _alike(points):
-        left = [100 * p.parameters_left for p in own]
-        returns = [p.episode_return for p in own]
+    for settings, group in _alike(points):
+        left = [100 * p.parameters_left for p in group]
+        returns = [p.episode_return for p in group]
         name = ", ".join(f"{name} {value_text(value)}" for name, value in settings.items() if name != "nu")
         lines.setdefault(name, []).append((settings["nu"], float(np.mean(left)), float(np.mean(returns))))
         axes.scatter(left, returns, s=14, alpha=0.5, color=_color(lines, name))
@@ -89,5 +89,5 @@ def _color(lines: dict[str, list], name: str) -> str:
 def _alike(points: Sequence[Point]) -> Iterator[tuple[dict[str, float], list[Point]]]:
     """Yields every combination of hyper-parameters, sorted, and the members that have it."""
     for values in sorted({tuple(p.settings.values()) for p in points}):
-        own = [p for p in points if tuple(p.settings.values()) == values]
-        yield own[0].settings, own
+        group = [p for p in points if tuple(p.settings.values()) == values]
+        yield group[0].settings, group

@@ -1,4 +1,4 @@
-"""What a run starts from, or goes on from: everything that is made of its configuration before anything is compiled."""
+"""What a run trains with: everything that is made of its configuration before anything is compiled."""
 
 import dataclasses
 import math
@@ -22,7 +22,7 @@ from xinet_jax.tasks.registry import choose_engine, load_task
 from xinet_jax.tasks.task import Task
 from xinet_jax.training import from_widths as small
 from xinet_jax.training import members, memory
-from xinet_jax.training.devices import make_mesh, padded
+from xinet_jax.training.devices import make_mesh, pad
 from xinet_jax.training.members import Identity
 from xinet_jax.training.program import Program, make_program
 
@@ -31,7 +31,7 @@ class OtherNetworks(Exception):
     """Sizes are not of an agent's networks."""
 
 
-class Plan(NamedTuple):
+class Setup(NamedTuple):
     """A run, ready to start. Nothing is compiled and nothing written yet.
 
     Attributes:
@@ -41,8 +41,9 @@ class Plan(NamedTuple):
       widths: of agent small, each member's.
       mesh: the devices that they are spread over.
       replay, program: what they train with.
+      capacity: transitions that each replay has room for.
       hyper, seeds: leaves `[members]`, padding included.
-      needed: the memory that it takes, in words.
+      memory: the memory that it takes, in words.
     """
 
     config: Config
@@ -53,13 +54,19 @@ class Plan(NamedTuple):
     mesh: Mesh
     replay: TrajectoryBuffer
     program: Program
+    capacity: int
     hyper: Hyper
     seeds: np.ndarray
-    needed: str
+    memory: str
+
+    def with_agent(self, agent: Agent) -> "Setup":
+        """Returns the setup for the agent in other sizes, or without its pruner. Its program is not compiled yet."""
+        program = make_program(agent, self.task, self.replay, self.config.eval_episodes, self.mesh)
+        return self._replace(agent=agent, program=program)
 
 
-def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None = None, settled: bool = False) -> Plan:
-    """Returns what a run starts from, or goes on from.
+def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None = None, settled: bool = False) -> Setup:
+    """Returns what a run trains with, at its start or where it goes on.
 
     Args:
       config: the configuration.
@@ -74,19 +81,13 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
     config = dataclasses.replace(config, engine=choose_engine(config.task, config.engine))
     widths: list[small.Widths] = []
     if config.kind.needs_widths and shape is None:
-        path = Path(config.networks.widths_from).resolve()  # so that the saved configuration runs from anywhere
-        if config.overwrite and path.is_relative_to(config.run_folder.resolve()):
-            raise UserError(f"widths_from {path} lies in the run folder that --overwrite would clear")
-        config = override(config, {"widths_from": str(path)})
-        structures = small.find_structures(path, [identity.seed for identity in identities], config.pruning.nu)
-        config = small.with_dense_sizes(config, structures[0])
-        widths = list(map(small.widths_left, structures))
+        config, widths = _with_widths(config, [identity.seed for identity in identities])
     options = options_of_task(config)
     task = load_task(config.task, config.engine, config.mjx_impl, config.physics, **options)
     check_options_in_gymnasium(config.task, options)
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
     if widths and config.networks.uniform_widths:
-        widths = [small.uniform_widths(agent.dense, own) for own in widths]
+        widths = [small.uniform_widths(agent.dense, of_member) for of_member in widths]
     agent = small.make_agent(agent, widths) if widths else agent
     if shape is not None:
         if not _is_smaller(shape, agent.dense):
@@ -96,23 +97,43 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
         agent = agent._replace(pruner="none")
 
     mesh = make_mesh(config.devices, len(identities))
-    everyone, batch_size = padded(identities, mesh), config.sac.batch_size
+    rows, batch_size = pad(identities, mesh), config.sac.batch_size
     capacity = max(min(config.sac.replay_capacity, config.steps), batch_size)
-    needed = memory.predict(agent, capacity, batch_size)
-    memory.check_fits(needed, len(everyone), mesh.devices.flat[0], mesh.size)  # before any array is made
+    predicted = memory.predict(agent, capacity, batch_size)
+    memory.check_fits(predicted, len(rows), mesh.devices.flat[0], mesh.size)  # before any array is made
     if config.pruner in PRUNERS:
         _check_reachable(agent, "final_share", config.pruning.final_share)
     elif config.pruning.keep_share:
         _check_reachable(agent, "keep_share", config.pruning.keep_share, config.pruning.cost)
     replay = make_replay(capacity, batch_size)
-    program = make_program(agent, task, replay, config.eval_episodes, mesh)
-    hyper = members.hyper_of_members(config, task.action_size, everyone)
-    seeds = members.seeds_of_members(everyone)
-    said = memory.describe(needed, len(everyone))
-    return Plan(config, identities, task, agent, widths, mesh, replay, program, hyper, seeds, said)
+    return Setup(
+        config=config,
+        identities=identities,
+        task=task,
+        agent=agent,
+        widths=widths,
+        mesh=mesh,
+        replay=replay,
+        program=make_program(agent, task, replay, config.eval_episodes, mesh),
+        capacity=capacity,
+        hyper=members.hyper_of_members(config, task.action_size, rows),
+        seeds=members.seeds_of_members(rows),
+        memory=memory.describe(predicted, len(rows)),
+    )
+
+
+def _with_widths(config: Config, seeds: Sequence[int]) -> tuple[Config, list[small.Widths]]:
+    """Returns the configuration of agent small with the dense sizes of `widths_from`, and every member's widths."""
+    path = Path(config.networks.widths_from).resolve()  # so that the saved configuration runs from anywhere
+    if config.overwrite and path.is_relative_to(config.run_folder.resolve()):
+        raise UserError(f"widths_from {path} lies in the run folder that --overwrite would clear")
+    config = override(config, {"widths_from": str(path)})
+    structures = small.find_structures(path, seeds, config.pruning.nu)
+    return small.with_dense_sizes(config, structures[0]), list(map(small.widths_left, structures))
 
 
 def _is_smaller(shape: Shape, dense: Shape) -> bool:
+    """Returns whether sizes are of the same networks, with as many units or fewer."""
     fixed = ("observation", "action", "predicted")
     if any(getattr(shape, name) != getattr(dense, name) for name in fixed):
         return False
@@ -121,8 +142,8 @@ def _is_smaller(shape: Shape, dense: Shape) -> bool:
     return smaller and all((*shape.actor_hidden, *shape.critic_hidden))
 
 
-def _check_reachable(agent: Agent, name: str, given: float, cost: str = "parameters") -> None:
+def _check_reachable(agent: Agent, name: str, fraction: float, cost: str = "parameters") -> None:
     least = smallest_share(agent.dense, agent.gated, cost)
-    if given < least:
+    if fraction < least:
         gated, enough = ", ".join(agent.gated), math.ceil(1000 * least) / 1000
-        raise UserError(f"{name} must be {enough:g} or more where only {gated} may lose units, not {given:g}")
+        raise UserError(f"{name} must be {enough:g} or more where only {gated} may lose units, not {fraction:g}")

@@ -1,0 +1,191 @@
+"""The host loop, with stand-ins for all that computes."""
+
+import itertools
+import signal
+from unittest.mock import create_autospec
+
+import jax
+import numpy as np
+import pytest
+from helpers import tiny_config
+
+from xinet_jax.agent.replay import empty_transition, make_replay
+from xinet_jax.agent.state import AgentState, Metrics
+from xinet_jax.errors import UserError
+from xinet_jax.training.compactor import Compactor
+from xinet_jax.training.devices import make_mesh
+from xinet_jax.training.loop import Loop
+from xinet_jax.training.member import Member
+from xinet_jax.training.members import identities
+from xinet_jax.training.pace import EvaluationPace, Pace
+from xinet_jax.training.phases import PHASES, Position
+from xinet_jax.training.program import Program
+from xinet_jax.training.recorder import Recorder
+from xinet_jax.training.saver import Saver
+from xinet_jax.training.savings import Ledger
+from xinet_jax.training.setup import Setup
+from xinet_jax.training.signals import StopOnSignal
+from xinet_jax.training.tally import Tally
+
+
+class Bench:
+    """A loop, and what it has done."""
+
+    def __init__(self, stop_at=None, finite=True, diverge_at=None, **settings):
+        self.config = tiny_config(**({"eval_every": 30, "checkpoint_every": 40} | settings))
+        self.events, self.stop_at, self.finite, self.diverge_at = [], stop_at, finite, diverge_at
+        self.stop = create_autospec(StopOnSignal, instance=True)
+        self.stop.requested = None
+        self.recorder = create_autospec(Recorder, instance=True)
+        self.saver = create_autospec(Saver, instance=True)
+        self.saver.save.side_effect = lambda setup, state, position, ledger: self.events.append(("save", *position))
+        self.compactor = create_autospec(Compactor, instance=True)
+        self.compactor.paces = {phase: Pace() for phase in PHASES}
+        self.compactor.evaluation, self.compactor.ledger = EvaluationPace(), Ledger()
+        self.compactor.after_segment.side_effect = self.after_segment
+        program = Program(self.init, self.collect, self.pretrain, self.train, self.evaluate)
+        mesh, seeds = make_mesh(1, 1), np.zeros(1, np.int32)
+        setup = Setup(self.config, identities(self.config), None, None, [], mesh, None, program, 60, (), seeds, "")
+        self.loop = Loop(setup, self.recorder, self.compactor, self.saver, self.stop)
+
+    def state(self, filled=0, diverged=False):
+        replay = make_replay(60, 16).init(empty_transition(2, 1))
+        replay = replay.replace(current_index=replay.current_index + filled * self.finite)
+        agent = AgentState(*[()] * 8, np.bool_(diverged))
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[None], Member(agent, replay, (), ()))
+
+    def chunk(self, phase, first, count):
+        self.events.append((phase, first, first + count))
+        if self.stop_at and first + count >= self.stop_at[1] and phase == self.stop_at[0]:
+            self.stop.requested = signal.SIGTERM
+        ones = np.ones(1, np.int32)
+        diverged = phase == "train" and self.diverge_at is not None and first + count >= self.diverge_at
+        tally = Tally(Metrics(*[ones * 1.0] * 7), count * ones, ones, ones * 1.0, ones, ones)
+        return self.state(first + count, diverged), tally
+
+    def init(self, hyper, seeds):
+        self.events.append(("init",))
+        return self.state()
+
+    def collect(self, state, count):
+        return self.chunk("collect", self.loop.position.iteration, count)
+
+    def pretrain(self, hyper, state, count):
+        position = self.loop.position
+        return self.chunk("pretrain", position.iteration if position.phase == "pretrain" else 0, count)
+
+    def train(self, hyper, state, first, count, first_update):
+        assert first_update == first - self.config.random_steps
+        return self.chunk("train", first, count)
+
+    def evaluate(self, agents, seeds):
+        self.events.append(("evaluate", self.loop.steps))
+        return np.zeros((1, 2), np.float32)
+
+    def after_segment(self, setup, state, segment):
+        self.events.append(("compact?", segment.last))
+        return setup, state
+
+    def run(self):
+        self.loop.train(self.loop.begin())
+        return self.events
+
+    def iterations(self, phase):
+        return [event[1:] for event in self.events if event[0] == phase]
+
+
+def test_every_iteration_is_run_once_and_in_order():
+    bench = Bench()
+    events = bench.run()
+    assert events[0] == ("init",)
+    for phase, first, last in (("collect", 0, 20), ("pretrain", 0, 5), ("train", 20, 60)):
+        chunks = bench.iterations(phase)
+        assert (chunks[0][0], chunks[-1][1]) == (first, last)
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(chunks))
+        assert chunks[0][1] - chunks[0][0] == 1, "the first chunk of a phase compiles it, and is short"
+    assert [kind for kind, _ in itertools.groupby(events, lambda event: event[0])][:4] == [
+        "init",
+        "collect",
+        "pretrain",
+        "train",
+    ]
+    assert bench.loop.position == ("train", 60)
+
+
+def test_compaction_evaluation_and_checkpoint_come_in_this_order_where_they_are_due():
+    events = Bench().run()
+    due = [event for event in events if event[0] in ("compact?", "evaluate", "save")]
+    assert due == [
+        ("compact?", 30),
+        ("evaluate", 30),
+        ("compact?", 40),
+        ("save", "train", 40),
+        ("compact?", 60),
+        ("evaluate", 60),
+        ("save", "train", 60),
+    ]
+
+
+def test_metrics_are_recorded_at_the_end_of_each_segment():
+    bench = Bench()
+    bench.run()
+    recorded = [call.args for call in bench.recorder.segment.call_args_list]
+    assert [position for position, *_ in recorded] == [
+        ("collect", 20),
+        ("pretrain", 5),
+        ("train", 30),
+        ("train", 40),
+        ("train", 60),
+    ]
+    assert [int(tally.updates[0]) for _, tally, *_ in recorded] == [20, 5, 10, 10, 20]
+
+
+@pytest.mark.parametrize("stop_at", [("collect", 1), ("pretrain", 2), ("train", 31), ("train", 40)])
+def test_a_signal_ends_in_a_checkpoint_and_nothing_else(stop_at):
+    bench = Bench(stop_at=stop_at)
+    bench.compactor.paces[stop_at[0]].chunk = lambda most: 1
+    events = bench.run()
+    assert bench.loop.position == stop_at
+    assert events[-1] == ("save", *stop_at)
+    assert not any(event[0] == "evaluate" and event[1] > 30 for event in events)
+    before = len(events)
+    assert ("compact?", 40) in events[: before - 1] if stop_at == ("train", 40) else ("compact?", 40) not in events
+
+
+def test_a_run_goes_on_from_any_position():
+    for position in (Position("collect", 7), Position("pretrain", 2), Position("train", 33)):
+        bench = Bench()
+        bench.loop.train(bench.loop.resume(position, bench.state(7)))
+        assert bench.iterations(position.phase)[0][0] == position.iteration
+        assert ("init",) not in bench.events
+        assert bench.loop.position == ("train", 60)
+    bench = Bench()
+    bench.loop.train(bench.loop.resume(Position("train", 60), bench.state(60)))
+    assert bench.events == [], "nothing is left"
+
+
+def test_a_run_ends_when_every_member_has_diverged():
+    bench = Bench(diverge_at=30, log_every=10)
+    events = bench.run()
+    assert events[-1] == ("save", "train", 30)
+    bench.recorder.note.assert_called_once_with("nothing is left to train at step 30: every member has diverged")
+
+
+def test_a_task_that_gives_nothing_finite_ends_the_run():
+    with pytest.raises(UserError, match="HalfCheetah-v5 gave no transition that is finite in 20 random steps"):
+        Bench(finite=False).run()
+
+
+def test_signals_are_answered_as_compiling_during_first_calls():
+    bench, compiling = Bench(), []
+    collect = bench.collect
+
+    def watched(state, count):
+        compiling.append(bench.stop.compiling)
+        return collect(state, count)
+
+    bench.loop.setup = bench.loop.setup._replace(program=bench.loop.setup.program._replace(collect=watched))
+    bench.run()
+    assert compiling[0]
+    assert not any(compiling[1:])
+    assert not bench.stop.compiling

@@ -1,0 +1,82 @@
+"""One agent in training, with its own task, replay and random key."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flashbax.buffers.trajectory_buffer import TrajectoryBuffer
+from jaxtyping import Array, Int
+
+from xinet_jax import agent as agents
+from xinet_jax.agent.replay import add_if, empty_transition
+from xinet_jax.agent.state import Agent, AgentState, Hyper
+from xinet_jax.tasks import task as tasks
+from xinet_jax.tasks.task import Task, TaskState
+from xinet_jax.training.tally import Tally
+from xinet_jax.types import Key, Transition
+
+
+class Member(NamedTuple):
+    """What changes while one agent trains.
+
+    Attributes:
+      agent: the agent's state.
+      replay: its replay, flashbax's state of a buffer.
+      task: its task's state.
+      key: its random key.
+    """
+
+    agent: AgentState
+    replay: Any
+    task: TaskState
+    key: Key
+
+
+def init_member(agent: Agent, task: Task, replay: TrajectoryBuffer, hyper: Hyper, seed: Int[Array, ""]) -> Member:
+    """Returns a member that has not taken a step yet.
+
+    Args:
+      agent, task, replay: what it is, what it learns, and where its transitions go.
+      hyper: its hyper-parameters, scalars.
+      seed: its seed.
+    """
+    key_agent, key_task, key_stream = _keys(seed)
+    return Member(
+        agent=agents.init(agent, hyper, key_agent),
+        replay=replay.init(empty_transition(task.observation_size, task.action_size)),
+        task=tasks.reset(task, key_task),
+        key=key_stream,
+    )
+
+
+def advance(
+    task: Task, replay: TrajectoryBuffer, member: Member, action: Array, key_reset: Key, tally: Tally
+) -> tuple[Member, Tally]:
+    """Takes one step of the task, stores the transition, and starts a new episode where one ended.
+
+    A transition with anything in it that is not finite is counted and not stored; its episode ends without a return.
+    """
+    observation = member.task.observation
+    after, outcome = tasks.step_and_reset(task, member.task, action, key_reset)
+    continues = 1.0 - outcome.terminated.astype(jnp.float32)
+    transition = Transition(observation, action, outcome.reward, outcome.observation, continues)
+    finished = outcome.ended & outcome.finite
+    ended = finished.astype(jnp.int32)
+    tally = tally._replace(
+        episodes=tally.episodes + ended,
+        episode_return=tally.episode_return + jnp.where(finished, outcome.episode_return, 0.0),
+        episode_length=tally.episode_length + ended * (member.task.elapsed + 1),
+        bad_transitions=tally.bad_transitions + ~outcome.finite,
+    )
+    return member._replace(task=after, replay=add_if(replay, member.replay, transition, outcome.finite)), tally
+
+
+def agent_key(seed: Int[Array, ""] | int) -> Key:
+    """Returns the key that a seed's agent is initialised with."""
+    return _keys(seed)[0]
+
+
+def _keys(seed: Int[Array, ""] | int) -> tuple[Key, Key, Key]:
+    """Returns a seed's keys for the agent, the task's first state, and everything after."""
+    key_agent, key_task, key_stream = jax.random.split(jax.random.PRNGKey(seed), 3)
+    return key_agent, key_task, key_stream
