@@ -147,9 +147,10 @@ def test_a_branch_comes_to_what_a_run_from_scratch_does(tmp_path):
     own = tiny_config(**common, nu=(400.0, 8000.0), theta_learning_rate=0.02)
     scratch, branch = tmp_path / "scratch", tmp_path / "branch"
     runner.train(override(own, {"out": str(scratch)}), False)
-    trunk.branch(tmp_path / "trunk", branch, own)
+    own = override(own, {"branch_from": str(tmp_path / "trunk"), "out": str(branch)})
+    trunk.check_same(tmp_path / "trunk", own)
+    runner.train(own, False)
     assert load_config(branch / "config.yaml").pruning.nu == (400.0, 8000.0)
-    runner.train(dataclasses.replace(load_config(branch / "config.yaml"), resume=str(branch)), False)
     told = []
     for run in (scratch, branch):
         records = [record for record in read_records(run) if record["kind"] != "checkpoint"]
@@ -169,13 +170,14 @@ def test_a_branch_comes_to_what_a_run_from_scratch_does(tmp_path):
     assert len(left) == 4
     assert left[0] > left[2]
 
-    late = override(own, {"prune_start": 40})
-    with pytest.raises(UserError, match=r"has come to step 40, where .*late prunes already"):
-        trunk.branch(tmp_path / "trunk", tmp_path / "late", late)
-    with pytest.raises(UserError, match="they differ in batch_size, tau"):
-        trunk.branch(tmp_path / "trunk", tmp_path / "late", override(own, {"tau": 0.1, "batch_size": 8}))
-    with pytest.raises(UserError, match="trunk has no seed 5"):
-        trunk.branch(tmp_path / "trunk", tmp_path / "late", override(own, {"first_seed": 4}))
+    for change, words in (
+        ({"prune_start": 40}, "trunk has come to step 40, and the branch prunes from 40"),
+        ({"tau": 0.1, "batch_size": 8}, "trunk differs in batch_size, tau"),
+        ({"gated": ("ofenet",)}, "trunk differs in gated"),
+        ({"block_units": 6}, "block_units is 5 in .*trunk and cannot be changed to 6"),
+    ):
+        with pytest.raises(UserError, match=words):
+            trunk.check_same(tmp_path / "trunk", override(own, change))
 
 
 def test_the_page_shows_the_committed_results():

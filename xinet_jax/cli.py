@@ -30,6 +30,7 @@ from xinet_jax.tasks.catalogue import BUILT_IN
 from xinet_jax.tasks.registry import describe_task, task_names
 from xinet_jax.telemetry.console import FittingConsole, never_raise
 from xinet_jax.telemetry.json_lines import finite
+from xinet_jax.training.branch_config import branch_defaults, check_branch
 from xinet_jax.training.run_folder import CONFIG_FILE, POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE
 from xinet_jax.training.signals import Abandoned
 
@@ -91,6 +92,14 @@ class TasksArguments:
     """Print one JSON object instead of a table."""
 
 
+@dataclasses.dataclass(frozen=True)
+class _TrainArguments(Config):
+    branch_from: Annotated[str | None, tyro.conf.arg(name="from")] = None  # a field cannot be called `from`
+
+
+_TrainArguments.__doc__ = Config.__doc__
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 2 for a mistake of the user, 128 + n after signal n."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -125,13 +134,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train_config(arguments: list[str]) -> Config:
     """Returns the configuration that the arguments of `xinet train` describe. Raises UserError for mistakes."""
     if not {"-h", "--help"} & set(arguments):
-        _refuse_repetition(arguments, Config)
+        _refuse_repetition(arguments, _TrainArguments)
     chosen, _ = _preset_parser().parse_known_args(arguments)
+    if chosen.resume is not None and chosen.branch_from is not None:
+        raise UserError("--from starts a new run, --resume goes on with an old one: choose one")
     if chosen.resume is not None:
         defaults = dataclasses.replace(load_config(Path(chosen.resume) / CONFIG_FILE), resume=chosen.resume)
+    elif chosen.branch_from is not None:
+        defaults = branch_defaults(chosen.branch_from, chosen.agent)
     else:
-        defaults = preset_config(chosen.task, chosen.preset, chosen.agent)
-    config = _parse(Config, arguments, "xinet train", defaults)
+        names = {"task": Config.task, "preset": Config.preset, "agent": Config.agent}
+        defaults = preset_config(**{name: getattr(chosen, name) or default for name, default in names.items()})
+    parsed = _parse(_TrainArguments, arguments, "xinet train", _TrainArguments(**vars(defaults)))
+    config = Config(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(Config)})
+    if chosen.branch_from is not None:
+        check_branch(config, load_config(Path(chosen.branch_from) / CONFIG_FILE))
     check(config)
     return config
 
@@ -348,8 +365,9 @@ def _preset_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for field in dataclasses.fields(Config):
         if field.name in ("task", "preset", "agent"):
-            parser.add_argument(f"--{field.name}", default=field.default, nargs="?", const=field.default)
+            parser.add_argument(f"--{field.name}", nargs="?")
     parser.add_argument("--resume", nargs="?")
+    parser.add_argument("--from", dest="branch_from", nargs="?")
     return parser
 
 
@@ -418,7 +436,9 @@ def _option_names(kind: type) -> set[str]:
 
 
 def _option_types(kind: type) -> dict[str, Any]:
-    return field_types() if kind is Config else {field.name: field.type for field in dataclasses.fields(kind)}
+    if kind is not _TrainArguments:
+        return {field.name: field.type for field in dataclasses.fields(kind)}
+    return {"from" if name == "branch_from" else name: hint for name, hint in field_types().items()}
 
 
 def _console() -> Console:

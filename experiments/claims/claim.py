@@ -93,10 +93,11 @@ def _run(name: str, own: Path, command: str, branch: Path | None = None) -> None
     words, known = command.split()[2:], {}
     if branch and not begun:
         known = {"trunk": Starts(branch.with_name(f"{branch.name}.starts")).about()}
-    starts.add(command, anew=not begun, **known)
     if branch and not begun:
-        trunk.branch(branch, own, cli.train_config(words))
-    how = ["--resume", str(own)] if begun or branch else [*words, "--out", str(own), "--overwrite"]
+        words += ["--from", str(branch)]
+        trunk.check_same(branch, cli.train_config(words))
+    starts.add(command, anew=not begun, **known)
+    how = ["--resume", str(own)] if begun else [*words, "--out", str(own), "--overwrite"]
     status = _wait_for([sys.executable, "-m", "xinet_jax.cli", "train", *how])
     if status == 2:  # refused: nothing was started
         starts.drop_last()

@@ -22,10 +22,10 @@ from rich.console import Console
 
 import xinet_jax
 import xinet_jax.agent
-import xinet_jax.policy
 from xinet_jax.cli import main
 from xinet_jax.config import load_config
 from xinet_jax.errors import UserError
+from xinet_jax.policy.files import find_policies
 from xinet_jax.policy.tables import returns_table
 from xinet_jax.tasks.options import parse_options
 from xinet_jax.tasks.registry import load_task
@@ -148,7 +148,7 @@ def test_several_values_of_nu_end_in_a_trade_off_curve(tmp_path):
     config = tiny_config(nu=(0.0, 20_000.0), seeds=2, out=str(folder), **settings)
     result = xinet_jax.train(config, progress=False)
     assert [(own.nu, own.seed) for own in result.seeds] == [(0.0, 0), (0.0, 1), (20_000.0, 0), (20_000.0, 1)]
-    assert [path.name for path in xinet_jax.policy.find_policies(folder)] == [own.folder.name for own in result.seeds]
+    assert [path.name for path in find_policies(folder)] == [own.folder.name for own in result.seeds]
     assert [own.structure.nu for own in result.seeds] == [0.0, 0.0, 20_000.0, 20_000.0]
     points = trade_off(result)
     assert [point.parameters_left for point in points[:2]] == [1.0, 1.0]

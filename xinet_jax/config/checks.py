@@ -34,7 +34,7 @@ _NAMES = {
     "weights_see": WEIGHTS_SEE,
     "compact": COMPACT,
 }
-_PATHS = ("out", "widths_from", "resume")
+_PATHS = ("out", "widths_from", "resume", "branch_from")
 _TOO_LARGE_INTEGER, _TOO_LARGE_FLOAT = 2**31, 3e38  # for int32 and float32
 _MOST_MEMBERS = 2**16
 

@@ -12,6 +12,7 @@ from xinet_jax.config import Config, check_resumed, load_config, save_config
 from xinet_jax.errors import UserError
 from xinet_jax.telemetry.json_lines import JsonLines
 from xinet_jax.training import processes
+from xinet_jax.training.branch import find_branch
 from xinet_jax.training.checkpoints import Checkpoints
 from xinet_jax.training.members import Identity
 from xinet_jax.training.resume import Start, find_start, is_complete
@@ -27,6 +28,7 @@ from xinet_jax.training.run_folder import (
 )
 from xinet_jax.training.setup import Setup, prepare
 from xinet_jax.training.signals import Abandoned
+from xinet_jax.training.snapshot import snapshot
 
 # What concerns one start of a run alone. The saved configuration is without it, so that it can be run again.
 _OF_ONE_START = {"out": None, "overwrite": False, "resume": None, "devices": None, "distributed": False}
@@ -67,10 +69,14 @@ def opened(config: Config, everyone: Sequence[Identity], note: Callable[[str], N
         with processes.together("write"), writing_to(folder):
             if first:
                 save_config(dataclasses.replace(setup.config, **_OF_ONE_START), folder / CONFIG_FILE)
+            if start and start.records is not None:
+                (folder / metrics_file(index)).write_bytes(start.records)
             keep = start.description.metrics_bytes if start else 0
             metrics = held.enter_context(contextlib.closing(JsonLines(folder / metrics_file(index), keep, note)))
         kept = checkpoint_folder(folder, index, jax.process_count())
         checkpoints = Checkpoints(kept, config.checkpoint_keep, note)
+        if start and start.records is not None:
+            _save_first(start, checkpoints)
         try:
             yield Opened(setup, start, folder, metrics, checkpoints)
         except Abandoned:
@@ -89,6 +95,8 @@ def _prepare(
     with processes.together("plan"), writing_to(folder):
         if config.resume is not None:
             start = _resume(config, everyone, folder, note, held)
+        if start is None and config.branch_from is not None:
+            start = find_branch(config, processes.local_members(everyone), note)
         setup = start.setup if start else prepare(config, processes.local_members(everyone))
     with processes.together("claim"), writing_to(setup.config.run_folder):
         if first and config.resume is None:
@@ -119,3 +127,10 @@ def _resume(
     elif start.description.environment_steps == config.steps and is_complete(config, everyone, folder):
         raise UserError(f"the run is trained to {config.steps} steps already: choose more by steps")
     return start
+
+
+def _save_first(start: Start, checkpoints: Checkpoints) -> None:
+    """Saves what a run has taken over from another, which may change or go."""
+    description = start.description
+    host = snapshot(start.state, len(start.setup.identities))
+    checkpoints.save(description.environment_steps, host, description.to_json(), description.newest_return)

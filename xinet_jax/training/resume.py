@@ -33,11 +33,13 @@ class Start(NamedTuple):
       setup: what it trains with, in the sizes that the networks have come to.
       state: the members, on the host.
       description: of the checkpoint.
+      records: of a run that starts from another's checkpoint, the lines of metrics that it begins with.
     """
 
     setup: Setup
     state: Member
     description: Description
+    records: bytes | None = None
 
 
 def find_start(

@@ -66,7 +66,8 @@ def _begin(run: Opened, loop: Loop, recorder: Recorder) -> Member:
         return loop.begin()
     description = run.start.description
     recorder.resume(description, run.start.state.agent.diverged)
-    recorder.note(f"going on from step {description.environment_steps:,}")
+    where = "" if run.start.records is None else f" of {run.setup.config.branch_from}"
+    recorder.note(f"going on from step {description.environment_steps:,}{where}")
     return loop.resume(description.position, run.start.state)
 
 
