@@ -53,6 +53,10 @@ def run(arguments, capsys):
         ("train --task Ant-v5 --task Ant-v5", "option --task is repeated: give it once"),
         ("train --prune_start 3 --prune-start=4", "option --prune-start is repeated: give it once"),
         ("train --overwrite --steps 3 --overwrite", "option --overwrite is repeated: give it once"),
+        ("train --from nowhere", "cannot read configuration nowhere/config.yaml"),
+        ("train --from", "Missing value for argument '--from'"),
+        ("train --from a --from b", "option --from is repeated: give it once"),
+        ("train --from a --resume b", "--from starts a new run, --resume goes on with an old one: choose one"),
         ("train --overwrite --no-overwrite", "options --overwrite and --no-overwrite exclude each other: choose one"),
         ("evaluate nowhere --seed 1 --seed 2", "option --seed is repeated: give it once"),
         ("inspect nowhere --no-json --json", "options --no-json and --json exclude each other: choose one"),
@@ -89,7 +93,7 @@ def test_train_help_explains_every_field_with_its_unit(capsys):
     _, out, _ = run("train --help", capsys)
     plain = " ".join(out.replace("│", " ").split())
     for name in field_names():
-        option = "--" + name.replace("_", "-")
+        option = "--from" if name == "branch_from" else "--" + name.replace("_", "-")
         assert option in plain
         if name not in switches:
             explanation = plain.split(f"{option} ", 1)[1].split("(default", 1)[0]

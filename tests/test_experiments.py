@@ -35,7 +35,7 @@ from experiments.claims import (
     tables,
     trunk,
 )
-from experiments.claims.arms import ARMS, PRICES, RIVALS, SEEDS, XINET
+from experiments.claims.arms import ARMS, PRICES, RIVALS, SEEDS, TRUNK, XINET
 from experiments.claims.statistics import difference, interquartile_mean, share
 from experiments.defaults import __main__ as defaults
 from experiments.estimators import __main__ as estimators
@@ -458,6 +458,18 @@ def test_the_arms_are_what_xinet_train_accepts(name, tmp_path, monkeypatch):
         assert f"--prune-start {found[0].pruning.prune_start} " in XINET
         assert f"--prune-stop {found[0].pruning.prune_start + found[0].pruning.prune_ramp}" in XINET
         assert found[0].pruning.final_share == (0.11 if name in RIVALS else 0.4)
+
+
+@pytest.mark.parametrize("name", [name for name, arm in ARMS.items() if arm.branch])
+def test_a_branch_has_the_settings_of_a_run_from_scratch(name, tmp_path):
+    task = ["--task", "Hopper-v5", "--seeds", "5"]
+    save_config(
+        cli.train_config([*task, "--steps", str(TRUNK.steps), *TRUNK.options.split()]), tmp_path / "config.yaml"
+    )
+    options = ARMS[name].options.format(share=0.11, price=ARMS[name].price).split()
+    words = [*task, "--steps", str(ARMS[name].steps), *options]
+    branch = cli.train_config([*words, "--from", str(tmp_path)])
+    assert dataclasses.replace(branch, branch_from=None) == cli.train_config(words)
 
 
 def test_every_arm_belongs_to_a_claim():

@@ -71,6 +71,7 @@ def test_a_configuration_is_made_before_anything_heavy_is_loaded(code):
         ("train --task Hopper-v5 --task-options healthy_rewrad=2", 2),
         ("train --task Hopper-v5 --task-options healthy_reward=high", 2),
         ("train --resume nowhere", 2),
+        ("train --from nowhere", 2),
         ("evaluate --episode 3", 2),
         ("evaluate nowhere --episodes 0", 2),
         ("inspect", 2),

@@ -33,7 +33,7 @@ def save_policy(policy: Policy, folder: Path) -> None:
             shutil.copytree(aside / _ARRAYS_FOLDER, folder / _ARRAYS_FOLDER)
     except Exception as error:  # Orbax raises many kinds when a disk is full
         if isinstance(error, shutil.Error):  # a list of what could not be copied, and why
-            error = error.args[0][0][-1]
+            error = OSError(error.args[0][0][-1])
         raise UserError(f"cannot save policy {folder}: {first_line(error)}") from None
 
 
