@@ -14,7 +14,7 @@ _MODULES = [".".join(p.relative_to(_PACKAGE.parent).with_suffix("").parts) for p
 install_import_hook([name for name in _MODULES if not _UNCHECKED.fullmatch(name)], "beartype.beartype")
 
 # Tests compile much and compute little: without LLVM's optimisation they take half the time.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

@@ -14,7 +14,7 @@ from rich.console import Console
 from xinet_jax import agent as agents
 from xinet_jax.cli import main
 from xinet_jax.errors import UserError
-from xinet_jax.policy import evaluation, policy
+from xinet_jax.policy import evaluation, files, policy
 from xinet_jax.policy.evaluation import check_options_in_gymnasium, evaluate, evaluate_until_interrupted
 from xinet_jax.tasks.engines import host_call
 from xinet_jax.tasks.registry import load_task
@@ -104,8 +104,8 @@ def test_an_interrupt_leaves_what_is_finished(hopper, environments, monkeypatch,
 
 
 def test_the_command_tells_what_is_finished_and_exits_with_130(hopper, tmp_path, monkeypatch, capsys):
-    policy.save_policy(hopper, tmp_path / "policy" / "seed_0")
-    policy.save_policy(hopper, tmp_path / "policy" / "seed_1")
+    files.save_policy(hopper, tmp_path / "policy" / "seed_0")
+    files.save_policy(hopper, tmp_path / "policy" / "seed_1")
     calls, each = [], policy.Policy.each
 
     def interrupted_each(self, observations):

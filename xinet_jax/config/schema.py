@@ -188,8 +188,8 @@ class Config:
     """Run folder whose run goes on from its newest checkpoint, with its own configuration; steps, evaluation, logging
     and checkpoints may be changed [path]."""
     branch_from: str | None = None
-    """Run folder that a new run starts from: from its newest checkpoint, with its agents, replays, tasks and random keys,
-    and with its configuration, of which options may change all but networks, task and random steps [path]."""
+    """Run folder whose newest checkpoint a new run starts from. The new run has the other's configuration; options may
+    change all of it but the networks, the task and the random steps [path]."""
     checkpoint_every: int = ranged(5_000, AT_LEAST_1)
     """Steps from one checkpoint to the next [environment steps]."""
     checkpoint_keep: int = ranged(2, AT_LEAST_1)
