@@ -15,7 +15,7 @@ _MODULES = [".".join(p.relative_to(_PACKAGE.parent).with_suffix("").parts) for p
 install_import_hook([name for name in _MODULES if not _UNCHECKED.fullmatch(name)], "beartype.beartype")
 
 # Tests compile much and compute little. Without LLVM's optimisation compiling takes half the time, and with XLA's older
-# code generator a third of that. Newer versions lack the flag of the latter, and XLA ends the process for unknown flags.
+# code generator a third of that. Newer versions lack its flag, and XLA ends the process for unknown ones.
 _FLAGS = "--xla_backend_optimization_level=0"
 if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
     _FLAGS += " --xla_cpu_use_fusion_emitters=false"

@@ -173,7 +173,8 @@ def _train(arguments: list[str]) -> int:
         return status  # the first process speaks for all
     console = _console()
     rows = [
-        (own.structure, own.curve[-1][1] if own.curve else np.nan, own.returns, own.trouble) for own in result.seeds
+        (member.structure, member.curve[-1][1] if member.curve else np.nan, member.returns, member.trouble)
+        for member in result.seeds
     ]
     console.print(returns_table(rows))
     names = varied(config)
@@ -188,25 +189,25 @@ def _train(arguments: list[str]) -> int:
 
 
 def _evaluate(arguments: list[str]) -> int:
-    given = _parse(EvaluateArguments, arguments, "xinet evaluate")
-    if given.episodes < 1:
-        raise UserError(f"episodes must be at least 1, not {given.episodes}")
-    if given.seed < 0:
-        raise UserError(f"seed must be 0 or more, not {given.seed}")
+    options = _parse(EvaluateArguments, arguments, "xinet evaluate")
+    if options.episodes < 1:
+        raise UserError(f"episodes must be at least 1, not {options.episodes}")
+    if options.seed < 0:
+        raise UserError(f"seed must be 0 or more, not {options.seed}")
     _start_jax()
     from xinet_jax.policy.evaluation import evaluate_until_interrupted
     from xinet_jax.policy.files import find_policies, load_policy
     from xinet_jax.policy.tables import evaluations_table
 
-    policies = [(folder, load_policy(folder)) for folder in find_policies(given.path)]
-    found, evaluated, interrupted, finished = [], [], False, 0
+    policies = [(folder, load_policy(folder)) for folder in find_policies(options.path)]
+    summaries, evaluated, interrupted, finished = [], [], False, 0
     for folder, policy in policies:
-        returns, interrupted = evaluate_until_interrupted(policy, given.episodes, given.seed, progress=True)
+        returns, interrupted = evaluate_until_interrupted(policy, options.episodes, options.seed, progress=True)
         finished += len(returns)
         if not len(returns):
             break
         evaluated.append((policy.structure, returns))
-        found.append(
+        summaries.append(
             {
                 "policy": str(folder),
                 "task": policy.structure.task,
@@ -222,27 +223,27 @@ def _evaluate(arguments: list[str]) -> int:
         )
         if interrupted:
             break
-    if given.json:
-        print(json.dumps(finite({"episodes": given.episodes, "policies": found}), allow_nan=False))
+    if options.json:
+        print(json.dumps(finite({"episodes": options.episodes, "policies": summaries}), allow_nan=False))
     elif evaluated:
         _console().print(evaluations_table(evaluated))
     if interrupted:
-        total = given.episodes * len(policies)
+        total = options.episodes * len(policies)
         print(f"xinet: interrupted after {finished:,} of {total:,} episodes", file=sys.stderr, flush=True)
     return 128 + signal.SIGINT if interrupted else 0
 
 
 def _inspect(arguments: list[str]) -> int:
-    given = _parse(InspectArguments, arguments, "xinet inspect")
+    options = _parse(InspectArguments, arguments, "xinet inspect")
     _load_libraries()
     from xinet_jax.networks.complexity import left
     from xinet_jax.policy.files import find_policies
     from xinet_jax.policy.structure import load_structure, structure_as_json
     from xinet_jax.policy.tables import layers_table
 
-    structures = [(folder, load_structure(folder)) for folder in find_policies(given.path)]
-    if given.json:
-        found = []
+    structures = [(folder, load_structure(folder)) for folder in find_policies(options.path)]
+    if options.json:
+        summaries = []
         for folder, structure in structures:
             summary = {
                 "policy": str(folder),
@@ -251,8 +252,8 @@ def _inspect(arguments: list[str]) -> int:
                 "flops_left": left(structure.layers, "flops"),
                 "policy_parameters_left": left(layer for layer in structure.layers if layer.in_policy),
             }
-            found.append(summary | structure_as_json(structure))
-        print(json.dumps({"policies": found}, allow_nan=False))
+            summaries.append(summary | structure_as_json(structure))
+        print(json.dumps({"policies": summaries}, allow_nan=False))
         return 0
     console = _console()
     for folder, structure in structures:
@@ -272,32 +273,34 @@ def _inspect(arguments: list[str]) -> int:
 
 
 def _render(arguments: list[str]) -> int:
-    given = _parse(RenderArguments, arguments, "xinet render")
+    options = _parse(RenderArguments, arguments, "xinet render")
     _start_jax()
     from xinet_jax.policy.files import load_policy
     from xinet_jax.policy.rendering import render
 
-    frames = render(load_policy(given.path), given.out, given.seed, given.seconds, given.width, given.height, True)
-    _console().print(f"{escape(given.out)}: {frames} frame{'s' * (frames > 1)}", highlight=False, soft_wrap=True)
+    frames = render(
+        load_policy(options.path), options.out, options.seed, options.seconds, options.width, options.height, True
+    )
+    _console().print(f"{escape(options.out)}: {frames} frame{'s' * (frames > 1)}", highlight=False, soft_wrap=True)
     return 0
 
 
 def _tasks(arguments: list[str]) -> int:
-    given = _parse(TasksArguments, arguments, "xinet tasks")
+    options = _parse(TasksArguments, arguments, "xinet tasks")
     from xinet_jax.tasks.options import as_json
     from xinet_jax.tasks.tables import options_table, tasks_table
 
-    names = [given.name] if given.name else task_names()
+    names = [options.name] if options.name else task_names()
     if not {*names} & {*task_names()} <= {*BUILT_IN}:  # a user's task has to be loaded for its sizes
         _start_jax()
-    found = [describe_task(name) for name in names]
-    if given.json:
-        described = [own | {"options": as_json(own["options"])} for own in found]
+    descriptions = [describe_task(name) for name in names]
+    if options.json:
+        described = [task | {"options": as_json(task["options"])} for task in descriptions]
         print(json.dumps(finite({"tasks": described}), allow_nan=False))
         return 0
-    _console().print(tasks_table(found))
-    if given.name:
-        _console().print(options_table(found[0]["options"]))
+    _console().print(tasks_table(descriptions))
+    if options.name:
+        _console().print(options_table(descriptions[0]["options"]))
     return 0
 
 
