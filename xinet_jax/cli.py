@@ -381,12 +381,12 @@ def _parse(kind: type, arguments: list[str], program: str, default: object = Non
     if {"-h", "--help"} & set(arguments):
         return parse(args=["--help"])
     _refuse_repetition(arguments, kind)
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
             return parse(args=arguments)
     except SystemExit:
-        raise UserError(_one_line(said.getvalue(), arguments, kind)) from None
+        raise UserError(_one_line(output.getvalue(), arguments, kind)) from None
 
 
 def _refuse_repetition(arguments: list[str], kind: type) -> None:
@@ -414,13 +414,13 @@ def _refuse_repetition(arguments: list[str], kind: type) -> None:
         raise UserError(f"option {options[repeated]} is repeated: give it once")
 
 
-def _one_line(said: str, arguments: list[str], kind: type) -> str:
+def _one_line(output: str, arguments: list[str], kind: type) -> str:
     """Returns what tyro said as one line, with the nearest option for an unknown one.
 
     tyro says it in sections between rules: a title, the message, help.
     """
-    sections = [" ".join(section.split()) for section in re.split(r"(?m)^ *-+ *$", said)]
-    message = sections[1] if len(sections) > 1 else " ".join(said.split())
+    sections = [" ".join(section.split()) for section in re.split(r"(?m)^ *-+ *$", output)]
+    message = sections[1] if len(sections) > 1 else " ".join(output.split())
     if not message.startswith("Unrecognized options"):
         return f"{message.rstrip('.')}. See --help"
     names = _option_names(kind)
