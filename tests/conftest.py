@@ -34,16 +34,18 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.devices()  # one CPU device, whichever test comes first
 
 
-_MOST = 0.8e9  # resident memory above which compiled programs are dropped between tests [bytes]
+_GROWTH = 0.6e9  # of resident memory, since it was last cleared, at which compiled programs are dropped [bytes]
+_cleared_at = [0.4e9]  # resident memory when it was last cleared [bytes]
 
 
 @pytest.fixture(autouse=True)
 def _memory() -> Iterator[None]:
     """Drops the programs that were compiled so far, before they come to gigabytes."""
     yield
-    if _resident() > _MOST:
+    if _resident() > _cleared_at[0] + _GROWTH:
         jax.clear_caches()
         memory.give_back()
+        _cleared_at[0] = _resident()
 
 
 def _resident() -> float:

@@ -136,6 +136,7 @@ def test_a_claim_is_run_once_and_interrupted_without_loss(tmp_path):
     assert "was made by `xinet train" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_branch_comes_to_what_a_run_from_scratch_does(tmp_path):
     gated = ("ofenet", "actor", "critic")
     common = {"gated": gated, "seeds": 2, "engine": "native", "steps": 60, "eval_every": 20, "eval_episodes": 1}

@@ -166,7 +166,7 @@ def ten_updates(agent, state, rules):
         ((0.0, 0.7), 4, {}),
         pytest.param((0.0, 0.0), 1, {}, marks=pytest.mark.slow),
         pytest.param((0.4, 0.6), 2, {"estimator": "disarm", "cost": "flops"}, marks=pytest.mark.slow),
-        ((0.4, 0.6), 2, {"weights_see": "sampled", "weight_decay": 0.1}),
+        pytest.param((0.4, 0.6), 2, {"weights_see": "sampled", "weight_decay": 0.1}, marks=pytest.mark.slow),
         pytest.param((0.5, 0.4), 4, {"weights_see": "mean"}, marks=pytest.mark.slow),
     ],
 )

@@ -103,6 +103,7 @@ def test_mjx_turns_the_friction_of_steep_capsules(tilt, same):
     np.testing.assert_allclose(tangents[1], theirs[1] if same else [0.0, 1.0, 0.0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_loop_of_runge_kutta_is_mjxs_own_method():
     """Joints of every kind, three steps. What touches is for the slow tests of parity: it takes long to compile."""
     model = mujoco.MjModel.from_xml_string(
