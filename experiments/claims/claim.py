@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import FrameType
 
 from experiments.claims import results, trunk
 from experiments.claims.arms import ARMS, SEEDS, SHARES, TRUNK, Arm
@@ -37,13 +38,13 @@ def main(description: str, arms: Iterable[str], tasks: Iterable[str], table: Tab
     parser.add_argument("--results", type=Path, default=results.FOLDER, help="results: what is there is not run again")
     parser.add_argument("--options", default="", help="further options of `xinet train`, for every arm")
     parser.add_argument("--table", action="store_true", help="print the table of what is there, and run nothing")
-    given = parser.parse_args()
-    if given.options and (given.table or given.runs == RUNS or given.results == results.FOLDER):
+    arguments = parser.parse_args()
+    if arguments.options and (arguments.table or arguments.runs == RUNS or arguments.results == results.FOLDER):
         parser.error("--options is for runs of your own: give --runs and --results as well, and not --table")
-    for task in () if given.table else given.tasks:
-        for arm in given.arms:
-            complete(task, arm, given.runs, given.results, given.options.split())
-    print(table(given.results, given.tasks, given.arms))
+    for task in () if arguments.table else arguments.tasks:
+        for arm in arguments.arms:
+            complete(task, arm, arguments.runs, arguments.results, arguments.options.split())
+    print(table(arguments.results, arguments.tasks, arguments.arms))
 
 
 def complete(task: str, arm: str, runs: Path, folder: Path, options: Iterable[str] = ()) -> None:
@@ -73,22 +74,22 @@ def complete(task: str, arm: str, runs: Path, folder: Path, options: Iterable[st
 
 def train(task: str, arm: str, runs: Path, folder: Path, options: Iterable[str]) -> None:
     """Trains one arm on one task to its end, from where it was left. The arguments are those of `complete`."""
-    own, branch = runs / task / arm, None
+    run, branch = runs / task / arm, None
     if ARMS[arm].branch and not options:  # options may change what happens before anything is pruned
         branch = runs / task / "trunk"
-        if not (own / CONFIG_FILE).exists() and not trunk.is_trained(branch, TRUNK.steps):
+        if not (run / CONFIG_FILE).exists() and not trunk.is_trained(branch, TRUNK.steps):
             _run(f"{task}, before anything is pruned", branch, _command(task, TRUNK, TRUNK.options))
-    _run(f"{task}, {arm}", own, command_of(task, arm, folder, options), branch)
+    _run(f"{task}, {arm}", run, command_of(task, arm, folder, options), branch)
 
 
-def _run(name: str, own: Path, command: str, branch: Path | None = None) -> None:
-    """Runs a command until it ends, in run folder `own`: anew, from where it was left, or from the trunk's end."""
-    begun, starts = (own / CONFIG_FILE).exists(), Starts(own.with_name(f"{own.name}.starts"))
+def _run(name: str, run: Path, command: str, branch: Path | None = None) -> None:
+    """Runs a command until it ends, in run folder `run`: anew, from where it was left, or from the trunk's end."""
+    begun, starts = (run / CONFIG_FILE).exists(), Starts(run.with_name(f"{run.name}.starts"))
     if begun:
-        _check_same(command, starts.about()["command"], own)
-    if finished(own):
+        _check_same(command, starts.about()["command"], run)
+    if finished(run):
         return
-    own.parent.mkdir(parents=True, exist_ok=True)
+    run.parent.mkdir(parents=True, exist_ok=True)
     print(f"{name}: {command}", flush=True)
     words, known = command.split()[2:], {}
     if branch and not begun:
@@ -97,7 +98,7 @@ def _run(name: str, own: Path, command: str, branch: Path | None = None) -> None
         words += ["--from", str(branch)]
         trunk.check_same(branch, cli.train_config(words))
     starts.add(command, anew=not begun, **known)
-    how = ["--resume", str(own)] if begun else [*words, "--out", str(own), "--overwrite"]
+    how = ["--resume", str(run)] if begun else [*words, "--out", str(run), "--overwrite"]
     status = _wait_for([sys.executable, "-m", "xinet_jax.cli", "train", *how])
     if status == 2:  # refused: nothing was started
         starts.drop_last()
@@ -135,7 +136,10 @@ def _check_same(command: str, other: str, where: Path) -> None:
 def _wait_for(command: list[str]) -> int:
     """Runs a command; signals reach it once each, by us, and it has the time that it needs to end."""
     with subprocess.Popen(command, start_new_session=True) as process:
-        pass_on = lambda number, _: process.send_signal(number)  # noqa: E731
+
+        def pass_on(number: int, _: FrameType | None) -> None:
+            process.send_signal(number)
+
         before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             return process.wait()

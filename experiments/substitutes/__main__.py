@@ -84,7 +84,7 @@ def measure(folder: Path) -> list[dict]:
     start = find_start(config, identities, folder, print)
     agent, size = start.setup.agent, config.sac.batch_size
     filled = start.description.filled
-    dense = all((own == 1).all() for own in jax.tree.leaves(start.state.agent.alive))
+    dense = all((mask == 1).all() for mask in jax.tree.leaves(start.state.agent.alive))
     if agent.pruning.weights_see != "open" or not dense:
         raise SystemExit(f"{folder} has no checkpoint of open gates (--weights-see open) from before pruning")
     state, replay = jax.tree.map(jnp.asarray, (start.state.agent, start.state.replay.experience))

@@ -121,19 +121,19 @@ def test_a_dense_run_goes_on_as_one_that_prunes(dense, tmp_path):
     config = branch_config(dense, agent="xinet", out=str(tmp_path / "branch"), **changes)
     assert config.networks == load_config(dense / "config.yaml").networks
     result = xinet_jax.train(config, progress=False)
-    assert [(own.nu, own.seed) for own in result.seeds] == [(0.0, 1), (20_000.0, 1)]
-    free, dear = (sum(layer.parameters for layer in own.structure.layers) for own in result.seeds)
+    assert [(member.nu, member.seed) for member in result.seeds] == [(0.0, 1), (20_000.0, 1)]
+    free, dear = (sum(layer.parameters for layer in member.structure.layers) for member in result.seeds)
     start = sum(layer.parameters_before for layer in result.seeds[0].structure.layers)
     assert start >= free > dear
     # Until then the metrics of both are those of the other run's member of their seed.
     names = ("member", "nu", *TIMES)
     theirs = [row for row in rows(dense, names) if row.get("seed") == 1 and row["kind"] != "gymnasium"]
-    for own in result.seeds:
-        mine = [row for row in rows(result.folder) if row.get("member") == own.folder.name]
-        assert {row["nu"] for row in mine} == {own.nu}
+    for member in result.seeds:
+        mine = [row for row in rows(result.folder) if row.get("member") == member.folder.name]
+        assert {row["nu"] for row in mine} == {member.nu}
         ours = [{name: value for name, value in row.items() if name not in names} for row in mine]
         assert [row for row in ours if row["environment_steps"] <= 40] == theirs
-        assert [step for step, _ in own.curve] == [40, 60, 80]
+        assert [step for step, _ in member.curve] == [40, 60, 80]
 
 
 def test_mistakes_about_checkpoints_are_told_in_one_line(whole, dense, tmp_path):
@@ -247,7 +247,7 @@ def test_members_go_on_from_those_of_their_seed_and_values():
 
 def with_gates(config, trunk, change=lambda state: state):
     """Returns one agent of `trunk`, changed, with the gates of `config`."""
-    before, after = (agents.make_agent(own, 17, 6) for own in (trunk, config))
+    before, after = (agents.make_agent(each, 17, 6) for each in (trunk, config))
     state = agents.init(before, agents.make_hyper(trunk, 6), jax.random.PRNGKey(0))
     state = jax.tree.map(lambda leaf: np.asarray(leaf)[None], change(state))
     config = dataclasses.replace(config, branch_from="RUN")

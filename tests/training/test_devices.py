@@ -56,9 +56,9 @@ def train(folder, *options):
     return " ".join(done.stderr.split()), rows
 
 
-def assert_alike(folders, found):
+def assert_alike(folders, metrics):
     """Asserts that two runs learnt the same, to what a few dozen steps of physics make of rounding."""
-    rows = [[row for row in own if row["kind"] == "train"] for own in found]
+    rows = [[row for row in run if row["kind"] == "train"] for run in metrics]
     assert len(rows[0]) == len(rows[1])
     for ours, theirs in zip(*rows, strict=True):
         assert ours.keys() == theirs.keys()
@@ -69,7 +69,7 @@ def assert_alike(folders, found):
     observation = np.random.default_rng(0).normal(size=(20, 8))
     one, two = ([xinet_jax.load_policy(folder / "policy" / f"seed_{seed}") for seed in range(3)] for folder in folders)
     assert [policy.structure.layers for policy in one] == [policy.structure.layers for policy in two]
-    ours, theirs = (np.array([policy(observation) for policy in own]) for own in (one, two))
+    ours, theirs = (np.array([policy(observation) for policy in policies]) for policies in (one, two))
     np.testing.assert_allclose(ours, theirs, atol=2e-2)
     apart = np.abs(ours[:, None] - theirs).mean(axis=(2, 3))
     same = np.eye(3, dtype=bool)
@@ -100,8 +100,8 @@ def test_members_are_the_same_on_one_device_and_on_two(runs):
 def test_members_with_widths_of_their_own_are_the_same_on_one_device_and_on_two(runs, tmp_path):
     small = ["--agent", "small", "--widths-from", str(runs[1][0]), "--seeds", "3"]
     folders = [tmp_path / str(count) for count in (1, 2)]
-    found = [train(folder, *small, "--devices", folder.name)[1] for folder in folders]
-    assert_alike(folders, found)
+    metrics = [train(folder, *small, "--devices", folder.name)[1] for folder in folders]
+    assert_alike(folders, metrics)
 
 
 def start_processes(folder, *options, count=2, sizes=True):
@@ -111,14 +111,14 @@ def start_processes(folder, *options, count=2, sizes=True):
         port = free.getsockname()[1]
     started = []
     for index in range(count):
-        own = {
+        environment = {
             "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
             "JAX_NUM_PROCESSES": str(count),
             "JAX_PROCESS_ID": str(index),
         }
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         line = command(folder, *options) if sizes else [sys.executable, "-c", SCRIPT, "train", *options]
-        started.append(subprocess.Popen(line, env=os.environ | own, **pipes))
+        started.append(subprocess.Popen(line, env=os.environ | environment, **pipes))
     return started
 
 
@@ -130,8 +130,8 @@ def wait_for(processes):
             process.kill()
 
 
-def wait_until(found, processes):
-    while not found():
+def wait_until(holds, processes):
+    while not holds():
         assert all(process.poll() is None for process in processes), [p.communicate() for p in processes]
         time.sleep(0.1)
 

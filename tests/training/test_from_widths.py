@@ -101,8 +101,8 @@ def test_uniform_widths_have_the_same_number_of_parameters():
     layers = uniform[0].state_blocks + uniform[0].actor_hidden
     fractions = [width / dense for width, dense in zip(layers, (40,) * 4 + (128,) * 2, strict=True)]
     assert max(fractions) - min(fractions) < 0.02
-    wanted, found = map(small._parameters, (widths, uniform))
-    assert abs(found - wanted) < 0.03 * wanted
+    wanted, reached = map(small._parameters, (widths, uniform))
+    assert abs(reached - wanted) < 0.03 * wanted
     assert uniform[0] == uniform[1]
 
 
@@ -124,8 +124,8 @@ def test_a_run_with_the_widths_of_another(pruned, uniform, tmp_path):
         assert [row.units_before for row in ours.structure.layers] == [
             row.units_before for row in theirs.structure.layers
         ]
-        units = [[row.units for row in own.structure.layers] for own in (ours, theirs)]
-        parameters = [sum(row.parameters for row in own.structure.layers) for own in (ours, theirs)]
+        units = [[row.units for row in member.structure.layers] for member in (ours, theirs)]
+        parameters = [sum(row.parameters for row in member.structure.layers) for member in (ours, theirs)]
         if uniform:
             assert units[0] != units[1]
             assert parameters[0] == pytest.approx(parameters[1], rel=0.2)

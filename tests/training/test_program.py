@@ -139,14 +139,14 @@ def test_a_diverged_member_stays_as_it_was_and_the_others_do_not_notice():
     equal(of(history[first - 1], 1), of(healthy[first - 1], 1))
     equal(of(state.agent, 1), of(history[first - 1], 1))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(of(state.agent, 1)))
-    earlier, later = (own.params["temperature"][1] for own in (history[0], history[first - 1]))
+    earlier, later = (state.params["temperature"][1] for state in (history[0], history[first - 1]))
     assert earlier != later
     assert list(state.agent.diverged) == [False, True, False]
     for member in (0, 2):
-        equal(*(jax.tree.map(lambda leaf, m=member: leaf[m], own) for own in (state, whole)))
+        equal(*(jax.tree.map(lambda leaf, m=member: leaf[m], run) for run in (state, whole)))
     assert np.isfinite(tally.metrics.critic_loss[[0, 2]]).all()
     agent = agents.make_agent(config, 17, 6)
-    settled = jax.vmap(lambda own: agents.settle(agent, own, random_batch(jax.random.PRNGKey(0))))(state.agent)
+    settled = jax.vmap(lambda one: agents.settle(agent, one, random_batch(jax.random.PRNGKey(0))))(state.agent)
     equal(of(settled, 1), of(state.agent, 1))
     assert (settled.theta["ofenet"]["state"][0] != state.agent.theta["ofenet"]["state"][0]).any()
 
@@ -178,7 +178,7 @@ def test_transitions_that_are_not_finite_never_enter_replay(broken):
     too_fast = lambda physics: physics.qvel[0] > 0.5  # noqa: E731
     definition = task.definition
     if broken == "reward":
-        spoil = lambda *given: {"forward": jnp.where(too_fast(given[2]), jnp.nan, 1.0)}  # noqa: E731
+        spoil = lambda *parts: {"forward": jnp.where(too_fast(parts[2]), jnp.nan, 1.0)}  # noqa: E731
         definition = definition._replace(reward_terms=spoil)
     else:
         spoil = lambda physics: jnp.where(too_fast(physics), jnp.inf, task.definition.observe(physics))  # noqa: E731
@@ -222,12 +222,12 @@ def test_evaluation_is_what_stepping_by_hand_gives():
     step = jax.jit(lambda s, a: tasks.step(task, s, a))
     lengths = set()
     for member in range(2):
-        own = members.select(state.agent, member)
+        one = members.select(state.agent, member)
         key = jax.random.fold_in(jax.random.PRNGKey(member), STREAM)
         for episode, key_episode in enumerate(jax.random.split(key, 3)):
             current, ended, total = tasks.reset(task, key_episode), False, 0.0
             while not ended:
-                current, outcome = step(current, act(own, current.observation))
+                current, outcome = step(current, act(one, current.observation))
                 total, ended = total + float(outcome.reward), bool(outcome.ended)
             lengths.add(int(current.elapsed))
             assert returns[member, episode] == pytest.approx(total, rel=1e-3)

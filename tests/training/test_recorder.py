@@ -3,6 +3,7 @@
 import json
 from unittest.mock import create_autospec
 
+import jax
 import numpy as np
 import pytest
 from helpers import tiny_config
@@ -49,12 +50,7 @@ class Recording:
             for _ in range(2)
         ]
         alive[1]["ofenet"]["state"][0][:dead] = 0.0
-        stacked = {
-            "ofenet": {
-                branch: tuple(np.stack(pair) for pair in zip(*(own["ofenet"][branch] for own in alive), strict=True))
-                for branch in ("state", "action")
-            }
-        }
+        stacked = jax.tree.map(lambda *pair: np.stack(pair), *alive)
         state = AgentState(*[None] * 5, stacked, *[None] * 2, np.array(diverged))
         self.recorder.segment(position, tally(**sums), self.agent, state, rate)
 

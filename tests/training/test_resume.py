@@ -90,18 +90,18 @@ def assert_the_same(folder, whole):
         "iterations_per_second_before",
     )
     ours, theirs = (
-        [{k: v for k, v in row.items() if k not in times} for row in rows(own) if row["kind"] != "compaction"]
-        for own in (folder, whole)
+        [{k: v for k, v in row.items() if k not in times} for row in rows(run) if row["kind"] != "compaction"]
+        for run in (folder, whole)
     )
     assert ours == theirs
     observation = np.random.default_rng(0).normal(size=(20, 17))
     for seed in (0, 1):
-        one, two = (xinet_jax.load_policy(own / "policy" / f"seed_{seed}") for own in (folder, whole))
+        one, two = (xinet_jax.load_policy(run / "policy" / f"seed_{seed}") for run in (folder, whole))
         assert one.structure == two.structure
         np.testing.assert_array_equal(one(observation), two(observation))
 
 
-@pytest.mark.parametrize("step", [*(pytest.param(own, marks=pytest.mark.slow) for own in (20, 60)), 80])
+@pytest.mark.parametrize("step", [*(pytest.param(step, marks=pytest.mark.slow) for step in (20, 60)), 80])
 def test_a_resumed_run_is_the_whole_run_to_the_last_bit(whole, tmp_path, step):
     """From before the first checkpoint, before gates settle and arrays shrink, and after."""
     folder = tmp_path / "run"
@@ -174,7 +174,7 @@ def test_a_run_survives_being_killed_fifty_times(whole, tmp_path):
 
 
 def arrays_file(path):
-    return max((own for own in path.rglob("*") if own.is_file()), key=lambda own: own.stat().st_size)
+    return max((file for file in path.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
 
 
 def flip(path):
@@ -327,11 +327,11 @@ def test_a_full_disk_stops_nothing(tmp_path, trouble):
     def wait_for(what, seconds=300):
         end = time.monotonic() + seconds
         while not what():
-            assert process.poll() is None, told()
-            assert time.monotonic() < end, told()
+            assert process.poll() is None, output()
+            assert time.monotonic() < end, output()
             time.sleep(0.05)
 
-    def told():
+    def output():
         return " ".join(" ".join(said).split())
 
     with trouble(disk) as (fill, make_room):
@@ -341,14 +341,14 @@ def test_a_full_disk_stops_nothing(tmp_path, trouble):
         try:
             wait_for(lambda: max(steps_kept(folder), default=0) > 100)
             fill(process)
-            wait_for(lambda: "cannot write checkpoints" in told())
+            wait_for(lambda: "cannot write checkpoints" in output())
             good = max(steps_kept(folder))
             checkpoints.read_header(folder / "checkpoints" / "all" / str(good))
             time.sleep(2)
-            assert told().count("cannot write checkpoints") == 1
+            assert output().count("cannot write checkpoints") == 1
             assert max(steps_kept(folder)) == good, "the last good one is kept"
             make_room(process)
-            wait_for(lambda: "checkpoints are written again" in told())
+            wait_for(lambda: "checkpoints are written again" in output())
             wait_for(lambda: max(steps_kept(folder)) > good + 100)
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=120) == 128 + signal.SIGTERM
@@ -356,7 +356,7 @@ def test_a_full_disk_stops_nothing(tmp_path, trouble):
             process.kill()
             process.wait()
             listener.join()
-        assert "Traceback" not in told()
+        assert "Traceback" not in output()
         newest = checkpoints.read_header(folder / "checkpoints" / "all" / str(max(steps_kept(folder))))
         steps = [row["environment_steps"] for row in rows(folder) if row["kind"] == "train"]
         assert steps == sorted(steps)
@@ -382,7 +382,7 @@ def test_a_run_goes_on_from_within_any_phase(tmp_path, monkeypatch, chunks, phas
     assert checkpoints.read_header(kept[0])["phase"] == phase
     config = dataclasses.replace(load_config(stopped.folder / "config.yaml"), resume=str(stopped.folder))
     resumed = xinet_jax.train(config, progress=False)
-    ends = [checkpoints.read_header(own.folder / "checkpoints" / "all" / "40") for own in (whole, resumed)]
+    ends = [checkpoints.read_header(run.folder / "checkpoints" / "all" / "40") for run in (whole, resumed)]
     assert ends[0]["arrays"] == ends[1]["arrays"]
 
 

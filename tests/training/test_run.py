@@ -114,13 +114,13 @@ def test_compaction_in_training_changes_speed_and_nothing_else(tmp_path, monkeyp
     left = [row["flops_of_arrays_left"] for row in compactions]
     assert sorted(left, reverse=True) == left
     assert left[-1] < 1
-    for whole, small in zip(*(own.seeds for own in made), strict=True):
+    for whole, small in zip(*(run.seeds for run in made), strict=True):
         assert small.structure == whole.structure
         assert sum(row.parameters for row in small.structure.layers) < sum(
             row.parameters_before for row in small.structure.layers
         )
         observations = np.random.default_rng(0).normal(size=(50, 17))
-        actions = [xinet_jax.load_policy(own.folder)(observations) for own in (whole, small)]
+        actions = [xinet_jax.load_policy(member.folder)(observations) for member in (whole, small)]
         np.testing.assert_allclose(*actions, atol=2e-2)  # forty steps of physics amplify rounding
 
 
@@ -147,9 +147,9 @@ def test_several_values_of_nu_end_in_a_trade_off_curve(tmp_path):
     folder = tmp_path / "run"
     config = tiny_config(nu=(0.0, 20_000.0), seeds=2, out=str(folder), **settings)
     result = xinet_jax.train(config, progress=False)
-    assert [(own.nu, own.seed) for own in result.seeds] == [(0.0, 0), (0.0, 1), (20_000.0, 0), (20_000.0, 1)]
-    assert [path.name for path in find_policies(folder)] == [own.folder.name for own in result.seeds]
-    assert [own.structure.nu for own in result.seeds] == [0.0, 0.0, 20_000.0, 20_000.0]
+    assert [(member.nu, member.seed) for member in result.seeds] == [(0.0, 0), (0.0, 1), (20_000.0, 0), (20_000.0, 1)]
+    assert [path.name for path in find_policies(folder)] == [member.folder.name for member in result.seeds]
+    assert [member.structure.nu for member in result.seeds] == [0.0, 0.0, 20_000.0, 20_000.0]
     points = trade_off(result)
     assert [point.parameters_left for point in points[:2]] == [1.0, 1.0]
     assert max(point.parameters_left for point in points[2:]) < 0.9
@@ -286,7 +286,7 @@ def test_a_diverged_member_is_marked_and_disturbs_no_other(tmp_path, capsys):
         config = tiny_config(out=str(tmp_path / name), learning_rate=rates, **OF_DIVERGED)
         result = xinet_jax.train(config)
         policies.append(xinet_jax.load_policy(result.seeds[0].folder))
-        assert [own.diverged for own in result.seeds] == [None, 30 if name == "ill" else None]
+        assert [member.diverged for member in result.seeds] == [None, 30 if name == "ill" else None]
     said = " ".join(capsys.readouterr().err.split())
     assert said.count("diverged before step 30: it stays as it was before, and learns nothing more") == 1
     observation = np.random.default_rng(0).normal(size=(20, 17))
@@ -382,8 +382,8 @@ def test_a_run_ends_when_every_member_has_diverged(tmp_path, capsys):
 
 
 def _returns_shown(folder, config):
-    found = read_members(folder, members.identities(config))
-    rows = [(own.structure, own.curve[-1][1], own.returns, own.trouble) for own in found]
+    results = read_members(folder, members.identities(config))
+    rows = [(member.structure, member.curve[-1][1], member.returns, member.trouble) for member in results]
     with (console := Console(width=200)).capture() as shown:
         console.print(returns_table(rows))
     return shown.get()
@@ -422,10 +422,10 @@ def test_segments_cover_every_step_once():
     config = tiny_config(steps=95, random_steps=25, log_every=20, eval_every=30)
     segments = list(phases.segments(config))
     for phase, first, last in (("collect", 0, 25), ("pretrain", 0, 5), ("train", 25, 95)):
-        own = [segment for segment in segments if segment.phase == phase]
-        assert own[0].first == first
-        assert own[-1].last == last
-        assert all(a.last == b.first for a, b in itertools.pairwise(own))
+        of_phase = [segment for segment in segments if segment.phase == phase]
+        assert of_phase[0].first == first
+        assert of_phase[-1].last == last
+        assert all(a.last == b.first for a, b in itertools.pairwise(of_phase))
     assert [s.last for s in segments if s.evaluate] == [30, 60, 90, 95]
 
 

@@ -46,7 +46,7 @@ class Compactor:
     """Decides when agents are compacted, and does it. The agents go on as they would have, but for rounding.
 
     Args:
-      recorder: what is told of compactions.
+      recorder: records compactions.
       stop: what answers signals.
       ledger: what an earlier start of the run has learnt of their cost.
 

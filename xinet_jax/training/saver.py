@@ -21,7 +21,7 @@ class Saver:
 
     Args:
       checkpoints: where they go.
-      recorder: what is told of them.
+      recorder: records them.
     """
 
     def __init__(self, checkpoints: Checkpoints, recorder: Recorder) -> None:
