@@ -194,7 +194,8 @@ def test_progress_is_written_in_whatever_encoding(terminal):
     ],
 )
 def test_mistakes_in_a_file_of_the_users_end_in_one_line(text, message, tmp_path, capsys):
-    file = tmp_path / "tasks.py"
+    file = tmp_path / ("long" * 20) / "tasks.py"  # the path is shown whole
+    file.parent.mkdir()
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     code, out, err = run(f"tasks Ant-v5 --import {file}", capsys)
     assert (code, out) == (2, "")

@@ -129,7 +129,7 @@ def test_the_catalogue_says_what_the_functions_take(name):
 
 @pytest.mark.parametrize("name", catalogue.GYMNASIUM)
 def test_the_catalogue_says_what_the_models_have(name):
-    """tests/test_borrowed.py asks the same of other libraries' tasks."""
+    """tests/tasks/test_libraries.py asks the same of other libraries' tasks."""
     task = load_task(name, "native")
     lengths = (task.observation_size, task.predicted_size, task.action_size)
     assert catalogue.GYMNASIUM[name].sizes == (*lengths, task.dt, task.definition.episode_length)

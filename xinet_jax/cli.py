@@ -321,7 +321,7 @@ def _import_tasks(arguments: list[str]) -> list[str]:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # of whatever kind, sys.exit() too: the file is the user's
-            raise UserError(f"--import {brief(file)}{_line_of(file, error)}: {_reason(error)}") from None
+            raise UserError(f"--import {file}{_line_of(file, error)}: {_reason(error)}") from None
     return rest
 
 

@@ -49,8 +49,8 @@ def disarm(difference: dict[str, Array], xi: Units, opposite: Units, theta: Unit
 
 
 Estimator = Callable[[Array, Array, Scalar], Array]
-# Those of `xinet_jax.names.ESTIMATORS` that weigh the loss's gradient at one sample. "disarm" needs the losses at two,
-# and no gradient.
+# Those of `xinet_jax.config.names.ESTIMATORS` that weigh the loss's gradient at one sample. "disarm" needs the losses
+# at two, and no gradient.
 ESTIMATORS: dict[str, Estimator] = {"heun": heun, "straight_through": straight_through}
 
 
