@@ -27,6 +27,9 @@ def tiny_config(**overrides) -> Config:
     return make_config(**(settings | overrides))
 
 
+SMALLEST = {"blocks": 1, "actor_hidden": (7,), "critic_hidden": (8,)}  # for runs that show nothing about networks
+
+
 def random_batch(key: jax.Array, observation: int = 17, action: int = 6, size: int = 16) -> Transition:
     """Returns random transitions, some of which end an episode."""
     keys = jax.random.split(key, 5)

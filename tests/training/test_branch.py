@@ -7,7 +7,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from helpers import tiny_config
+from helpers import SMALLEST, tiny_config
 
 import xinet_jax
 from xinet_jax import agent as agents
@@ -22,7 +22,7 @@ from xinet_jax.training.pace import Pace
 from xinet_jax.training.setup import Setup
 
 GATED = ("ofenet", "actor", "critic")
-COMMON = {"seeds": 2, "eval_every": 20, "eval_episodes": 1, "final_episodes": 1, "checkpoint_every": 20}
+COMMON = {"seeds": 2, "eval_every": 20, "eval_episodes": 1, "final_episodes": 1, "checkpoint_every": 20, **SMALLEST}
 RULES = {"gated": GATED, "prune_start": 21, "prune_ramp": 0, "prune_stop": 50, "nu": 3000.0, "compact": "end"}
 TIMES = ("seconds", "iterations_per_second")
 

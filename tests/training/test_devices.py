@@ -24,7 +24,7 @@ from xinet_jax.training import processes as of_run
 from xinet_jax.training.results import read_records
 
 # Swimmer touches nothing: contacts would make rounding hundreds of times as large.
-SIZES = "--task Swimmer-v5 --blocks 2 --block-units 5 --actor-hidden 7 6 --critic-hidden 8 7 --batch-size 16"
+SIZES = "--task Swimmer-v5 --blocks 1 --block-units 5 --actor-hidden 7 --critic-hidden 8 --batch-size 16"
 SIZES += " --steps 60 --random-steps 20"
 SIZES += " --pretrain-updates 5 --eval-every 60 --log-every 20 --eval-episodes 1 --final-episodes 1 --prune-stop 45"
 SIZES += " --prune-start 25 --prune-ramp 0 --theta-every 1 --theta-learning-rate 5e-3 --nu 2000 --width-multiple 1"
@@ -164,13 +164,14 @@ def test_members_are_the_same_in_two_processes(runs, tmp_path):
     assert {row["member"] for row in later} == {f"seed_{seed}" for seed in range(3)}
 
 
-LONG = ("--seeds", "2", "--steps", "1000000", "--log-every", "50", "--eval-every", "1000000", "--compact", "off")
-LONG += ("--width-multiple", "None")
+# Without pruning: its programs are compiled sooner.
+LONG = "--task Swimmer-v5 --agent sac --actor-hidden 7 --critic-hidden 8 --batch-size 16 --random-steps 20"
+LONG += " --final-episodes 1 --seeds 2 --steps 1000000 --log-every 50 --eval-every 1000000 --eval-episodes 1"
 
 
 def test_a_signal_to_one_process_ends_the_run_in_all(tmp_path):
     folder = tmp_path / "run"
-    processes = start_processes(folder, *LONG)
+    processes = start_processes(None, "--out", str(folder), *LONG.split(), sizes=False)
     wait_until(lambda: all(trained_to(folder / f"metrics{k}.jsonl", 100) for k in ("", "-1")), processes)
     processes[1].send_signal(signal.SIGTERM)
     said = wait_for(processes)
@@ -182,7 +183,7 @@ def test_a_signal_to_one_process_ends_the_run_in_all(tmp_path):
 @pytest.mark.slow
 def test_a_process_that_dies_takes_only_its_own_members_along(tmp_path):
     folder = tmp_path / "run"
-    processes = start_processes(folder, *LONG)
+    processes = start_processes(None, "--out", str(folder), *LONG.split(), sizes=False)
     wait_until(lambda: all(trained_to(folder / f"metrics{k}.jsonl", 100) for k in ("", "-1")), processes)
     processes[1].kill()
     time.sleep(2)

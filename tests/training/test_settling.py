@@ -4,7 +4,7 @@ import dataclasses
 import shutil
 
 import pytest
-from helpers import tiny_config
+from helpers import SMALLEST, tiny_config
 
 import xinet_jax
 from xinet_jax.config import load_config
@@ -13,7 +13,7 @@ from xinet_jax.training import checkpoints, setup
 from xinet_jax.training.program import make_program
 
 RULES = {"gated": ("ofenet", "actor", "critic"), "prune_start": 21, "prune_ramp": 0, "prune_stop": 40}
-RULES |= {"keep_share": 0.4, "eval_episodes": 1, "final_episodes": 1, "checkpoint_every": 20, "seeds": 2}
+RULES |= {"keep_share": 0.4, "eval_episodes": 1, "final_episodes": 1, "checkpoint_every": 20, "seeds": 2, **SMALLEST}
 
 
 def resumed(folder, **changes):
@@ -27,7 +27,7 @@ def arrays(folder, step):
     return header["arrays"], header["settled"]
 
 
-@pytest.fixture(scope="module", params=["end", "auto"])
+@pytest.fixture(scope="module", params=["end", pytest.param("auto", marks=pytest.mark.slow)])
 def whole(request, tmp_path_factory):
     """A run of 60 steps that settles at step 40."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
