@@ -1,7 +1,7 @@
 """Reinforcement-learning agents that prune themselves while they learn, in JAX.
 
-`train` runs a configuration made by `make_config`; `load_policy` reads what it saved; `evaluate` runs that in
-Gymnasium; `register_task` adds a task of your own.
+`make_config` makes a configuration, `branch_config` one that goes on from another run, and `train` runs it.
+`load_policy` reads what a run saved; `evaluate` runs that in Gymnasium; `register_task` adds a task of your own.
 """
 
 import importlib
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xinet_jax.policy.policy import Policy
     from xinet_jax.tasks.registry import register_task
     from xinet_jax.tasks.task import Definition
+    from xinet_jax.training.branch_config import branch_config
     from xinet_jax.training.results import MemberResult, Result
     from xinet_jax.training.run import train
 
@@ -27,6 +28,7 @@ __all__ = [
     "Policy",
     "Result",
     "UserError",
+    "branch_config",
     "evaluate",
     "load_config",
     "load_policy",
@@ -43,6 +45,7 @@ _MODULES = {
     "Policy": "xinet_jax.policy.policy",
     "Result": "xinet_jax.training.results",
     "UserError": "xinet_jax.errors",
+    "branch_config": "xinet_jax.training.branch_config",
     "evaluate": "xinet_jax.policy.evaluation",
     "load_config": "xinet_jax.config",
     "load_policy": "xinet_jax.policy.files",

@@ -39,6 +39,16 @@ def jitted(agent, hyper):
     return jax.jit(lambda s, b, k, steps, updates: agents.update(agent, hyper, s, b, k, steps, updates)[0])
 
 
+def jitted_theta(agent, hyper):
+    """Returns a step of theta alone, where the averages of the losses are those of its batch: `(...) -> theta`."""
+
+    def step(state, batch, key, steps):
+        averages = agents.update_weights(agent, hyper, state, batch, key)[0].mse_bars
+        return agents.update_theta(agent, hyper, state._replace(mse_bars=averages), batch, key, steps)[0].theta
+
+    return jax.jit(step)
+
+
 def with_theta(state, value):
     return state._replace(theta=jax.tree.map(lambda leaf: jnp.full_like(leaf, value), state.theta))
 
@@ -101,14 +111,14 @@ def test_losses_in_nats():
 def test_theta_does_not_notice_the_scale_of_the_rewards(key):
     """Rewards and values 100 times as large, and a temperature to match, give theta the same step."""
     agent, hyper, state = make(key, gated=("critic",), prune_start=21, nu=0.0, theta_learning_rate=1e-3)
-    batch, update = random_batch(key), jitted(agent, hyper)
+    batch, update = random_batch(key), jitted_theta(agent, hyper)
     state = with_theta(state, 0.7)
     scaled = jax.tree.map(jnp.copy, state)
     for critic in (scaled.params["critic"], scaled.target_critic):
         critic["twins"]["head"] = jax.tree.map(lambda leaf: 100 * leaf, critic["twins"]["head"])
     scaled.params["temperature"] += jnp.log(100.0)
-    step = update(state, batch, key, 100, 0).theta
-    scaled_step = update(scaled, batch._replace(reward=100 * batch.reward), key, 100, 0).theta
+    step = update(state, batch, key, 100)
+    scaled_step = update(scaled, batch._replace(reward=100 * batch.reward), key, 100)
     assert changed(state.theta, step)
     for start, ours, theirs in zip(*map(jax.tree.leaves, (state.theta, step, scaled_step)), strict=True):
         np.testing.assert_allclose(ours - start, theirs - start, rtol=1e-2, atol=1e-6)
@@ -139,7 +149,7 @@ def test_theta_step_is_the_estimate_at_the_sampled_gates(key, weights_see, estim
     settings = {"weights_see": weights_see, "estimator": estimator, "prune_start": 21, "nu": 0.0}
     agent, hyper, state = make(key, theta_learning_rate=1e-3, **settings)
     state, batch = with_theta(state, 0.6), random_batch(key)
-    after = jitted(agent, hyper)(state, batch, key, 100, 0)
+    after = jitted_theta(agent, hyper)(state, batch, key, 100)
 
     key_gates, key_next, key_action = jax.random.split(key, 3)
     kept = 1 - agent.pruning.leave_out
@@ -160,7 +170,7 @@ def test_theta_step_is_the_estimate_at_the_sampled_gates(key, weights_see, estim
         return 17 / 2 * every.ofenet / bars.ofenet + (0.5 * every.critic / bars.critic).sum() + actor
 
     gradient = jax.grad(in_nats)(xi)
-    for start, end, g, x in zip(*map(jax.tree.leaves, (state.theta, after.theta, gradient, xi)), strict=True):
+    for start, end, g, x in zip(*map(jax.tree.leaves, (state.theta, after, gradient, xi)), strict=True):
         weight = {"heun": 0.5 / np.where(x > 0.5, probability, 1 - probability), "straight_through": 1.0}[estimator]
         np.testing.assert_allclose(end, np.clip(start - 1e-3 * weight * g, 0, 1), rtol=1e-4, atol=1e-5)
 
@@ -171,7 +181,7 @@ def test_disarm_step_is_the_difference_of_the_losses_at_antithetic_gates(key, we
     settings |= {"weights_see": weights_see, "leave_out": 0.3}  # with theta = 0.7 both draw alike
     agent, hyper, state = make(key, theta_learning_rate=1e-3, **settings)
     state, batch = with_theta(state, 0.7), random_batch(key)
-    after = jitted(agent, hyper)(state, batch, key, 100, 0)
+    after = jitted_theta(agent, hyper)(state, batch, key, 100)
     key_gates, key_next, key_action = jax.random.split(key, 3)
     xi, opposite = gates.sample_antithetic(gates.uniform(key_gates, agent.dense, state.origin), state.theta)
     targets = losses.make_targets(agent, hyper, state, batch, key_next)
@@ -185,7 +195,7 @@ def test_disarm_step_is_the_difference_of_the_losses_at_antithetic_gates(key, we
     answer = {"critic": critic[:, None], "actor": (a.actor - b.actor) / np.exp(state.params["temperature"])}
     answer["ofenet"] = 17 / 2 * (a.ofenet - b.ofenet) / mean.ofenet + critic.sum() + answer["actor"]
     for name in settings["gated"]:
-        for end, x, o in zip(*(jax.tree.leaves(tree[name]) for tree in (after.theta, xi, opposite)), strict=True):
+        for end, x, o in zip(*(jax.tree.leaves(tree[name]) for tree in (after, xi, opposite)), strict=True):
             expected = np.clip(0.7 - 1e-3 * 0.5 * answer[name] * (x - o) / 0.3, 0, 1)
             np.testing.assert_allclose(end, expected, rtol=1e-4, atol=1e-5)
 
@@ -224,8 +234,8 @@ def test_each_network_pays_the_price_times_its_multiplier(key, cost):
     free, hyper, state = make(key, nu=0.0, theta_learning_rate=1e-4, **settings, **scales)
     priced, hyper_priced, _ = make(key, nu=100.0, theta_learning_rate=1e-4, **settings, **scales)
     state, batch = with_theta(state, 0.5), random_batch(key)
-    without = jitted(free, hyper)(state, batch, key, 21, 0).theta
-    with_price = jitted(priced, hyper_priced)(state, batch, key, 21, 0).theta
+    without = jitted_theta(free, hyper)(state, batch, key, 21)
+    with_price = jitted_theta(priced, hyper_priced)(state, batch, key, 21)
     price = jax.grad(lambda units: complexity.share(free.dense, free.dense, units, cost))(state.theta)
     for name in settings["gated"]:
         for a, b, unit in zip(*map(jax.tree.leaves, (without[name], with_price[name], price[name])), strict=True):
@@ -354,13 +364,12 @@ def test_units_whose_gradient_is_not_finite_stay_and_are_counted(key):
     assert agent_theta.step(agent, hyper, pruned, losses_at, key, 1000)[1] == 1
 
 
-def test_an_update_tells_how_many_units_stayed(key, monkeypatch):
-    agent, hyper, state = make(key, gated=("ofenet",), theta_every=2)
+def test_a_step_of_theta_tells_how_many_units_stayed(key, monkeypatch):
+    agent, hyper, state = make(key, gated=("ofenet",))
     monkeypatch.setattr(agent_theta, "step", lambda agent, hyper, state, *rest: (state.theta, jnp.float32(3)))
-    batch = random_batch(key)
-    update = jax.jit(lambda state, count: agents.update(agent, hyper, state, batch, key, 1000, count)[1].theta_held)
-    assert [update(state, count) for count in (4, 5)] == [3, 0]
-    assert update(state._replace(diverged=jnp.array(True)), 4) == 0
+    update = lambda state: agents.update_theta(agent, hyper, state, random_batch(key), key, 1000)[1]  # noqa: E731
+    assert update(state) == 3
+    assert update(state._replace(diverged=jnp.array(True))) == 0
 
 
 def with_first_unit_dead(units):
@@ -376,8 +385,8 @@ def test_the_actors_say_in_ofenets_gates_can_be_taken_away(key, estimator):
         agent, hyper, state = make(key, actor_speaks=speaks, **settings)
         state, batch = with_theta(state, 0.6), random_batch(key)._replace(continues=jnp.zeros(16))
         warmer = state._replace(params=state.params | {"temperature": state.params["temperature"] + 1.0})
-        update = jitted(agent, hyper)
-        thetas = [update(s, batch, key, 100, 0).theta for s in (state, warmer)]
+        update = jitted_theta(agent, hyper)
+        thetas = [update(s, batch, key, 100) for s in (state, warmer)]
         difference = max(np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, thetas), strict=True))
         assert (difference > 5e-6) == speaks, difference
 
@@ -400,8 +409,8 @@ def test_the_price_ramps_up(key):
     agent, hyper, state = make(key, steps=2000, prune_start=100, prune_ramp=100, nu=50.0, theta_learning_rate=1e-4)
     state = with_theta(state, 0.5)
     batch = random_batch(key)
-    update = jitted(agent, hyper)
-    theta = [update(state, batch, key, steps, 0).theta for steps in (100, 150, 200, 1000)]
+    update = jitted_theta(agent, hyper)
+    theta = [update(state, batch, key, steps) for steps in (100, 150, 200, 1000)]
     price = jax.grad(lambda units: complexity.share(agent.dense, agent.dense, units))(state.theta)
     for at_0, half, full, later, unit in zip(*map(jax.tree.leaves, (*theta, price)), strict=True):
         np.testing.assert_allclose(at_0 - half, 1e-4 * 25.0 * unit, rtol=2e-2, atol=1e-7)

@@ -118,7 +118,7 @@ def test_a_diverged_member_stays_as_it_was_and_the_others_do_not_notice():
         state, _ = program.collect(state, 100)
         state, _ = program.train(hyper(3), state, 100, 5, 0)
         if poison:
-            reward = state.replay.experience.reward.at[1, 0, 50].set(jnp.nan)
+            reward = state.replay.experience.reward.at[1, 0, 30].set(jnp.nan)
             state = state._replace(
                 replay=state.replay.replace(experience=state.replay.experience._replace(reward=reward))
             )

@@ -58,9 +58,9 @@ class Recording:
 def tally(updates=0, theta_held=0.0, episodes=0, episode_return=0.0, bad_transitions=0):
     """Returns the sums of a segment, the same for both members."""
     zeros = np.zeros(2, np.float32)
-    metrics = Metrics(*[zeros + 2.0] * 6, zeros + theta_held)
+    metrics = Metrics(*[zeros + 2.0] * 6)
     counts = [np.full(2, count, np.int32) for count in (updates, episodes, 10 * episodes, bad_transitions)]
-    return Tally(metrics, counts[0], counts[1], zeros + episode_return, counts[2], counts[3])
+    return Tally(metrics, counts[0], zeros + theta_held, counts[1], zeros + episode_return, counts[2], counts[3])
 
 
 @pytest.fixture

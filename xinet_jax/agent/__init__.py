@@ -3,9 +3,9 @@
 from xinet_jax.agent.acting import act
 from xinet_jax.agent.compaction import compact
 from xinet_jax.agent.initial import init, make_agent, make_hyper
-from xinet_jax.agent.pruning import prune, schedule, settle
+from xinet_jax.agent.pruning import prune, schedule, settle, until_due
 from xinet_jax.agent.state import Agent, AgentState, Hyper, Metrics
-from xinet_jax.agent.update import pretrain, update
+from xinet_jax.agent.update import pretrain, update, update_theta, update_weights
 
 __all__ = [
     "Agent",
@@ -21,5 +21,8 @@ __all__ = [
     "prune",
     "schedule",
     "settle",
+    "until_due",
     "update",
+    "update_theta",
+    "update_weights",
 ]

@@ -8,7 +8,13 @@ from xinet_jax.agent.state import Hyper
 from xinet_jax.types import Tree
 
 adam = optax.scale_by_adam()
-average = optax.ema(0.99, debias=True)
+_AVERAGE_DECAY = 0.99
+average = optax.ema(_AVERAGE_DECAY, debias=True)
+
+
+def averages(state: optax.OptState) -> Tree:
+    """Returns the moving averages that a state of `average` holds, which must have seen a value."""
+    return optax.tree.bias_correction(state.ema, _AVERAGE_DECAY, state.count)
 
 
 def descend(

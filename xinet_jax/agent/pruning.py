@@ -30,6 +30,25 @@ def schedule(
     return active & (updates % rules.theta_every == 0), active & (updates % rules.prune_every == 0)
 
 
+def until_due(
+    agent: Agent, environment_steps: Int[Array, ""], updates: Int[Array, ""], most: Int[Array, ""]
+) -> Int[Array, ""]:
+    """Returns how many updates are taken until theta moves or units are pruned, with the one after which that is.
+
+    Args:
+      agent: the agent.
+      environment_steps, updates: what `schedule` is given at the next update.
+      most: returned if nothing is due so soon.
+    """
+    if agent.pruner == "none":
+        return most
+    rules = agent.pruning
+    waiting = jnp.maximum(min(map(rules.start, agent.gated)) - environment_steps, 0)
+    periods = [rules.prune_every] + ([rules.theta_every] if agent.pruner == "theta" else [])
+    due = [waiting + (-(updates + waiting)) % period for period in periods]
+    return jnp.minimum(jnp.stack(due).min() + 1, most)
+
+
 def prune(
     agent: Agent, state: AgentState, batch: Transition, key: Key, environment_steps: Int[Array, ""] | int
 ) -> AgentState:

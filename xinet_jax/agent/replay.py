@@ -28,7 +28,8 @@ def sample_after_add(
     """Samples a minibatch, `[batch, ...]`, in an iteration of a loop that has just stored a transition.
 
     On CPUs, XLA would otherwise fuse the write into the reads. These would then need the buffer from before the write,
-    and all of it would be copied in every iteration. XLA does not fuse across a conditional.
+    and all of it would be copied in every iteration. XLA does not fuse across a conditional. On accelerators a
+    conditional is read by the host, and is not needed.
 
     Args:
       buffer, state: the buffer and its content.
@@ -39,7 +40,10 @@ def sample_after_add(
     def draw() -> Transition:
         return buffer.sample(state, key).experience
 
-    return jax.lax.cond(always, draw, lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(draw)))
+    def draw_if_always() -> Transition:
+        return jax.lax.cond(always, draw, lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(draw)))
+
+    return jax.lax.platform_dependent(cpu=draw_if_always, default=draw)
 
 
 def sample_more(buffer: TrajectoryBuffer, state: TrajectoryBufferState, key: Key) -> Transition:

@@ -61,11 +61,7 @@ class AgentState(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Figures of one update: losses, alpha [reward per nat], policy entropy [nats], mean action value.
-
-    `theta_held` counts the units whose theta stayed where it was because its gradient was not finite. It should be 0;
-    it is 0 for agents that have diverged.
-    """
+    """Figures of one update: losses, alpha [reward per nat], policy entropy [nats], mean action value."""
 
     auxiliary_loss: Float[Array, "*members"]
     critic_loss: Float[Array, "*members"]
@@ -73,7 +69,6 @@ class Metrics(NamedTuple):
     temperature: Float[Array, "*members"]
     entropy: Float[Array, "*members"]
     action_value: Float[Array, "*members"]
-    theta_held: Float[Array, "*members"]
 
 
 def acting_gates(agent: Agent, state: AgentState) -> Units:

@@ -9,13 +9,10 @@ from jaxtyping import Array, Float, Int
 
 from xinet_jax.agent import losses, pruning, theta
 from xinet_jax.agent.losses import Figures, Losses
-from xinet_jax.agent.optimiser import average, descend
+from xinet_jax.agent.optimiser import average, averages, descend
 from xinet_jax.agent.state import Agent, AgentState, Hyper, Metrics, acting_gates
 from xinet_jax.pruning import gates
 from xinet_jax.types import Key, Transition, Tree, Units, all_finite
-
-# What pruning changes: whatever else passed through its conditional would be copied at every update.
-_PRUNED = ("params", "target_critic", "statistics", "theta", "alive")
 
 
 def pretrain(agent: Agent, hyper: Hyper, state: AgentState, batch: Transition) -> tuple[AgentState, Float[Array, ""]]:
@@ -51,6 +48,9 @@ def update(
 ) -> tuple[AgentState, Metrics]:
     """Takes one step of every network and, when it is due, of theta; and prunes, when that is due.
 
+    Programs that take many updates know when the last two are due, and call the three parts themselves
+    (`xinet_jax.training.program`).
+
     Args:
       agent, hyper, state: the agent.
       batch: transitions, `[batch, ...]`.
@@ -60,58 +60,70 @@ def update(
       more: draws transitions from which substitutes of pruned units are learnt, `[any, ...]`; None: `batch` is used.
 
     Returns:
+      The new state, and the update's figures.
+    """
+    key_weights, key_theta, key_prune = jax.random.split(key, 3)
+    theta_due, prune_due = pruning.schedule(agent, environment_steps, updates)
+    state, metrics = update_weights(agent, hyper, state, batch, key_weights)
+
+    def with_theta() -> AgentState:
+        return update_theta(agent, hyper, state, batch, key_theta, environment_steps)[0]
+
+    def without_some_units() -> AgentState:
+        transitions = batch if more is None else more()
+        return pruning.prune(agent, state, transitions, key_prune, environment_steps)
+
+    if agent.pruner == "theta":
+        state = jax.lax.cond(theta_due, with_theta, lambda: state)
+    if agent.pruner != "none":
+        state = jax.lax.cond(prune_due, without_some_units, lambda: state)
+    return state, metrics
+
+
+def update_weights(
+    agent: Agent, hyper: Hyper, state: AgentState, batch: Transition, key: Key
+) -> tuple[AgentState, Metrics]:
+    """Takes one step of every network, and of the target critics.
+
+    Args:
+      agent, hyper, state: the agent.
+      batch: transitions, `[batch, ...]`.
+      key: random key.
+
+    Returns:
       The new state, and the update's figures. If a loss or gradient is not finite, the state stays as it was, from then
       on. Parameters stay finite with them: a step of Adam is bounded, and so are learning rates.
     """
     key_gates, key_next, key_action = jax.random.split(key, 3)
-    theta_due, prune_due = pruning.schedule(agent, environment_steps, updates)
 
     # Targets: what the losses take as constants.
     targets = losses.make_targets(agent, hyper, state, batch, key_next)
 
-    # Losses, by parameters and gates.
-    def losses_at(params: dict[str, Tree], units: Units) -> tuple[Losses, Figures]:
-        return losses.compute_losses(agent, hyper, state, params, units, batch, targets, key_action)
-
-    # Gradients of the weights.
+    # Losses, by parameters, at the gates that the weights see.
     units = acting_gates(agent, state)
     if agent.pruner == "theta" and agent.pruning.weights_see == "sampled":
         units = gates.sample(gates.uniform(key_gates, agent.dense, state.origin), state.theta)
 
     def weights_loss(params: dict[str, Tree]) -> tuple[Array, tuple[Losses, Figures]]:
-        every, figures = losses_at(params, units)
+        every, figures = losses.compute_losses(agent, hyper, state, params, units, batch, targets, key_action)
         return losses.weights_loss(every), (every, figures)
 
+    # Gradients.
     gradient, (loss, figures) = jax.grad(weights_loss, has_aux=True)(state.params)
 
-    # Steps of the weights, and of the target critics.
+    # Steps of the weights, of the target critics, and of the losses' averages.
     params, optimiser = descend(hyper, state.params, state.optimiser, gradient)
     target_critic = optax.incremental_update(params["critic"], state.target_critic, hyper.tau)
-    means, mse_bars = average.update({"ofenet": loss.ofenet, "critic": loss.critic}, state.mse_bars)
+    _, mse_bars = average.update({"ofenet": loss.ofenet, "critic": loss.critic}, state.mse_bars)
 
-    # Step of theta, by the losses at the old weights.
-    def nats_at(units: Units) -> Losses:
-        every, alpha = losses_at(state.params, units)[0], jnp.exp(state.params["temperature"])
-        return losses.in_nats(every, agent.networks.shape.predicted, means["ofenet"], means["critic"], alpha)
-
-    def theta_step() -> tuple[Units, Array]:
-        return theta.step(agent, hyper, state, nats_at, key_gates, environment_steps)
-
-    new_theta, theta_held = state.theta, jnp.zeros(())
-    if agent.pruner == "theta":
-        new_theta, theta_held = jax.lax.cond(theta_due, theta_step, lambda: (state.theta, jnp.zeros(())))
-
-    # An agent that diverges stays as it was.
     after = state._replace(
         params=params,
         target_critic=target_critic,
         statistics=figures.statistics,
         optimiser=optimiser,
-        theta=new_theta,
         mse_bars=mse_bars,
     )
-    figures_of_step = (loss, figures.statistics, new_theta, mse_bars, optax.global_norm(gradient))
-    after = _unless_diverged(state, after, figures_of_step)
+    figures_of_step = (loss, figures.statistics, mse_bars, optax.global_norm(gradient))
     metrics = Metrics(
         auxiliary_loss=loss.ofenet,
         critic_loss=loss.critic.mean(),
@@ -119,21 +131,36 @@ def update(
         temperature=jnp.exp(state.params["temperature"]),
         entropy=figures.entropy,
         action_value=figures.action_value,
-        theta_held=jnp.where(after.diverged, 0.0, theta_held),
     )
+    return _unless_diverged(state, after, figures_of_step), metrics
 
-    # Pruning.
-    if agent.pruner == "none":
-        return after, metrics
 
-    def changed(state: AgentState) -> dict[str, Tree]:
-        return {name: getattr(state, name) for name in _PRUNED}
+def update_theta(
+    agent: Agent, hyper: Hyper, state: AgentState, batch: Transition, key: Key, environment_steps: Int[Array, ""] | int
+) -> tuple[AgentState, Float[Array, ""]]:
+    """Takes one step of theta, by the losses in nats.
 
-    def pruned() -> dict[str, Tree]:
-        transitions = batch if more is None else more()
-        return changed(pruning.prune(agent, after, transitions, key_gates, environment_steps))
+    Args:
+      agent, hyper, state: the agent. If it has diverged it stays as it is. It must have taken an update: errors are
+        weighed by their moving averages.
+      batch: transitions, `[batch, ...]`.
+      key: random key.
+      environment_steps: steps taken so far; the price ramps up by them.
 
-    return after._replace(**jax.lax.cond(prune_due, pruned, lambda: changed(after))), metrics
+    Returns:
+      The new state, and how many units stayed where they were since their gradient was not finite.
+    """
+    key_gates, key_next, key_action = jax.random.split(key, 3)
+    targets = losses.make_targets(agent, hyper, state, batch, key_next)
+    means, alpha = averages(state.mse_bars), jnp.exp(state.params["temperature"])
+
+    def nats_at(units: Units) -> Losses:
+        every, _ = losses.compute_losses(agent, hyper, state, state.params, units, batch, targets, key_action)
+        return losses.in_nats(every, agent.networks.shape.predicted, means["ofenet"], means["critic"], alpha)
+
+    new, held = theta.step(agent, hyper, state, nats_at, key_gates, environment_steps)
+    after = _unless_diverged(state, state._replace(theta=new), new)
+    return after, jnp.where(after.diverged, 0.0, held)
 
 
 def _unless_diverged(before: AgentState, after: AgentState, figures: Tree) -> AgentState:

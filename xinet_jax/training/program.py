@@ -71,18 +71,47 @@ def make_program(agent: Agent, task: Task, replay: TrajectoryBuffer, eval_episod
         hyper: Hyper, members: Member, first_step: Int[Array, ""], count: Int[Array, ""], first_update: Int[Array, ""]
     ) -> tuple[Member, Tally]:
         def step(i: Int[Array, ""], member: Member, tally: Tally, hyper: Hyper) -> tuple[Member, Tally]:
-            key, key_action, key_reset, key_sample, key_update, key_more = jax.random.split(member.key, 6)
+            key, key_action, key_reset, key_sample, key_update = jax.random.split(member.key, 5)
             action = agents.act(agent, member.agent, member.task.observation, key_action)
             member, tally = advance(task, replay, member._replace(key=key), action, key_reset, tally)
             batch = sample_after_add(replay, member.replay, key_sample, i >= 0)
-            more = partial(sample_more, replay, member.replay, key_more)
-            state, metrics = agents.update(
-                agent, hyper, member.agent, batch, key_update, first_step + i + 1, first_update + i, more
-            )
+            state, metrics = agents.update_weights(agent, hyper, member.agent, batch, key_update)
             tally = tally._replace(metrics=jax.tree.map(jnp.add, tally.metrics, metrics), updates=tally.updates + 1)
             return member._replace(agent=state), tally
 
-        return _repeat(step, count, members, hyper)
+        def move_theta(i: Int[Array, ""], member: Member, tally: Tally, hyper: Hyper) -> tuple[Member, Tally]:
+            key, key_sample, key_update = jax.random.split(member.key, 3)
+            batch = replay.sample(member.replay, key_sample).experience
+            state, held = agents.update_theta(agent, hyper, member.agent, batch, key_update, first_step + i)
+            return member._replace(agent=state, key=key), tally._replace(theta_held=tally.theta_held + held)
+
+        def prune(i: Int[Array, ""], member: Member, tally: Tally, _: Hyper) -> tuple[Member, Tally]:
+            key, key_sample, key_prune = jax.random.split(member.key, 3)
+            batch = sample_more(replay, member.replay, key_sample)
+            state = agents.prune(agent, member.agent, batch, key_prune, first_step + i)
+            return member._replace(agent=state, key=key), tally
+
+        def phase(each: Callable, carry: tuple[Member, Tally], hyper: Hyper) -> tuple[Member, Tally]:
+            def repeat(step: Callable, start: Array, end: Array, carry: tuple[Member, Tally]) -> tuple[Member, Tally]:
+                return jax.lax.fori_loop(start, end, lambda i, carry: each(partial(step, i))(*carry, hyper), carry)
+
+            if agent.pruner == "none":
+                return repeat(step, jnp.int32(0), count, carry)
+
+            # Plain updates until something is due, so that they do not ask at each. What is due is a loop of one
+            # iteration or none, and not a conditional, which would copy the state.
+            def stretch(carry: tuple[Array, tuple[Member, Tally]]) -> tuple[Array, tuple[Member, Tally]]:
+                start, rest = carry
+                end = start + agents.until_due(agent, first_step + start + 1, first_update + start, count - start)
+                rest = repeat(step, start, end, rest)
+                theta_due, prune_due = agents.schedule(agent, first_step + end, first_update + end - 1)
+                if agent.pruner == "theta":
+                    rest = repeat(move_theta, end, end + theta_due, rest)
+                return end, repeat(prune, end, end + prune_due, rest)
+
+            return jax.lax.while_loop(lambda carry: carry[0] < count, stretch, (jnp.int32(0), carry))[1]
+
+        return _for_members(phase, members, hyper)
 
     def evaluate(state: AgentState, seed: Int[Array, ""]) -> Float[Array, " episodes"]:
         return evaluation_program.evaluate(agent, task, eval_episodes, state, seed)
@@ -99,22 +128,31 @@ def make_program(agent: Agent, task: Task, replay: TrajectoryBuffer, eval_episod
 def _repeat(step: Callable, count: Int[Array, ""], members: Member, *arguments: Any) -> tuple[Member, Tally]:
     """Takes a step of every member `count` times.
 
-    The loop is around the members and not the other way: JAX traces that in half the time.
-
     Args:
       step: of one member: `(i, member, tally, *arguments) -> (member, tally)`.
       count: number of steps.
       members: the members, with a leading member axis.
       *arguments: the step's other arguments, with a leading member axis.
     """
+
+    def phase(each: Callable, carry: tuple[Member, Tally], *arguments: Any) -> tuple[Member, Tally]:
+        return jax.lax.fori_loop(0, count, lambda i, carry: each(partial(step, i))(*carry, *arguments), carry)
+
+    return _for_members(phase, members, *arguments)
+
+
+def _for_members(phase: Callable, members: Member, *arguments: Any) -> tuple[Member, Tally]:
+    """Runs a phase whose loops are around the members. The other way round, JAX traces for twice as long.
+
+    Args:
+      phase: `(each, (members, tally), *arguments) -> (members, tally)`, where `each` makes a function of one member one
+        of all.
+      members: the members, with a leading member axis.
+      *arguments: the phase's other arguments, with a leading member axis.
+    """
     size = members.key.shape[:1]
     tally = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, size), empty_tally())
     if size == (1,):  # to trace it batched takes twice as long
         carry, alone = jax.tree.map(lambda leaf: leaf[0], ((members, tally), arguments))
-        after = jax.lax.fori_loop(0, count, lambda i, carry: step(i, *carry, *alone), carry)
-        return jax.tree.map(lambda leaf: leaf[None], after)
-
-    def body(i: Int[Array, ""], carry: tuple[Member, Tally]) -> tuple[Member, Tally]:
-        return jax.vmap(partial(step, i))(*carry, *arguments)
-
-    return jax.lax.fori_loop(0, count, body, (members, tally))
+        return jax.tree.map(lambda leaf: leaf[None], phase(lambda function: function, carry, *alone))
+    return phase(jax.vmap, (members, tally), *arguments)

@@ -30,7 +30,8 @@ def segment_entries(
     updates, episodes = int(tally.updates), int(tally.episodes)
     entries: dict[str, Any] = {"iterations_per_second": rate}
     if updates:
-        means = {name: float(total) / updates for name, total in tally.metrics._asdict().items()}
+        sums = tally.metrics._asdict() | {"theta_held": tally.theta_held}
+        means = {name: float(total) / updates for name, total in sums.items()}
         # OFENet alone has no critics or actor to speak of.
         entries |= means if phase == "train" else {"auxiliary_loss": means["auxiliary_loss"]}
     return entries | {
