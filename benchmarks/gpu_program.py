@@ -83,6 +83,36 @@ def size(type_text):
     )
 
 
+def operands(rest):
+    """Returns the names of an instruction's operands."""
+    return re.findall(r"%([\w.\-]+)", rest.split("), ")[0])
+
+
+def moved_by(computations, type_text, rest, line, sizes):
+    """Returns the bytes that a kernel reads and writes at most. Of arrays whose rows it picks or sets, the rows."""
+    read, written = [sizes.get(name, 0) for name in operands(rest)], size(type_text)
+    called = re.search(r"calls=%?([\w.\-]+)", line)
+    if not called:
+        return sum(read) + written
+    inside = computations[called[1]]
+    inner = {result: size(text) for result, text, *_ in inside}
+    for parameter, _, operation, index, _ in inside:
+        if operation != "parameter":
+            continue
+        users = [instruction for instruction in inside if parameter in operands(instruction[3])]
+        number = int(index.split(")")[0])
+        if users and all(
+            user[2] in ("gather", "dynamic-slice") and operands(user[3])[0] == parameter for user in users
+        ):
+            read[number] = sum(inner[user[0]] for user in users)
+        for user in users:
+            if user[2] in ("scatter", "dynamic-update-slice") and operands(user[3])[0] == parameter:
+                update = inner.get(operands(user[3])[2 if user[2] == "scatter" else 1], 0)
+                written += update - read[number]
+                read[number] = 0
+    return sum(read) + written
+
+
 def count(computations, name, kind="program"):
     """Returns what a computation asks for, and what its loops and branches do, one after the other."""
     operations, moved, sizes, passes, inner, predicates = collections.Counter(), 0, {}, [], [], 0
@@ -98,10 +128,10 @@ def count(computations, name, kind="program"):
             names = several[1].split(",") if several else re.findall(r"(?:true|false)_computation=%?([\w.\-]+)", line)
             inner += [("branch", branch.strip().lstrip("%")) for branch in names]
         elif operation in KERNELS:
-            read = sum(sizes.get(operand, 0) for operand in re.findall(r"%([\w.\-]+)", rest.split("), ")[0]))
-            moved += read + sizes[result]
+            bytes_moved = moved_by(computations, type_text, rest, line, sizes)
+            moved += bytes_moved
             label = re.search(r'op_name="([^"]*)"', line)
-            passes.append((read + sizes[result], operation, label[1][-90:] if label else result))
+            passes.append((bytes_moved, operation, label[1][-90:] if label else result))
     return {
         "kind": kind,
         "name": name,
@@ -203,7 +233,7 @@ def main() -> None:
     figures |= {"working_gigabytes": memory.temp_size_in_bytes / 1e9, "jax": jax.__version__}
     settings = {name: getattr(options, name) for name in ("task", "engine", "members", "preset", "agent", "phase")}
     if options.json:
-        print(json.dumps(settings | {"step": figures, "program": program}))
+        print(json.dumps(settings | {"step": figures, "program": program}, allow_nan=False))
         return
     print(" ".join(f"{name}={value}" for name, value in settings.items()))
     show(program)
@@ -213,7 +243,7 @@ def main() -> None:
             f"{name} {value:,.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in figures.items()
         )
     )
-    print(f"its {LARGEST} largest passes (a write into the replay counts as all of it, though it is done in place):")
+    print(f"its {LARGEST} largest passes:")
     for megabytes, operation, label in step["passes"][:LARGEST]:
         print(f"  {megabytes:8,.1f} MB {operation} {label}")
 

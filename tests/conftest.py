@@ -1,5 +1,6 @@
 """Checks every typed array of the package while the tests run, and keeps compiled programs between runs."""
 
+import gc
 import os
 import re
 from collections.abc import Iterator
@@ -32,6 +33,11 @@ if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
 # What is dropped from memory between tests is read again from the disk, however short its compilation was.
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.devices()  # one CPU device, whichever test comes first
+
+# JAX makes and drops millions of small objects while it traces. Python need not look through all modules for garbage.
+gc.collect()
+gc.freeze()
+gc.set_threshold(50_000, 20, 50)
 
 
 _GROWTH = 0.6e9  # of resident memory, since it was last cleared, at which compiled programs are dropped [bytes]

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import random_batch, tiny_config
+from helpers import SMALLEST, random_batch, tiny_config
 
 from xinet_jax import agent as agents
 from xinet_jax.agent import losses, pruning
@@ -16,6 +16,7 @@ from xinet_jax.networks.modules import Gate, TwinCritic
 from xinet_jax.pruning import gates
 from xinet_jax.pruning import theta as thetas
 
+TWO_LAYERS = {"blocks": 2, "actor_hidden": (7, 6), "critic_hidden": (8, 7)}
 NO_LOSS = Losses(jnp.zeros(()), jnp.zeros(2), jnp.zeros(()), jnp.zeros(()))
 
 
@@ -28,7 +29,10 @@ def rounded(agent, theta, alive):
 
 
 def make(key, **overrides):
-    config = tiny_config(**overrides)
+    smallest = dict(SMALLEST)
+    if overrides.get("agent") == "sac":
+        del smallest["blocks"]
+    config = tiny_config(**smallest | overrides)
     agent = agents.make_agent(config, 17, 6)
     hyper = agents.make_hyper(config, 6)
     return agent, hyper, agents.init(agent, hyper, key)
@@ -84,7 +88,7 @@ def test_ofenets_weights_learn_from_the_auxiliary_loss_alone(key):
 def test_critic_target_is_the_soft_bellman_backup_and_stops_at_termination(key):
     agent, hyper, state = make(key, agent="sac")
     batch = random_batch(key)
-    target, z_o = losses.make_targets(agent, hyper, state, batch, key)
+    target, z_o, _ = losses.make_targets(agent, hyper, state, batch, key)
     np.testing.assert_array_equal(z_o, batch.observation)
     action, log_probability = losses.sample_action(
         agent.networks, state.params["actor"], None, batch.next_observation, key
@@ -281,15 +285,15 @@ def test_settling_rounds_every_gate_and_keeps_what_open_units_contribute(key):
     np.testing.assert_allclose(agents.act(opened, fewer, batch.observation, None), before, atol=1e-5)
 
     low = agents.settle(agent, with_theta(state, 1e-3), batch)
-    assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["ofenet"])] == [0] * 4
-    assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["actor"])] == [1] * 2
-    assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["critic"])] == [2] * 2
+    assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["ofenet"])] == [0] * 2
+    assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["actor"])] == [1]
+    assert [leaf.sum() for leaf in jax.tree.leaves(low.theta["critic"])] == [2]
 
 
 @pytest.mark.parametrize("keep_share", [0.0, 0.3, 0.9])
 @pytest.mark.parametrize("cost", ["parameters", "flops"])
 def test_rounding_leaves_the_units_of_highest_theta_and_no_more_than_was_expected(key, keep_share, cost):
-    agent, _, state = make(key, gated=("ofenet", "actor", "critic"), keep_share=keep_share, cost=cost)
+    agent, _, state = make(key, gated=("ofenet", "actor", "critic"), keep_share=keep_share, cost=cost, **TWO_LAYERS)
     theta = gates.uniform(key, agent.dense, state.origin)
     alive = jax.tree.map(lambda t: (t > 0.1).astype(jnp.float32), theta)
     theta = jax.tree.map(jnp.multiply, theta, alive)
@@ -336,7 +340,8 @@ def test_units_that_wait_to_be_pruned_are_not_taken_for_dead_ones(key, weights_s
 
 
 def test_nothing_is_charged_once_no_more_than_a_share_is_expected(key):
-    agent, hyper, state = make(key, nu=50.0, prune_ramp=0, keep_share=0.5, gated=("ofenet", "actor", "critic"))
+    gated = ("ofenet", "actor", "critic")
+    agent, hyper, state = make(key, nu=50.0, prune_ramp=0, keep_share=0.5, gated=gated, **TWO_LAYERS)
     losses_at = lambda units: NO_LOSS  # noqa: E731
     step = lambda s: agent_theta.step(agent, hyper, s, losses_at, key, 1000)[0]  # noqa: E731
     above, below = with_theta(state, 0.8), with_theta(state, 0.4)
@@ -446,11 +451,11 @@ def test_the_lesser_value_has_a_gradient_however_the_program_rounds(key):
 def test_critics_speak_for_ofenets_units(key):
     """Every layer of OFENet's gates gets a gradient from the critics' loss."""
     agent, hyper, state = make(key)
-    batch, target = random_batch(key), jnp.zeros(16)
     z_o = jnp.zeros((16, agent.networks.shape.state_features))
+    batch, targets = random_batch(key), Targets(jnp.zeros(16), z_o, z_o)
 
     def critic_loss(units):
-        every, _ = losses.compute_losses(agent, hyper, state, state.params, units, batch, Targets(target, z_o), key)
+        every, _ = losses.compute_losses(agent, hyper, state, state.params, units, batch, targets, key)
         return every.critic.sum()
 
     gradient = jax.grad(critic_loss)(layout.ones(agent.networks.shape, ("ofenet",)))
@@ -459,12 +464,12 @@ def test_critics_speak_for_ofenets_units(key):
 
 def test_each_networks_gates_answer_to_its_own_loss(key):
     agent, hyper, state = make(key, gated=("ofenet", "actor", "critic"))
-    batch, target = random_batch(key), jnp.zeros(16)
     z_o = jax.random.normal(key, (16, agent.networks.shape.state_features))
+    batch, targets = random_batch(key), Targets(jnp.zeros(16), z_o, z_o)
 
     def loss(name):
         def at(units):
-            every, _ = losses.compute_losses(agent, hyper, state, state.params, units, batch, Targets(target, z_o), key)
+            every, _ = losses.compute_losses(agent, hyper, state, state.params, units, batch, targets, key)
             return getattr(every, name).sum()
 
         gradient = jax.grad(at)(layout.ones(agent.networks.shape))

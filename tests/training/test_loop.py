@@ -60,7 +60,7 @@ class Bench:
             self.stop.requested = signal.SIGTERM
         ones = np.ones(1, np.int32)
         diverged = phase == "train" and self.diverge_at is not None and first + count >= self.diverge_at
-        tally = Tally(Metrics(*[ones * 1.0] * 7), count * ones, ones, ones * 1.0, ones, ones)
+        tally = Tally(Metrics(*[ones * 1.0] * 6), count * ones, ones * 0.0, ones, ones * 1.0, ones, ones)
         return self.state(first + count, diverged), tally
 
     def init(self, hyper, seeds):

@@ -108,6 +108,56 @@ def test_no_step_copies_the_replay(count):
     assert f"[{count},1,4321,17]" in compiled, "the buffer is recognised by its shape"
 
 
+@pytest.mark.parametrize("agent", ["sac", "xinet", "magnitude"])
+def test_a_gpu_asks_the_host_for_nothing_in_a_step(agent, monkeypatch):
+    """A branch's predicate is read by the host, which waits for the GPU. What is due is decided between the steps."""
+    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *arguments, default, **_: default(*arguments))
+    rules = {"prune_start": 25, "prune_ramp": 10} if agent == "magnitude" else {}
+    program, hyper = make(tiny_config(agent=agent, engine="native", **rules))
+    state = jax.eval_shape(program.init, hyper(2), jnp.arange(2))
+    text = str(program.train.trace(hyper(2), state, jnp.int32(20), jnp.int32(1), jnp.int32(0)).jaxpr)
+    assert " while[" in text
+    assert " cond[" not in text
+
+
+def test_theta_and_pruning_come_at_their_times_however_long_chunks_are():
+    """In one chunk, in chunks of one, and in uneven ones: the same agents to the last bit."""
+    config = tiny_config(
+        engine="native", steps=200, prune_start=24, prune_ramp=0, theta_every=3, prune_every=5, nu=500.0
+    )
+    program, hyper = make(config)
+    ends = []
+    for chunks in ([17], [1] * 17, [2, 9, 1, 5]):
+        state, _ = program.collect(program.init(hyper(2), jnp.arange(2)), 20)
+        done = 0
+        for count in chunks:
+            state, _ = program.train(hyper(2), state, 20 + done, count, done)
+            done += count
+        ends.append(jax.tree.map(np.asarray, state))
+    jax.tree.map(np.testing.assert_array_equal, ends[0], ends[1])
+    jax.tree.map(np.testing.assert_array_equal, ends[0], ends[2])
+    assert (ends[0].agent.theta["ofenet"]["state"][0] < 1).any()
+
+
+def test_updates_until_something_is_due():
+    """`until_due` ends each stretch at the first update at which `schedule` has anything due."""
+    rules = {"steps": 500, "prune_start": 40, "prune_ramp": 0, "theta_every": 8, "prune_every": 20}
+    for agent in (
+        agents.make_agent(tiny_config(agent=name, **rules_of), 17, 6)
+        for name, rules_of in (
+            ("xinet", rules | {"prune_stop": 120}),
+            ("magnitude", {"steps": 500, "prune_start": 40, "prune_ramp": 100, "prune_every": 20}),
+        )
+    ):
+        due = lambda i, agent=agent: any(bool(flag) for flag in agents.schedule(agent, 21 + i, i))  # noqa: E731
+        for start in range(110):
+            count = int(agents.until_due(agent, jnp.int32(21 + start), jnp.int32(start), jnp.int32(60)))
+            assert 1 <= count <= 60
+            assert not any(map(due, range(start, start + count - 1)))
+            if count < 60 and 21 + start + count <= 120:
+                assert due(start + count - 1)
+
+
 def test_a_diverged_member_stays_as_it_was_and_the_others_do_not_notice():
     """A NaN as the reward of one member's newest transition: it is drawn sooner or later."""
     config = tiny_config(engine="native", prune_start=21, prune_ramp=0, nu=20.0, steps=200)

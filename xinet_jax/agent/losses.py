@@ -16,11 +16,12 @@ class Targets(NamedTuple):
 
     Attributes:
       value: the critics' targets.
-      z_o: features of the observations, at the gates that networks act with.
+      z_o, z_oa: features of the observations, and of them and the actions, at the gates that networks act with.
     """
 
     value: Float[Array, " batch"]
     z_o: Float[Array, "batch features"]
+    z_oa: Features
 
 
 class Losses(NamedTuple):
@@ -60,13 +61,17 @@ def make_targets(agent: Agent, hyper: Hyper, state: AgentState, batch: Transitio
     """
     networks, gates = agent.networks, acting_gates(agent, state)
     ofenet = (networks, state.params["ofenet"], state.statistics, gates)
-    z_o = state_features(*ofenet, batch.observation)
-    z_next = state_features(*ofenet, batch.next_observation)
+    # Both observations pass OFENet together, and then both pairs of observation and action.
+    z_both = state_features(*ofenet, jnp.concatenate([batch.observation, batch.next_observation]))
+    z_o, z_next = jnp.split(z_both, 2)
     action, log_probability = sample_action(networks, state.params["actor"], gates.get("actor"), z_next, key)
-    z_next_action = action_features(*ofenet, z_next, action)
+    both = action_features(*ofenet, z_both, jnp.concatenate([batch.action, action]))
+    size = batch.reward.shape[0]
+    z_oa = jax.tree.map(lambda part: part[:size], both)
+    z_next_action = jax.tree.map(lambda part: part[size:], both)
     value = lesser(networks.critic.apply({"params": state.target_critic}, z_next_action, gates.get("critic")))
     soft_value = value - jnp.exp(state.params["temperature"]) * log_probability
-    return Targets(batch.reward + hyper.discount * batch.continues * soft_value, z_o)
+    return Targets(batch.reward + hyper.discount * batch.continues * soft_value, z_o, z_oa)
 
 
 def compute_losses(
@@ -74,7 +79,7 @@ def compute_losses(
     hyper: Hyper,
     state: AgentState,
     params: dict[str, Tree],
-    units: Units,
+    units: Units | None,
     batch: Transition,
     targets: Targets,
     key: Key,
@@ -87,26 +92,32 @@ def compute_losses(
     Args:
       agent, hyper, state: the agent.
       params: the parameters by which the losses are differentiated.
-      units: the gates of the network that each loss trains; the other networks are read at their acting gates.
+      units: the gates of the network that each loss trains; the other networks are read at their acting gates. None:
+        all are, and the features of `targets` are used.
       batch: transitions, `[batch, ...]`.
       targets: from `make_targets`.
       key: random key for the actions.
     """
     networks, constant, acting = agent.networks, jax.lax.stop_gradient, acting_gates(agent, state)
+    z_o, z_oa = targets.z_o, targets.z_oa
+    if units is not None:
+        ofenet = (networks, constant(params["ofenet"]), state.statistics, units)
+        z_o = state_features(*ofenet, batch.observation)
+        z_oa = action_features(*ofenet, z_o, batch.action)
+    units = acting if units is None else units
+
     statistics, ofenet_loss = state.statistics, jnp.zeros(())
     if networks.shape.state_blocks:
         ofenet_loss, statistics = auxiliary_loss(
             networks, params["ofenet"], state.statistics, units.get("ofenet"), batch
         )
-    ofenet = (networks, constant(params["ofenet"]), state.statistics)
-    z_o = state_features(*ofenet, units, batch.observation)
-    z_oa = action_features(*ofenet, units, z_o, batch.action)
     critic = critic_loss(networks, params["critic"], units.get("critic"), z_oa, targets.value)
 
     z_actor = z_o if agent.pruning.actor_speaks else targets.z_o
     action, log_probability = sample_action(networks, params["actor"], units.get("actor"), z_actor, key)
-    z_oa = action_features(*ofenet, acting, targets.z_o, action)
-    value = lesser(networks.critic.apply({"params": constant(params["critic"])}, z_oa, acting.get("critic")))
+    ofenet = (networks, constant(params["ofenet"]), state.statistics, acting)
+    z_policy = action_features(*ofenet, targets.z_o, action)
+    value = lesser(networks.critic.apply({"params": constant(params["critic"])}, z_policy, acting.get("critic")))
     actor = actor_loss(log_probability, value, jnp.exp(constant(params["temperature"])))
     temperature = temperature_loss(params["temperature"], log_probability, hyper.target_entropy)
     every = Losses(ofenet_loss, critic, actor, temperature)

@@ -33,7 +33,7 @@ def pretrain(agent: Agent, hyper: Hyper, state: AgentState, batch: Transition) -
     (loss, statistics), gradient = jax.value_and_grad(loss_at, has_aux=True)(state.params["ofenet"])
     params, optimiser = descend(hyper, state.params, state.optimiser, {"ofenet": gradient})
     after = state._replace(params=params, optimiser=optimiser, statistics=statistics)
-    return _unless_diverged(state, after, (loss, statistics, optax.global_norm(gradient))), loss
+    return _unless_diverged(state, after, (loss, statistics, jax.tree.map(jnp.square, gradient))), loss
 
 
 def update(
@@ -99,8 +99,8 @@ def update_weights(
     # Targets: what the losses take as constants.
     targets = losses.make_targets(agent, hyper, state, batch, key_next)
 
-    # Losses, by parameters, at the gates that the weights see.
-    units = acting_gates(agent, state)
+    # Losses, by parameters, at the gates that the weights see: those that networks act with, or a sample.
+    units = None
     if agent.pruner == "theta" and agent.pruning.weights_see == "sampled":
         units = gates.sample(gates.uniform(key_gates, agent.dense, state.origin), state.theta)
 
@@ -123,7 +123,7 @@ def update_weights(
         optimiser=optimiser,
         mse_bars=mse_bars,
     )
-    figures_of_step = (loss, figures.statistics, mse_bars, optax.global_norm(gradient))
+    figures_of_step = (loss, figures.statistics, mse_bars, jax.tree.map(jnp.square, gradient))
     metrics = Metrics(
         auxiliary_loss=loss.ofenet,
         critic_loss=loss.critic.mean(),
@@ -166,7 +166,7 @@ def update_theta(
 def _unless_diverged(before: AgentState, after: AgentState, figures: Tree) -> AgentState:
     """Returns the state after a step; the one before it if any figure is not finite, or the agent diverged earlier.
 
-    The squared norm of the gradients must be among the figures: Adam squares them.
+    The squares of the gradients must be among the figures: Adam squares them.
     """
     diverged = before.diverged | ~all_finite(figures)
     state = jax.tree.map(lambda old, new: jnp.where(diverged, old, new), before, after)

@@ -128,12 +128,68 @@ def _batch_mean(x: Float[Array, "*batch units"]) -> Float[Array, " units"]:
     return x.reshape(-1, x.shape[-1]).mean(axis=0)
 
 
+def _computed_once(x: Array) -> Array:
+    """Returns an array that kernels on accelerators read, where each would compute it anew from its summands."""
+    return jax.lax.platform_dependent(x, cpu=lambda x: x, default=jax.lax.optimization_barrier)
+
+
+_EPSILON, _MOMENTUM = 1e-3, 0.99  # of the batch normalisation; Keras's, as in OFENet's code
+
+
+@jax.custom_vjp
+def _normalise(x: Float[Array, "batch units"], scale: Array, bias: Array) -> tuple[Array, Array, Array]:
+    """Returns `x` normalised over the batch, and the mean and variance. These two have no gradient.
+
+    Both moments are taken in one pass, of deviations from the batch's first row: the difference of two large moments
+    would be lost to rounding where activations are far from zero. The gradient takes one pass for its two sums as well.
+    """
+    return _normalise_forward(x, scale, bias)[0]
+
+
+def _normalise_forward(x: Array, scale: Array, bias: Array) -> tuple[tuple[Array, Array, Array], tuple]:
+    deviation = x - x[0]
+    shift, square = deviation.mean(axis=0), jnp.square(deviation).mean(axis=0)
+    variance = jnp.maximum(square - jnp.square(shift), 0.0)
+    inverse = jax.lax.rsqrt(variance + _EPSILON)
+    normalised = (deviation - shift) * inverse
+    return (normalised * scale + bias, x[0] + shift, variance), (normalised, inverse, scale)
+
+
+def _normalise_backward(residuals: tuple, gradients: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    (normalised, inverse, scale), (gradient, _, _) = residuals, gradients
+    by_bias, by_scale = gradient.sum(axis=0), (gradient * normalised).sum(axis=0)
+    rows = gradient.shape[0]
+    by_x = scale * inverse * (gradient - (by_bias + normalised * by_scale) / rows)
+    return by_x, by_scale, by_bias
+
+
+_normalise.defvjp(_normalise_forward, _normalise_backward)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation (Ioffe & Szegedy 2015), with flax's names of parameters and running averages."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch units"], train: bool) -> Float[Array, "*batch units"]:
+        """Normalises by the batch's statistics and updates the running ones, or reads those."""
+        units = x.shape[-1:]
+        mean = self.variable("batch_stats", "mean", jnp.zeros, units)
+        variance = self.variable("batch_stats", "var", jnp.ones, units)
+        scale = self.param("scale", nn.initializers.ones, units)
+        bias = self.param("bias", nn.initializers.zeros, units)
+        if not train:
+            return (x - mean.value) * (jax.lax.rsqrt(variance.value + _EPSILON) * scale) + bias
+        output, batch_mean, batch_variance = _normalise(x.reshape(-1, *units), scale, bias)
+        if not self.is_initializing():
+            mean.value = _MOMENTUM * mean.value + (1 - _MOMENTUM) * jax.lax.stop_gradient(batch_mean)
+            variance.value = _MOMENTUM * variance.value + (1 - _MOMENTUM) * jax.lax.stop_gradient(batch_variance)
+        return output.reshape(x.shape)
+
+
 class DenseNet(nn.Module):
     """A DenseNet branch: `x_l = [x_{l-1}, g_l * swish(norm(W_l x_{l-1}))]` (Ota et al. 2020).
 
-    Blocks have no bias, since the normalisation would subtract it. The variance is computed in a second pass, from the
-    deviations from the mean: the difference of two large moments would be lost to rounding when observations are far
-    from zero.
+    Blocks have no bias, since the normalisation would subtract it.
 
     Kernels are stored by source, not by block: `input` maps the branch's input to all blocks, and `block_k` maps block
     k's output to all later blocks. So nothing is concatenated between blocks, and removing a unit removes one row of
@@ -163,10 +219,7 @@ class DenseNet(nn.Module):
             pre_activation, pending = pending[..., :width], pending[..., width:]
             if not width:
                 continue
-            normalise = nn.BatchNorm(
-                not train, momentum=0.99, epsilon=1e-3, use_fast_variance=False, name=f"norm_{k + 1}"
-            )
-            output = nn.swish(normalise(pre_activation))
+            output = nn.swish(BatchNorm(name=f"norm_{k + 1}")(pre_activation, train))
             if gates is not None:
                 output = gated(output, gates[k])
             _record(self, k, output)
@@ -176,7 +229,7 @@ class DenseNet(nn.Module):
                 to_later = Linear(
                     pending.shape[-1], self.precision, use_bias=False, kernel_init=init, name=f"block_{k + 1}"
                 )
-                pending += to_later(output)
+                pending = _computed_once(pending + to_later(output))
         features = jnp.concatenate(outputs, axis=-1)
         return (*first, features) if isinstance(x, tuple) else features
 

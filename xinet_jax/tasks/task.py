@@ -218,7 +218,12 @@ def step_and_reset(
             fresh = jax.vmap(lambda key: reset(task, key))(keys)
             return jax.vmap(lambda end, new, old: jax.tree.map(partial(jnp.where, end), new, old))(ended, fresh, states)
 
-        return jax.lax.cond(ended.any(), start, lambda: states)
+        def start_if_any() -> TaskState:
+            return jax.lax.cond(ended.any(), start, lambda: states)
 
-    # A start can cost as much as hundreds of steps: none is computed where no episode of the whole batch ends.
+        # A start can cost as much as hundreds of steps: none is computed where no episode of the whole batch ends. On
+        # accelerators, the host would have to read whether one does: dearer than a start without physics.
+        light = start if task.engine.cheap_start else start_if_any
+        return jax.lax.platform_dependent(cpu=start_if_any, default=light)
+
     return as_one_batch(restart)(outcome.ended, key, after), outcome

@@ -46,10 +46,12 @@ class Engine(NamedTuple):
     Attributes:
       step: advances a state by one control step, `frame_skip` steps of the model's time step under one control, `[nu]`.
       forward: fills in what a state alone implies, as at a reset: no contact forces have acted yet.
+      cheap_start: whether an episode's first state takes no physics, so that it may be computed at every step.
     """
 
     step: Callable[[Any, Array], Any]
     forward: Callable[[Any], Any]
+    cheap_start: bool = False
 
 
 # Fields of MuJoCo's data that tasks may ask for. At a reset, external forces are zero.

@@ -53,4 +53,4 @@ def warp_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str] =
 
         return jax.vmap(forward)(physics)
 
-    return Engine(steps, forwards if derived else lambda physics: physics)
+    return Engine(steps, forwards if derived else lambda physics: physics, cheap_start=not derived)
