@@ -20,6 +20,7 @@ import numpy as np
 import optax
 
 OBSERVATION, ACTION, BATCH, UPDATES, REPEATS = 17, 6, 256, 40, 9
+HIDDEN = (256, 256)
 
 
 def minibatch(count=BATCH):
@@ -29,21 +30,21 @@ def minibatch(count=BATCH):
     return observation, action, jax.random.normal(keys[3], (count,)), following, jnp.zeros(count)
 
 
-def ours():
+def ours(hidden=HIDDEN, size=BATCH):
     from xinet_jax import agent as agents
     from xinet_jax.config import make_config
     from xinet_jax.types import Transition
 
-    config = make_config(agent="sac", preset="paper", batch_size=BATCH)
+    config = make_config(agent="sac", preset="paper", batch_size=size, actor_hidden=hidden, critic_hidden=hidden)
     agent = agents.make_agent(config, OBSERVATION, ACTION)
     hyper = agents.make_hyper(config, ACTION)
-    observation, action, reward, following, done = minibatch()
+    observation, action, reward, following, done = minibatch(size)
     batch = Transition(observation, action, reward, following, 1 - done)
 
     def update(i, carry):
         state, key = carry
         key, own = jax.random.split(key)
-        return agents.update(agent, hyper, state, batch, own, 0, i)[0], key
+        return agents.update_weights(agent, hyper, state, batch, own)[0], key
 
     return update, (agents.init(agent, hyper, jax.random.PRNGKey(0)), jax.random.PRNGKey(1))
 
@@ -71,7 +72,7 @@ def sbx():
     return update, alike(states)
 
 
-def rejax():
+def rejax(hidden=HIDDEN, size=BATCH):
     from gymnax.environments import spaces
     from rejax import SAC
     from rejax.buffers import Minibatch
@@ -93,9 +94,9 @@ def rejax():
         def step(self, key, state, action, params):
             raise NotImplementedError
 
-    made = SAC.create(env=Sizes(), agent_kwargs={}, hidden_layer_sizes=(256, 256), buffer_size=BATCH)
+    made = SAC.create(env=Sizes(), agent_kwargs={}, hidden_layer_sizes=hidden, buffer_size=size)
     start = made.init_state(jax.random.PRNGKey(0))
-    observation, action, reward, following, done = minibatch()
+    observation, action, reward, following, done = minibatch(size)
     batch = Minibatch(obs=observation, action=action, reward=reward, next_obs=following, done=done)
 
     def update(i, state):

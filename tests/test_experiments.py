@@ -497,3 +497,24 @@ def test_interquartile_means_and_their_intervals():
     assert drawn.low < known.low < known.high < drawn.high
     assert np.isnan(interquartile_mean(np.array([1.0])).low)
     assert str(estimate) == "94 [88, 111]"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "options", "parts"),
+    [
+        ("check", "--seconds 600", {"update", "products", "compaction", "resume native", "policy", "physics mjx"}),
+        ("speed", "--seconds 90 --members 1 --steps 2", {"updates ours 64 1", "train quick 1 native 1"}),
+    ],
+)
+def test_what_is_ready_for_a_gpu_runs_on_a_cpu(script, options, parts, tmp_path):
+    command = [sys.executable, "-m", f"experiments.gpu.{script}", "--out", str(tmp_path), *options.split()]
+    subprocess.run(command, check=True, capture_output=True, timeout=900)
+    lines = {line["name"]: line for line in map(json.loads, (tmp_path / f"{script}.jsonl").read_text().splitlines())}
+    assert lines["machine"]["devices"] == ["cpu"]
+    assert lines.keys() >= parts
+    assert {name: line["error"] for name, line in lines.items() if "error" in line and name in parts} == {}
+    if script == "check":
+        assert lines["compaction"]["actions"] < 1e-5
+        assert lines["resume native"]["arrays_that_differ"] == 0
+        assert lines["update"]["params"] == 0, "the device is the CPU"

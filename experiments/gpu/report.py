@@ -1,0 +1,88 @@
+"""Results of a script that may be cut off at any time: each is written as soon as there is one."""
+
+import json
+import os
+import platform
+import subprocess
+import time
+import traceback
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+PACKAGES = ("jax", "jaxlib", "flax", "mujoco", "mujoco-mjx", "warp-lang", "rejax")
+
+
+def machine() -> dict[str, Any]:
+    """Returns what a result depends on besides the code: card, driver, versions, commit."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "devices": [device.device_kind for device in jax.devices()],
+        "card": _said("nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader"),
+        "commit": os.environ.get("COMMIT") or _said("git rev-parse --short HEAD"),
+        "host_cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def _said(command: str) -> str | None:
+    try:
+        return subprocess.run(command.split(), capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+class Report:
+    """A file of JSON lines, one per part of a script, and the time that is left.
+
+    Args:
+      file: where the lines go. It is begun anew.
+      seconds: how long the script may take. Parts that would begin later are left out, and the file says so.
+    """
+
+    def __init__(self, file: Path, seconds: float):
+        self._file, self._begun, self._seconds = file, time.monotonic(), seconds
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+        self.write("machine", machine())
+
+    def left(self) -> float:
+        """Returns the seconds that are left."""
+        return self._seconds - (time.monotonic() - self._begun)
+
+    def write(self, name: str, result: dict[str, Any]) -> None:
+        """Writes a line, and prints it."""
+        line = json.dumps({"name": name} | result, allow_nan=False, default=float)
+        with self._file.open("a") as file:
+            file.write(line + "\n")
+        print(f"[{self._seconds - self.left():5.0f} s] {line}", flush=True)
+
+    def part(self, name: str, function: Callable[[], dict[str, Any]], least: float = 0.0) -> None:
+        """Runs a part. What it raises is its result, and the next one runs.
+
+        Args:
+          name: what it is called.
+          function: returns its figures.
+          least: it is left out if fewer seconds than these are left.
+        """
+        if self.left() < least:
+            self.write(name, {"left_out": f"{self.left():.0f} s are left, {least:.0f} are needed"})
+            return
+        before = time.monotonic()
+        try:
+            result = function()
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            said = "; ".join(str(error).splitlines()[:3])[:600]
+            result = {"error": f"{type(error).__name__}: {said}", "at": f"{Path(where.filename).name}:{where.lineno}"}
+        self.write(name, result | {"seconds": round(time.monotonic() - before, 2)})
