@@ -7,8 +7,8 @@ member-steps per second: steps per second of the program times its members. The 
 
 - updates: plain SAC at 64-64 with batches of 128 and at 256-256 with batches of 256, beside rejax's where it is
   installed, each in a loop of updates on one minibatch, in turn
-- train: whole steps of the training program (act, physics, store, sample, update) of the dense agent, which is what xinet
-  does where neither theta nor pruning is due: HalfCheetah, by preset, share of the units, engine and members
+- train: whole steps of the training program (act, physics, store, sample, update) of the dense agent, as xinet takes
+  them where neither theta nor pruning is due: HalfCheetah, by preset, share of the units, engine and members
 """
 
 import argparse
