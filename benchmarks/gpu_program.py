@@ -145,7 +145,7 @@ def count(computations, name, kind="program"):
 
 
 def step_of(computation):
-    """Returns one iteration of a phase: the body of the loop that is entered first, again and again."""
+    """Returns one iteration of a phase: of its largest loop, or of the first loop in that if it has most kernels."""
     loops = [inside for inside in computation["inner"] if inside["kind"] == "loop"]
     largest = max(loops, key=lambda loop: total(loop, "kernels"), default=None)
     if largest is None:

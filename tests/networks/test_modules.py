@@ -149,3 +149,24 @@ def test_policy_actions_lie_in_bounds_and_log_probability_is_the_squashed_gaussi
     expected = (gaussian - np.log(1 - np.asarray(action) ** 2)).sum()
     np.testing.assert_allclose(log_probability[0], expected, rtol=1e-3)
     np.testing.assert_allclose(networks.policy_mode(output), np.tanh([[0.5, -1.0]]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("far", [0.0, 100.0])
+def test_the_gradient_of_the_normalisation_is_that_of_its_formula(key, far):
+    """Also batched, as members are."""
+    keys = jax.random.split(key, 4)
+    x = far + jax.random.normal(keys[0], (3, 16, 5))
+    scale, bias, weights = (
+        jax.random.normal(k, shape) for k, shape in zip(keys[1:], ((3, 5), (3, 5), (16, 5)), strict=True)
+    )
+
+    def plainly(x, scale, bias):
+        return (x - x.mean(0)) / jnp.sqrt(x.var(0) + 1e-3) * scale + bias
+
+    def gradients(normalise):
+        loss = lambda *arguments: (weights * jnp.square(normalise(*arguments))).sum()  # noqa: E731
+        return jax.vmap(jax.grad(loss, argnums=(0, 1, 2)))(x, scale, bias)
+
+    pairs = zip(gradients(lambda *arguments: networks._normalise(*arguments)[0]), gradients(plainly), strict=True)
+    for ours, plain in pairs:
+        np.testing.assert_allclose(ours, plain, rtol=1e-3, atol=1e-3)

@@ -120,6 +120,22 @@ def test_a_gpu_asks_the_host_for_nothing_in_a_step(agent, monkeypatch):
     assert " cond[" not in text
 
 
+def test_what_accelerators_run_computes_the_same(monkeypatch):
+    """Their branches of the code, here on the CPU: from the same start to the same agents, but for rounding."""
+    ends = []
+    for branch in ("cpu", "default"):
+        with monkeypatch.context() as patch:
+            if branch == "default":
+                patch.setattr(jax.lax, "platform_dependent", lambda *arguments, default, **_: default(*arguments))
+            program, hyper = make(tiny_config(engine="native", prune_start=21, prune_ramp=0, nu=20.0))
+            state, _ = program.collect(program.init(hyper(2), jnp.arange(2)), 20)
+            state, _ = program.train(hyper(2), state, 20, 10, 0)
+        ends.append(jax.tree.map(np.asarray, state))
+    np.testing.assert_array_equal(ends[0].key, ends[1].key)
+    assert (ends[0].agent.theta["ofenet"]["state"][0] < 1).any(), "theta must have moved"
+    assert_close(ends[1], ends[0], 5e-3)
+
+
 def test_theta_and_pruning_come_at_their_times_however_long_chunks_are():
     """In one chunk, in chunks of one, and in uneven ones: the same agents to the last bit."""
     config = tiny_config(

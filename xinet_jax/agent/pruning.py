@@ -12,7 +12,7 @@ from xinet_jax.types import Key, Transition, Tree, Units
 def schedule(
     agent: Agent, environment_steps: Int[Array, ""] | int, updates: Int[Array, ""] | int
 ) -> tuple[Bool[Array, ""] | bool, Bool[Array, ""] | bool]:
-    """Returns whether theta moves at an update, and whether units are pruned after it (method, section 4).
+    """Returns whether theta moves after an update, and whether units are pruned then (method, section 4).
 
     Args:
       agent: the agent.
@@ -33,7 +33,9 @@ def schedule(
 def until_due(
     agent: Agent, environment_steps: Int[Array, ""], updates: Int[Array, ""], most: Int[Array, ""]
 ) -> Int[Array, ""]:
-    """Returns how many updates are taken until theta moves or units are pruned, with the one after which that is.
+    """Returns how many updates to take, up to and including the next after which theta or units may be due.
+
+    `schedule` says whether they are: nothing is after `prune_stop`.
 
     Args:
       agent: the agent.

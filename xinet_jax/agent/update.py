@@ -60,7 +60,7 @@ def update(
       more: draws transitions from which substitutes of pruned units are learnt, `[any, ...]`; None: `batch` is used.
 
     Returns:
-      The new state, and the update's figures.
+      The new state, and the update's figures. An agent that has diverged stays as it is.
     """
     key_weights, key_theta, key_prune = jax.random.split(key, 3)
     theta_due, prune_due = pruning.schedule(agent, environment_steps, updates)

@@ -129,7 +129,7 @@ def _batch_mean(x: Float[Array, "*batch units"]) -> Float[Array, " units"]:
 
 
 def _computed_once(x: Array) -> Array:
-    """Returns an array that kernels on accelerators read, where each would compute it anew from its summands."""
+    """Makes XLA store an array on accelerators; otherwise each kernel that reads it would sum it again."""
     return jax.lax.platform_dependent(x, cpu=lambda x: x, default=jax.lax.optimization_barrier)
 
 
@@ -141,7 +141,8 @@ def _normalise(x: Float[Array, "batch units"], scale: Array, bias: Array) -> tup
     """Returns `x` normalised over the batch, and the mean and variance. These two have no gradient.
 
     Both moments are taken in one pass, of deviations from the batch's first row: the difference of two large moments
-    would be lost to rounding where activations are far from zero. The gradient takes one pass for its two sums as well.
+    would be lost to rounding where activations are far from zero. The row is of the batch, so its own squared deviation
+    is below the batch size times the variance. The gradient takes one pass for its two sums as well.
     """
     return _normalise_forward(x, scale, bias)[0]
 

@@ -1,8 +1,8 @@
 """What is compiled: the whole of training on the device, for all members at once.
 
-Each phase is a loop of one member's step, `vmap`ped over the members of a device and the same on every device. The
-number of iterations is an argument and not a shape, so a chunk of any length runs the same program. State is donated:
-each phase works in place.
+Each phase is a loop of one member's step, `vmap`ped over the members of a device and the same on every device. Training
+is stretches of such steps, with theta and pruning between them. The number of iterations is an argument and not a
+shape, so a chunk of any length runs the same program. State is donated: each phase works in place.
 """
 
 from collections.abc import Callable
