@@ -82,7 +82,7 @@ def main() -> None:
 
     def updating(member, hyper, i, own):
         state, batch = own
-        return agents.update(agent, hyper, state, batch, jax.random.PRNGKey(i), i, i)[0], batch
+        return agents.update_weights(agent, hyper, state, batch, jax.random.PRNGKey(i))[0], batch
 
     batch = jax.jit(jax.vmap(lambda own: replay.sample(own, jax.random.PRNGKey(0)).experience))(fixed.replay)
     zeros = spread(jnp.zeros(len(identities)), mesh)

@@ -145,14 +145,12 @@ def count(computations, name, kind="program"):
 
 
 def step_of(computation):
-    """Returns one iteration of a phase: of its largest loop, or of the first loop in that if it has most kernels."""
+    """Returns one iteration of a phase: of its largest loop, or of the first loop in that if it has more kernels."""
     loops = [inside for inside in computation["inner"] if inside["kind"] == "loop"]
-    largest = max(loops, key=lambda loop: total(loop, "kernels"), default=None)
-    if largest is None:
-        return computation
+    largest = max(loops, key=lambda loop: total(loop, "kernels"))
     nested = [inside for inside in largest["inner"] if inside["kind"] == "loop"]
-    # A loop of loops over steps launches next to nothing itself.
-    return step_of(largest | {"inner": nested[:1]}) if nested and largest["kernels"] < nested[0]["kernels"] else largest
+    # A loop of stretches launches next to nothing itself; the first loop in it is that over plain updates.
+    return nested[0] if nested and nested[0]["kernels"] > largest["kernels"] else largest
 
 
 def total(computation, figure):
@@ -181,15 +179,8 @@ def lower(options):
     program = make_program(ready.agent, ready.task, ready.replay, config.eval_episodes, mesh)
 
     def described(tree, spec):
-        sharding = NamedSharding(mesh, spec)
-        return jax.tree.map(
-            lambda x: (
-                jax.ShapeDtypeStruct(jnp.shape(x), jnp.asarray(x).dtype, sharding=sharding)
-                if not isinstance(x, jax.ShapeDtypeStruct)
-                else jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-            ),
-            tree,
-        )
+        sharding, shapes = NamedSharding(mesh, spec), jax.eval_shape(lambda tree: tree, tree)
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes)
 
     hyper, seeds = described(ready.hyper, SPREAD), described(ready.seeds, SPREAD)
     state = described(jax.eval_shape(ready.program.init, ready.hyper, ready.seeds), SPREAD)

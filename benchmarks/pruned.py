@@ -46,7 +46,7 @@ def make_loops(agent, hyper, batch):
     key = jax.random.PRNGKey(0)
 
     def update(state):
-        body = lambda i, own: agents.update(agent, hyper, own, batch, jax.random.fold_in(key, i), 0, i)[0]  # noqa: E731
+        body = lambda i, own: agents.update_weights(agent, hyper, own, batch, jax.random.fold_in(key, i))[0]  # noqa: E731
         return jax.lax.fori_loop(0, UPDATES, body, state)
 
     def act(state, observation):

@@ -40,7 +40,7 @@ def make_case(preset, name, fraction):
     key = jax.random.PRNGKey(0)
 
     def update(state, i):
-        return agents.update(agent, hyper, state, batch, jax.random.fold_in(key, i), 0, i)[0]
+        return agents.update_weights(agent, hyper, state, batch, jax.random.fold_in(key, i))[0]
 
     def loop(state):
         return jax.lax.fori_loop(0, UPDATES, lambda i, own: update(own, i), state)

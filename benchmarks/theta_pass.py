@@ -22,12 +22,16 @@ from xinet_jax.types import Transition
 
 OBSERVATION, ACTION, UPDATES, REPEATS = 17, 6, 40, 9
 PRUNE_EVERY = 100
-THETA_EVERY = 7  # here, so that theta can be due where pruning is not
 EVERY = (1, 2, 4, 8)
 
 
-def make_loop(config):
-    """Returns a compiled loop of updates past prune_start, and its state: `(state, count, first, stride) -> state`."""
+def make_loop(config, due=None):
+    """Returns a compiled loop of updates, and a state: `(state, count) -> state`.
+
+    Args:
+      config: the agent's configuration.
+      due: what follows each update: `theta`, `pruning` or nothing.
+    """
     agent = agents.make_agent(config, OBSERVATION, ACTION)
     hyper = agents.make_hyper(config, ACTION)
     key = jax.random.PRNGKey(0)
@@ -36,10 +40,15 @@ def make_loop(config):
     several = Transition(rows, jnp.tanh(rows[:, :ACTION]), rows[:, 0], rows + 0.1, jnp.ones(MORE * size))
     batch = jax.tree.map(lambda leaf: leaf[:size], several)
 
-    def loop(state, count, first, stride):
+    def loop(state, count):
         def body(i, state):
-            step_key, at = jax.random.fold_in(key, i), first + i * stride
-            return agents.update(agent, hyper, state, batch, step_key, 10**6, at, lambda: several)[0]
+            key_weights, key_due = jax.random.split(jax.random.fold_in(key, i))
+            state, _ = agents.update_weights(agent, hyper, state, batch, key_weights)
+            if due == "theta":
+                state, _ = agents.update_theta(agent, hyper, state, batch, key_due, 10**6)
+            if due == "pruning":
+                state = agents.prune(agent, state, several, key_due, 10**6)
+            return state
 
         return jax.lax.fori_loop(0, count, body, state)
 
@@ -53,28 +62,22 @@ def main() -> None:
     arguments = parser.parse_args()
     gated = ("ofenet", "actor", "critic")
     # No step at all, so that nothing is pruned but where it is meant to be.
-    settings = {
-        "preset": arguments.preset,
-        "gated": gated,
-        "theta_every": THETA_EVERY,
-        "theta_learning_rate": 0.0,
-        "prune_stop": None,
-    }
-    xinet, state_xinet = make_loop(make_config(**settings))
+    config = make_config(preset=arguments.preset, gated=gated, theta_learning_rate=0.0, prune_stop=None)
+    xinet, state_xinet = make_loop(config)
     dense, state_dense = make_loop(make_config(preset=arguments.preset, agent="ofenet"))
     low = jax.tree.map(lambda own: own.at[..., : max(own.shape[-1] // 32, 1)].set(0.0), state_xinet.theta)
     timed = {
-        "dense": (dense, state_dense, UPDATES, 1, THETA_EVERY),
-        "gates": (xinet, state_xinet, UPDATES, 1, THETA_EVERY),
-        "gates and pass": (xinet, state_xinet, UPDATES, THETA_EVERY, THETA_EVERY),
-        "gates and pruning": (xinet, state_xinet._replace(theta=low), 1, PRUNE_EVERY, 0),
+        "dense": (dense, state_dense, UPDATES),
+        "gates": (xinet, state_xinet, UPDATES),
+        "gates and pass": (make_loop(config, "theta")[0], state_xinet, UPDATES),
+        "gates and pruning": (make_loop(config, "pruning")[0], state_xinet._replace(theta=low), 1),
     }
     times = {name: [] for name in timed}
     for repeat in range(REPEATS + 1):
-        for name, (loop, state, count, first, stride) in timed.items():
+        for name, (loop, state, count) in timed.items():
             own = jax.block_until_ready(jax.tree.map(jnp.copy, state))
             before = time.perf_counter()
-            jax.block_until_ready(loop(own, count, first, stride))
+            jax.block_until_ready(loop(own, count))
             if repeat:  # the first compiles
                 times[name].append((time.perf_counter() - before) / count)
     seconds = {name: statistics.median(values) for name, values in times.items()}

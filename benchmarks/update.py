@@ -21,9 +21,6 @@ from xinet_jax.config import make_config
 from xinet_jax.types import Transition
 
 OBSERVATION, ACTION, UPDATES, REPEATS, SIDE = 17, 6, 20, 9, 2048
-# Pruning starts later than the steps that are timed, which the compiler does not know.
-FIRST_STEP = 10**6
-NEVER_DUE = {"prune_start": 2 * FIRST_STEP, "steps": 4 * FIRST_STEP, "prune_stop": None}
 
 
 def transitions(key, size):
@@ -38,15 +35,15 @@ def make_loop(config):
     key = jax.random.PRNGKey(0)
     batch = transitions(key, config.sac.batch_size)
 
-    def update(state, key, i):
-        return agents.update(agent, hyper, state, batch, key, FIRST_STEP + i, i)[0]
+    def update(state, key):
+        return agents.update_weights(agent, hyper, state, batch, key)[0]
 
-    def loop(state, first):
-        body = lambda i, own: update(own, jax.random.fold_in(key, i), first + i)  # noqa: E731
+    def loop(state):
+        body = lambda i, own: update(own, jax.random.fold_in(key, i))  # noqa: E731
         return jax.lax.fori_loop(0, UPDATES, body, state)
 
     state = agents.init(agent, hyper, key)
-    flops = jax.jit(lambda s, i: update(s, key, i)).lower(state, 1).compile().cost_analysis()["flops"]
+    flops = jax.jit(lambda s: update(s, key)).lower(state).compile().cost_analysis()["flops"]
     return jax.jit(loop, donate_argnums=0), state, flops
 
 
@@ -65,7 +62,7 @@ def main() -> None:
     settings = {"preset": arguments.preset, "batch_size": arguments.batch_size}
     configs = {
         "dense": make_config(agent="ofenet", **settings),
-        "gates": make_config(**settings, **NEVER_DUE),
+        "gates": make_config(**settings),
         "sac": make_config(agent="sac", **settings),
     }
     loops = {name: make_loop(config) for name, config in configs.items()}
@@ -78,8 +75,7 @@ def main() -> None:
         taken = {"product": seconds(lambda: product(square, square))[0]}
         taken["numpy"] = seconds(lambda: host_square @ host_square)[0]
         for name, (loop, _, _) in loops.items():
-            # The first update of a loop is number 1, so that theta is never due.
-            taken[name], states[name] = seconds(lambda loop=loop, name=name: loop(states[name], 1))
+            taken[name], states[name] = seconds(lambda loop=loop, name=name: loop(states[name]))
         if repeat:  # the first compiles
             for name, own in taken.items():
                 times[name].append(own / (UPDATES if name in loops else 1))

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import platform
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,7 +49,9 @@ class Starts(NamedTuple):
 
 
 def code_version() -> str:
-    """Returns the commit, and whether files differ from it; `unknown` outside a repository."""
+    """Returns the commit, and whether files differ from it; `unknown` outside a repository or without git."""
+    if shutil.which("git") is None:
+        return "unknown"
     ask = lambda *words: subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()  # noqa: E731
     changed = "+changes" if ask("status", "--porcelain", "--", "xinet_jax", "experiments/claims/*.py") else ""
     return f"{ask('rev-parse', '--short', 'HEAD') or 'unknown'}{changed}"

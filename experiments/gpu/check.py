@@ -26,12 +26,12 @@ import numpy as np
 
 import xinet_jax
 from benchmarks.parity import differences
+from benchmarks.update import transitions
 from experiments.gpu.report import Report
 from xinet_jax import agent as agents
 from xinet_jax.config import make_config
 from xinet_jax.pruning import compaction
 from xinet_jax.training import checkpoints, members, setup
-from xinet_jax.types import Transition
 
 SIZES = {"blocks": 2, "block_units": 20, "actor_hidden": (32, 32), "critic_hidden": (32, 32), "batch_size": 64}
 RULES = {"gated": ("ofenet", "actor", "critic"), "prune_start": 60, "prune_ramp": 0, "prune_every": 20}
@@ -48,11 +48,6 @@ def largest(ours, theirs):
     pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True)
     pairs = [(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in pairs]
     return max(float(np.linalg.norm(a - b) / (np.linalg.norm(b) + 1e-12)) for a, b in pairs if a.size)
-
-
-def transitions(key, count, observation=17, action=6):
-    rows = jax.random.normal(key, (count, observation))
-    return Transition(rows, jnp.tanh(rows[:, :action]), rows[:, 0], rows + 0.1, jnp.ones(count))
 
 
 def physics(engine):

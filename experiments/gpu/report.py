@@ -1,6 +1,5 @@
 """Results of a script that may be cut off at any time: each is written as soon as there is one."""
 
-import json
 import os
 import platform
 import subprocess
@@ -12,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+
+from experiments.claims.starts import code_version
+from xinet_jax.cores import available_cores
+from xinet_jax.telemetry.json_lines import JsonLines
 
 PACKAGES = ("jax", "jaxlib", "flax", "mujoco", "mujoco-mjx", "warp-lang", "rejax")
 
@@ -26,16 +29,17 @@ def machine() -> dict[str, Any]:
             continue
     return {
         "devices": [device.device_kind for device in jax.devices()],
-        "card": _said("nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader"),
-        "commit": os.environ.get("COMMIT") or _said("git rev-parse --short HEAD"),
-        "host_cores": os.cpu_count(),
+        "card": _card(),
+        "commit": os.environ.get("COMMIT") or code_version(),
+        "host_cores": available_cores(),
         "python": platform.python_version(),
         "versions": versions,
         "flags": os.environ.get("XLA_FLAGS", ""),
     }
 
 
-def _said(command: str) -> str | None:
+def _card() -> str | None:
+    command = "nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader"
     try:
         return subprocess.run(command.split(), capture_output=True, text=True, check=True, timeout=20).stdout.strip()
     except (OSError, subprocess.SubprocessError):
@@ -51,9 +55,9 @@ class Report:
     """
 
     def __init__(self, file: Path, seconds: float):
-        self._file, self._begun, self._seconds = file, time.monotonic(), seconds
+        self._begun, self._seconds = time.monotonic(), seconds
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("")
+        self._lines = JsonLines(file, keep=0)
         self.write("machine", machine())
 
     def left(self) -> float:
@@ -62,10 +66,8 @@ class Report:
 
     def write(self, name: str, result: dict[str, Any]) -> None:
         """Writes a line, and prints it."""
-        line = json.dumps({"name": name} | result, allow_nan=False, default=float)
-        with self._file.open("a") as file:
-            file.write(line + "\n")
-        print(f"[{self._seconds - self.left():5.0f} s] {line}", flush=True)
+        self._lines.write({"name": name} | result)
+        print(f"[{self._seconds - self.left():5.0f} s] {name}: {result}", flush=True)
 
     def part(self, name: str, function: Callable[[], dict[str, Any]], least: float = 0.0) -> None:
         """Runs a part. What it raises is its result, and the next one runs.

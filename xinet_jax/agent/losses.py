@@ -63,10 +63,10 @@ def make_targets(agent: Agent, hyper: Hyper, state: AgentState, batch: Transitio
     ofenet = (networks, state.params["ofenet"], state.statistics, gates)
     # Both observations pass OFENet together, and then both pairs of observation and action.
     z_both = state_features(*ofenet, jnp.concatenate([batch.observation, batch.next_observation]))
-    z_o, z_next = jnp.split(z_both, 2)
+    size = batch.reward.shape[0]
+    z_o, z_next = z_both[:size], z_both[size:]
     action, log_probability = sample_action(networks, state.params["actor"], gates.get("actor"), z_next, key)
     both = action_features(*ofenet, z_both, jnp.concatenate([batch.action, action]))
-    size = batch.reward.shape[0]
     z_oa = jax.tree.map(lambda part: part[:size], both)
     z_next_action = jax.tree.map(lambda part: part[size:], both)
     value = lesser(networks.critic.apply({"params": state.target_critic}, z_next_action, gates.get("critic")))

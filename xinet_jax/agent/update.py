@@ -1,7 +1,5 @@
 """One update of an agent: the method on a page (docs: method)."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -44,7 +42,6 @@ def update(
     key: Key,
     environment_steps: Int[Array, ""] | int,
     updates: Int[Array, ""] | int,
-    more: Callable[[], Transition] | None = None,
 ) -> tuple[AgentState, Metrics]:
     """Takes one step of every network and, when it is due, of theta; and prunes, when that is due.
 
@@ -57,7 +54,6 @@ def update(
       key: random key.
       environment_steps: steps taken so far; pruning starts and ramps up by them.
       updates: updates taken so far; theta moves at every `theta_every`-th, units are pruned at every `prune_every`-th.
-      more: draws transitions from which substitutes of pruned units are learnt, `[any, ...]`; None: `batch` is used.
 
     Returns:
       The new state, and the update's figures. An agent that has diverged stays as it is.
@@ -70,8 +66,7 @@ def update(
         return update_theta(agent, hyper, state, batch, key_theta, environment_steps)[0]
 
     def without_some_units() -> AgentState:
-        transitions = batch if more is None else more()
-        return pruning.prune(agent, state, transitions, key_prune, environment_steps)
+        return pruning.prune(agent, state, batch, key_prune, environment_steps)
 
     if agent.pruner == "theta":
         state = jax.lax.cond(theta_due, with_theta, lambda: state)

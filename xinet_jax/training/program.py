@@ -92,22 +92,19 @@ def make_program(agent: Agent, task: Task, replay: TrajectoryBuffer, eval_episod
             return member._replace(agent=state, key=key), tally
 
         def phase(each: Callable, carry: tuple[Member, Tally], hyper: Hyper) -> tuple[Member, Tally]:
-            def repeat(step: Callable, start: Array, end: Array, carry: tuple[Member, Tally]) -> tuple[Member, Tally]:
-                return jax.lax.fori_loop(start, end, lambda i, carry: each(partial(step, i))(*carry, hyper), carry)
-
             if agent.pruner == "none":
-                return repeat(step, jnp.int32(0), count, carry)
+                return _loop(each, step, 0, count, carry, hyper)
 
             # Plain updates until something is due, so that they do not ask at each. What is due is a loop of one
             # iteration or none, and not a conditional, which would copy the state.
             def stretch(carry: tuple[Array, tuple[Member, Tally]]) -> tuple[Array, tuple[Member, Tally]]:
                 start, rest = carry
                 end = start + agents.until_due(agent, first_step + start + 1, first_update + start, count - start)
-                rest = repeat(step, start, end, rest)
+                rest = _loop(each, step, start, end, rest, hyper)
                 theta_due, prune_due = agents.schedule(agent, first_step + end, first_update + end - 1)
                 if agent.pruner == "theta":
-                    rest = repeat(move_theta, end, end + theta_due, rest)
-                return end, repeat(prune, end, end + prune_due, rest)
+                    rest = _loop(each, move_theta, end, end + theta_due, rest, hyper)
+                return end, _loop(each, prune, end, end + prune_due, rest, hyper)
 
             return jax.lax.while_loop(lambda carry: carry[0] < count, stretch, (jnp.int32(0), carry))[1]
 
@@ -136,9 +133,16 @@ def _repeat(step: Callable, count: Int[Array, ""], members: Member, *arguments: 
     """
 
     def phase(each: Callable, carry: tuple[Member, Tally], *arguments: Any) -> tuple[Member, Tally]:
-        return jax.lax.fori_loop(0, count, lambda i, carry: each(partial(step, i))(*carry, *arguments), carry)
+        return _loop(each, step, 0, count, carry, *arguments)
 
     return _for_members(phase, members, *arguments)
+
+
+def _loop(
+    each: Callable, step: Callable, start: Array | int, end: Array, carry: tuple[Member, Tally], *arguments: Any
+) -> tuple[Member, Tally]:
+    """Takes a step for every `i` from `start` to `end - 1`. `each`: see `_for_members`; the rest: see `_repeat`."""
+    return jax.lax.fori_loop(start, end, lambda i, carry: each(partial(step, i))(*carry, *arguments), carry)
 
 
 def _for_members(phase: Callable, members: Member, *arguments: Any) -> tuple[Member, Tally]:
