@@ -1,8 +1,6 @@
 """Does everything run on a GPU, and compute what it computes on a CPU?
 
-    python -m experiments.gpu.check [--seconds 240] [--out experiments/gpu/results]
-
-Each part writes a line of `check.jsonl` when it ends; what a part raises is its result. The parts:
+The parts:
 
 - physics: one step from the same state, against Gymnasium's own environment, in each engine
 - products: the error of float32 products of the agent's sizes, beside float64
@@ -13,7 +11,6 @@ Each part writes a line of `check.jsonl` when it ends; what a part raises is its
 - policy: a policy saved on the device, run by numpy on the host
 """
 
-import argparse
 import dataclasses
 import shutil
 import tempfile
@@ -27,7 +24,7 @@ import numpy as np
 import xinet_jax
 from benchmarks.parity import differences
 from benchmarks.update import transitions
-from experiments.gpu.report import Report
+from experiments.gpu.workers import Part, Worker
 from xinet_jax import agent as agents
 from xinet_jax.config import make_config
 from xinet_jax.pruning import compaction
@@ -152,24 +149,18 @@ def policy(folder, kept):
     return {"returns": [float(value) for value in xinet_jax.evaluate(loaded, 2)], "platform": jax.default_backend()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=240, help="no part begins after this")
-    parser.add_argument("--out", type=Path, default=Path("experiments/gpu/results"))
-    options = parser.parse_args()
-    report = Report(options.out / "check.jsonl", options.seconds)
+def resumed_and_policy(engine, out):
     with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        report.part("update", update)
-        report.part("products", products)
-        report.part("compaction", compacted)
-        report.part("physics native", partial(physics, "native"))
-        report.part("company native", partial(company, "native"))
-        report.part("resume native", partial(resumed, "native", folder))
-        report.part("policy", partial(policy, folder, options.out / "policy"))
-        report.part("physics mjx", partial(physics, "mjx"), least=30)
-        report.part("company mjx", partial(company, "mjx"), least=60)
+        return {"resume": resumed(engine, Path(folder)), "policy": policy(Path(folder), out / "policy")}
 
 
-if __name__ == "__main__":
-    main()
+def workers(out: Path) -> list[Worker]:
+    """Returns the checks, by process. `out`: a folder for the policy that is saved."""
+    part = lambda name, function, *arguments: Part(name, partial(function, *arguments))  # noqa: E731
+    return [
+        Worker([part("update", update)]),
+        Worker([part("products", products), part("compaction", compacted)]),
+        Worker([part("physics native", physics, "native"), part("company native", company, "native")]),
+        Worker([part("resume native", resumed_and_policy, "native", out)]),
+        Worker([part("physics mjx", physics, "mjx"), part("company mjx", company, "mjx")]),
+    ]

@@ -4,8 +4,6 @@ import os
 import platform
 import subprocess
 import time
-import traceback
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -68,23 +66,3 @@ class Report:
         """Writes a line, and prints it."""
         self._lines.write({"name": name} | result)
         print(f"[{self._seconds - self.left():5.0f} s] {name}: {result}", flush=True)
-
-    def part(self, name: str, function: Callable[[], dict[str, Any]], least: float = 0.0) -> None:
-        """Runs a part. What it raises is its result, and the next one runs.
-
-        Args:
-          name: what it is called.
-          function: returns its figures.
-          least: it is left out if fewer seconds than these are left.
-        """
-        if self.left() < least:
-            self.write(name, {"left_out": f"{self.left():.0f} s are left, {least:.0f} are needed"})
-            return
-        before = time.monotonic()
-        try:
-            result = function()
-        except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            said = "; ".join(str(error).splitlines()[:3])[:600]
-            result = {"error": f"{type(error).__name__}: {said}", "at": f"{Path(where.filename).name}:{where.lineno}"}
-        self.write(name, result | {"seconds": round(time.monotonic() - before, 2)})

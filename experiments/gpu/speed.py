@@ -1,111 +1,197 @@
-"""How fast are updates and whole training steps on a GPU, by members, sizes and engine?
+"""Rates of updates and of whole training steps on a GPU, by members, sizes, precision and engine.
 
-    python -m experiments.gpu.speed [--seconds 360] [--out experiments/gpu/results]
+Rates are member-steps per second: steps per second of the program times its members. The parts:
 
-Each part writes a line of `speed.jsonl` when it ends, small programs first; what a part raises is its result. Rates are
-member-steps per second: steps per second of the program times its members. The parts:
-
-- updates: plain SAC at 64-64 with batches of 128 and at 256-256 with batches of 256, beside rejax's where it is
-  installed, each in a loop of updates on one minibatch, in turn
-- train: whole steps of the training program (act, physics, store, sample, update) of the dense agent, as xinet takes
-  them where neither theta nor pruning is due: HalfCheetah, by preset, share of the units, engine and members
+- updates: plain SAC at 64-64 with batches of 128 and at 256-256 with batches of 256, beside rejax's, each in a loop of
+  updates on one minibatch. rejax's users get JAX's default precision; so both are measured.
+- train: whole steps of the training program (act, physics, store, sample, update) on HalfCheetah, by preset, share of
+  the units, precision, engine and members. "no physics" has a stand-in in its place.
+- physics: steps of the task alone, from random actions.
 """
 
-import argparse
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import peers
-from experiments.gpu.report import Report
+from experiments.gpu import kernels
+from experiments.gpu.workers import Part, Worker
 from xinet_jax.config import make_config
-from xinet_jax.networks.modules import Shape
+from xinet_jax.networks.modules import Shape, make_networks
+from xinet_jax.tasks import task as tasks
+from xinet_jax.tasks.engines import native
+from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import members, setup
 
-REPEATS = 5
 TASK = "HalfCheetah-v5"
+REPEATS, SECONDS = 3, 0.7  # of each timing
+TRACED = 10  # steps
 
 
-def median_seconds(function, state):
-    """Returns the seconds that the first call takes, the median of later ones, and the state."""
-    before = time.perf_counter()
-    state = jax.block_until_ready(function(state))
-    first, later = time.perf_counter() - before, []
+def timed(loop: Callable, state: object, count: int) -> dict[str, float]:
+    """Returns the rate of a program `(state, length) -> state` of `count` members that has run once."""
+    length, repeats = 4, []
+    while True:
+        before = time.perf_counter()
+        state = jax.block_until_ready(loop(state, length))
+        seconds = time.perf_counter() - before
+        if seconds > SECONDS / 4 or length >= 20_000:
+            break
+        length *= 4
+    length = max(1, int(length * SECONDS / seconds))
     for _ in range(REPEATS):
         before = time.perf_counter()
-        state = jax.block_until_ready(function(state))
-        later.append(time.perf_counter() - before)
-    return first, float(np.median(later)), state
+        state = jax.block_until_ready(loop(state, length))
+        repeats.append((time.perf_counter() - before) / length)
+    step = float(np.median(repeats))
+    return {"rate": count / step, "milliseconds": 1e3 * step, "slowest": 1e3 * max(repeats), "steps": length}
 
 
-def memory():
-    """Returns the most memory that was in use so far, where the device says it [bytes]."""
-    return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+def memory() -> float | None:
+    """Returns the most memory that was in use so far, where the device says it [GB]."""
+    peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    return peak and peak / 1e9
 
 
-def updates(make, hidden, size, count, length=200):
-    """Returns the rate of updates of one library's SAC."""
-    update, start = make(hidden, size)
-    states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *jnp.shape(leaf))) + 0, start)
+def updates(library: str, precision: str, hidden: tuple[int, ...], size: int, count: int) -> Callable:
+    """Prepares a loop of updates of one library's SAC."""
+    update, start = getattr(peers, library)(hidden, size)
+    state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *jnp.shape(leaf))) + 0, start)
     body = lambda i, states: jax.vmap(partial(update, i))(states)  # noqa: E731
-    loop = jax.jit(lambda states: jax.lax.fori_loop(0, length, body, states), donate_argnums=0)
-    with jax.default_matmul_precision("highest"):
-        first, seconds, _ = median_seconds(loop, states)
-    return {"rate": count * length / seconds, "milliseconds": 1e3 * seconds / length, "first_call": first}
+    loop = jax.jit(lambda states, length: jax.lax.fori_loop(0, length, body, states), donate_argnums=0)
+    with jax.default_matmul_precision(precision):
+        for _ in range(2):  # types of the state that are weak at first compile again
+            state = jax.block_until_ready(loop(state, 1))
+
+    def measure() -> dict[str, float]:
+        with jax.default_matmul_precision(precision):
+            return timed(loop, state, count)
+
+    return measure
 
 
-def train(preset, widths_left, engine, count, length, implementation="jax"):
-    """Returns the rate of whole training steps, with a share of the units of every layer."""
+def train(
+    preset: str = "paper",
+    left: float = 1.0,
+    count: int = 64,
+    precision: str = "float32",
+    agent: str = "ofenet",
+    engine: str = "native",
+    implementation: str = "jax",
+    physics: bool = True,
+    trace: Path | None = None,
+) -> Callable:
+    """Prepares whole training steps, with a share of the units of every layer."""
     settings = {"preset": preset, "engine": engine, "seeds": count, "devices": 1, "replay_capacity": 20_000}
     settings |= {"mjx_impl": implementation} if engine == "mjx" else {}
-    config = make_config(TASK, agent="ofenet", steps=10**6, **settings)
-    ready = setup.prepare(config, members.identities(config))
+    config = make_config(TASK, agent=agent, steps=10**6, **settings)
+    nothing = lambda function, name, length: lambda x: jnp.broadcast_to(x[..., :1] * 0.5, (*x.shape[:-1], length))  # noqa: E731
+    with mock.patch.object(native, "host_call", native.host_call if physics else nothing):
+        ready = setup.prepare(config, members.identities(config))
     shape = ready.agent.networks.shape
-    if widths_left < 1:
-        narrow = {
-            name: tuple(max(1, round(widths_left * width)) for width in value)
-            for name, value in shape._asdict().items()
-            if isinstance(value, tuple)
-        }
-        ready = setup.prepare(config, members.identities(config), Shape(**shape._asdict() | narrow))
-    state = ready.program.init(ready.hyper, ready.seeds)
-    state, _ = ready.program.collect(state, 300)
-    loop = lambda state: ready.program.train(ready.hyper, state, 300, length, 0)[0]  # noqa: E731
-    first, seconds, state = median_seconds(loop, state)
-    return {
-        "rate": count * length / seconds,
-        "milliseconds": 1e3 * seconds / length,
-        "first_call": first,
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.agent.params)) // count,
-        "peak_bytes": memory(),
+    narrow = {
+        name: tuple(max(1, round(left * width)) for width in value)
+        for name, value in shape._asdict().items()
+        if isinstance(value, tuple)
     }
+    shape = Shape(**shape._asdict() | narrow)
+    ready = ready.with_agent(ready.agent._replace(networks=make_networks(shape, precision)))
+    loop = lambda state, length: ready.program.train(ready.hyper, state, 30_000, length, 30_000)[0]  # noqa: E731
+    before = time.perf_counter()
+    state = jax.block_until_ready(ready.program.init(ready.hyper, ready.seeds))
+    middle = time.perf_counter()
+    state = jax.block_until_ready(loop(state, 1))
+    first = {"first_init": middle - before, "first_train": time.perf_counter() - middle}
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.agent.params)) // count
+
+    def measure() -> dict[str, object]:
+        nonlocal state
+        state = jax.block_until_ready(loop(state, 1))
+        kept = jax.tree.map(jnp.copy, state)
+        figures = timed(loop, state, count) | first | {"parameters": parameters, "peak_gigabytes": memory()}
+        if trace is not None:
+            figures |= kernels.traced(lambda: loop(kept, TRACED), TRACED, trace)
+        return figures
+
+    return measure
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=360, help="no part begins after this")
-    parser.add_argument("--out", type=Path, default=Path("experiments/gpu/results"))
-    parser.add_argument("--members", type=int, nargs="+", default=[64, 256, 8, 1024, 1])
-    parser.add_argument("--steps", type=int, default=200, help="of the program in each timing")
-    options = parser.parse_args()
-    report = Report(options.out / "speed.jsonl", options.seconds)
-    for count in [count for count in (1, 64, 300) if count <= max(options.members)]:
-        for hidden, size in (((64, 64), 128), ((256, 256), 256)):
-            for name, make in (("ours", peers.ours), ("rejax", peers.rejax)):
-                part = partial(updates, make, hidden, size, count, options.steps)
-                report.part(f"updates {name} {hidden[0]} {count}", part)
-    for preset, count in [(preset, count) for count in options.members for preset in ("quick", "paper")]:
-        for widths_left in (1.0, 0.5):  # half of the units: about a quarter of the FLOPs
-            part = partial(train, preset, widths_left, "native", count, options.steps)
-            report.part(f"train {preset} {widths_left:g} native {count}", part, least=45)
-    for implementation, count in [(i, count) for i in ("warp", "jax") for count in options.members]:
-        part = partial(train, "paper", 1.0, "mjx", count, min(options.steps, 50), implementation)
-        report.part(f"train paper 1 mjx-{implementation} {count}", part, least=90)
+def physics(engine: str, count: int, implementation: str = "jax", steps: int = 1) -> Callable:
+    """Prepares steps of the task alone."""
+    task = load_task(TASK, engine, implementation) if engine == "mjx" else load_task(TASK, engine)
+    keys = jax.random.split(jax.random.PRNGKey(0), count)
+    state = jax.jit(jax.vmap(partial(tasks.reset, task)))(keys)
+
+    def step(key, state):
+        action = jax.random.uniform(key, (task.action_size,), minval=-1.0, maxval=1.0)
+        return tasks.step_and_reset(task, state, action, key)[0]
+
+    body = lambda i, state: jax.vmap(step)(jax.random.split(jax.random.PRNGKey(i), count), state)  # noqa: E731
+    loop = jax.jit(lambda state, length: jax.lax.fori_loop(0, length, body, state), donate_argnums=0)
+    before = time.perf_counter()
+    with jax.default_matmul_precision("highest"):
+        state = jax.block_until_ready(loop(state, steps))
+    first = time.perf_counter() - before
+    return lambda: timed(loop, state, count) | {"first_call": first}
 
 
-if __name__ == "__main__":
-    main()
+def workers(most: int = 1024, warp: bool = False, traces: Path | None = None) -> list[Worker]:
+    """Returns what is measured, by process.
+
+    Args:
+      most: larger numbers of members are left out.
+      warp: MuJoCo Warp alone.
+      traces: a folder for profiles of some programs.
+    """
+    counts = lambda *several: [count for count in several if count <= most]  # noqa: E731
+    middle = min(64, most)
+    if warp:
+        return [
+            Worker([Part(f"physics warp {n}", partial(physics, "mjx", n, "warp")) for n in counts(64, 1024)]),
+            Worker(
+                [Part(f"train paper warp {middle}", partial(train, count=middle, engine="mjx", implementation="warp"))]
+            ),
+        ]
+
+    def trained(label: str, **settings) -> Part:
+        settings = {"count": middle} | settings
+        name = f"train {settings.get('preset', 'paper')} {label} {settings['count']}"
+        file = traces and traces / f"{name.replace(' ', '_')}.xplane.pb.gz"
+        settings |= {"trace": file} if settings.pop("traced", False) else {}
+        return Part(name, partial(train, **settings))
+
+    flags = lambda text: {"XLA_FLAGS": f"{text}"}  # noqa: E731
+    several = []
+    for hidden, size in (((64, 64), 128), ((256, 256), 256)):
+        for library, precision in (("ours", "highest"), ("rejax", "highest"), ("rejax", "default")):
+            parts = [
+                Part(
+                    f"updates {library} {hidden[0]} {precision} {n}",
+                    partial(updates, library, precision, hidden, size, n),
+                )
+                for n in counts(1, 64, 300)
+            ]
+            several.append(Worker(parts))
+    return [
+        Worker([trained("float32", traced=True)]),
+        Worker([trained("tensorfloat32x3", precision="tensorfloat32x3", traced=True)]),
+        Worker([trained("half the units", left=0.5), trained("quick float32", preset="quick")]),
+        Worker([trained("half the units x3", left=0.5, precision="tensorfloat32x3")]),
+        Worker([trained("tensorfloat32", precision="tensorfloat32"), trained("bfloat16", precision="bfloat16")]),
+        Worker([trained("float32", count=n) for n in counts(256, 1)]),
+        Worker([trained("float32", count=n) for n in counts(1024)]),
+        Worker([trained("no physics", physics=False, traced=True)]),
+        Worker([trained("no command buffers", physics=False)], flags("--xla_gpu_enable_command_buffer=")),
+        Worker([trained("no physics no triton", physics=False)], flags("--xla_gpu_enable_triton_gemm=false")),
+        Worker([trained("xinet", agent="xinet")]),
+        Worker([trained("quick float32", preset="quick", count=n) for n in counts(1024)]),
+        Worker([Part(f"physics native {n}", partial(physics, "native", n)) for n in counts(1, 64, 1024)]),
+        Worker([Part(f"physics mjx {n}", partial(physics, "mjx", n)) for n in counts(64, 1024)]),
+        *several,
+    ]
