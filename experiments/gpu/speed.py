@@ -36,6 +36,7 @@ TRACED = 10  # steps
 
 def timed(loop: Callable, state: object, count: int) -> dict[str, float]:
     """Returns the rate of a program `(state, length) -> state` of `count` members that has run once."""
+    state = loop(state, 1)  # types of the state that were weak at first may compile again
     length, repeats = 4, []
     while True:
         before = time.perf_counter()
@@ -66,7 +67,7 @@ def updates(library: str, precision: str, hidden: tuple[int, ...], size: int, co
     body = lambda i, states: jax.vmap(partial(update, i))(states)  # noqa: E731
     loop = jax.jit(lambda states, length: jax.lax.fori_loop(0, length, body, states), donate_argnums=0)
     with jax.default_matmul_precision(precision):
-        for _ in range(2):  # types of the state that are weak at first compile again
+        for _ in range(2):  # the state's types may be weak at first
             state = jax.block_until_ready(loop(state, 1))
 
     def measure() -> dict[str, float]:
@@ -122,7 +123,7 @@ def train(
     return measure
 
 
-def physics(engine: str, count: int, implementation: str = "jax", steps: int = 1) -> Callable:
+def physics(engine: str, count: int, implementation: str = "jax") -> Callable:
     """Prepares steps of the task alone."""
     task = load_task(TASK, engine, implementation) if engine == "mjx" else load_task(TASK, engine)
     keys = jax.random.split(jax.random.PRNGKey(0), count)
@@ -136,9 +137,14 @@ def physics(engine: str, count: int, implementation: str = "jax", steps: int = 1
     loop = jax.jit(lambda state, length: jax.lax.fori_loop(0, length, body, state), donate_argnums=0)
     before = time.perf_counter()
     with jax.default_matmul_precision("highest"):
-        state = jax.block_until_ready(loop(state, steps))
+        state = jax.block_until_ready(loop(state, 1))
     first = time.perf_counter() - before
-    return lambda: timed(loop, state, count) | {"first_call": first}
+
+    def measure() -> dict[str, float]:
+        with jax.default_matmul_precision("highest"):
+            return timed(loop, state, count) | {"first_call": first}
+
+    return measure
 
 
 def workers(most: int = 1024, warp: bool = False, traces: Path | None = None) -> list[Worker]:
