@@ -30,13 +30,15 @@ def minibatch(count=BATCH):
     return observation, action, jax.random.normal(keys[3], (count,)), following, jnp.zeros(count)
 
 
-def ours(hidden=HIDDEN, size=BATCH):
+def ours(hidden=HIDDEN, size=BATCH, precision="float32"):
     from xinet_jax import agent as agents
     from xinet_jax.config import make_config
+    from xinet_jax.networks.modules import make_networks
     from xinet_jax.types import Transition
 
     config = make_config(agent="sac", preset="paper", batch_size=size, actor_hidden=hidden, critic_hidden=hidden)
     agent = agents.make_agent(config, OBSERVATION, ACTION)
+    agent = agent._replace(networks=make_networks(agent.dense, precision))
     hyper = agents.make_hyper(config, ACTION)
     observation, action, reward, following, done = minibatch(size)
     batch = Transition(observation, action, reward, following, 1 - done)

@@ -157,10 +157,12 @@ def resumed_and_policy(engine, out):
 def workers(out: Path) -> list[Worker]:
     """Returns the checks, by process. `out`: a folder for the policy that is saved."""
     part = lambda name, function, *arguments: Part(name, partial(function, *arguments))  # noqa: E731
+    cublas = {"XLA_FLAGS": "--xla_gpu_enable_triton_gemm=false"}
     return [
-        Worker([part("update", update)]),
-        Worker([part("products", products), part("compaction", compacted)]),
-        Worker([part("physics native", physics, "native"), part("company native", company, "native")]),
-        Worker([part("resume native", resumed_and_policy, "native", out)]),
-        Worker([part("physics mjx", physics, "mjx"), part("company mjx", company, "mjx")]),
+        Worker([part("update", update)], cublas),
+        Worker([part("products", products)]),
+        Worker([part("compaction", compacted)], cublas),
+        Worker([part("physics native", physics, "native"), part("company native", company, "native")], cublas),
+        Worker([part("resume native", resumed_and_policy, "native", out)], cublas),
+        Worker([part("physics mjx", physics, "mjx"), part("company mjx", company, "mjx")], cublas),
     ]

@@ -30,7 +30,7 @@ from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import members, setup
 
 TASK = "HalfCheetah-v5"
-REPEATS, SECONDS = 3, 0.7  # of each timing
+REPEATS, SECONDS = 3, 0.4  # of each timing
 TRACED = 10  # steps
 
 
@@ -62,7 +62,9 @@ def memory() -> float | None:
 
 def updates(library: str, precision: str, hidden: tuple[int, ...], size: int, count: int) -> Callable:
     """Prepares a loop of updates of one library's SAC."""
-    update, start = getattr(peers, library)(hidden, size)
+    make = partial(peers.ours, precision=precision) if library == "ours" else peers.rejax
+    update, start = make(hidden, size)
+    precision = "highest" if library == "ours" else precision
     state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *jnp.shape(leaf))) + 0, start)
     body = lambda i, states: jax.vmap(partial(update, i))(states)  # noqa: E731
     loop = jax.jit(lambda states, length: jax.lax.fori_loop(0, length, body, states), donate_argnums=0)
@@ -125,6 +127,9 @@ def train(
 
 def physics(engine: str, count: int, implementation: str = "jax") -> Callable:
     """Prepares steps of the task alone."""
+    if engine == "callback":  # MuJoCo in C, called by `jax.pure_callback`: for the rest of the process
+        jax.lax.platform_dependent = lambda *arguments, default, **_: default(*arguments)
+        engine = "native"
     task = load_task(TASK, engine, implementation) if engine == "mjx" else load_task(TASK, engine)
     keys = jax.random.split(jax.random.PRNGKey(0), count)
     state = jax.jit(jax.vmap(partial(tasks.reset, task)))(keys)
@@ -172,32 +177,41 @@ def workers(most: int = 1024, warp: bool = False, traces: Path | None = None) ->
         settings |= {"trace": file} if settings.pop("traced", False) else {}
         return Part(name, partial(train, **settings))
 
-    flags = lambda text: {"XLA_FLAGS": f"{text}"}  # noqa: E731
-    several = []
-    for hidden, size in (((64, 64), 128), ((256, 256), 256)):
-        for library, precision in (("ours", "highest"), ("rejax", "highest"), ("rejax", "default")):
-            parts = [
-                Part(
-                    f"updates {library} {hidden[0]} {precision} {n}",
-                    partial(updates, library, precision, hidden, size, n),
-                )
-                for n in counts(1, 64, 300)
-            ]
-            several.append(Worker(parts))
+    flags = lambda *several: {"XLA_FLAGS": " ".join(f"--xla_gpu_{flag}" for flag in several)}  # noqa: E731
+    cublas, untuned = flags("enable_triton_gemm=false"), flags("autotune_level=0")
+    peer_workers = []
+    for library, precision, environment in (
+        ("ours", "float32", cublas),
+        ("ours", "tensorfloat32x3", untuned),
+        ("rejax", "highest", cublas),
+        ("rejax", "default", {}),
+    ):
+        parts = [
+            Part(
+                f"updates {library} {hidden[0]} {precision} {n}", partial(updates, library, precision, hidden, size, n)
+            )
+            for hidden, size in (((64, 64), 128), ((256, 256), 256))
+            for n in counts(1, 64, 300)
+        ]
+        peer_workers.append(Worker(parts, environment))
+    x3, alone = {"precision": "tensorfloat32x3"}, {"physics": False}
+    tf32 = {"precision": "tensorfloat32"} | alone
     return [
-        Worker([trained("float32", traced=True)]),
-        Worker([trained("tensorfloat32x3", precision="tensorfloat32x3", traced=True)]),
-        Worker([trained("half the units", left=0.5), trained("quick float32", preset="quick")]),
-        Worker([trained("half the units x3", left=0.5, precision="tensorfloat32x3")]),
-        Worker([trained("tensorfloat32", precision="tensorfloat32"), trained("bfloat16", precision="bfloat16")]),
+        Worker([trained("float32 cublas alone", **alone, traced=True)], cublas),
+        Worker([trained("x3 untuned alone", **x3, **alone, traced=True)], untuned),
+        Worker([trained("x3 tuned alone", **x3, **alone, traced=True)]),
+        Worker([trained("x3 cublas alone", **x3, **alone)], cublas),
+        Worker([trained("tensorfloat32 cublas alone", **tf32)], cublas),
+        Worker([trained("tensorfloat32 untuned alone", **tf32)], untuned),
+        Worker([trained("no command buffers", **alone)], flags("enable_triton_gemm=false", "enable_command_buffer=")),
+        Worker([trained("float32 cublas", traced=True)], cublas),
+        Worker([Part(f"physics native {n}", partial(physics, "native", n)) for n in counts(1, 64, 1024)], cublas),
+        *peer_workers,
+        Worker([Part(f"physics callback {n}", partial(physics, "callback", n)) for n in counts(1, 64, 1024)], cublas),
+        Worker([trained("half the units", left=0.5), trained("half the units x3", left=0.5, **x3)]),
         Worker([trained("float32", count=n) for n in counts(256, 1)]),
         Worker([trained("float32", count=n) for n in counts(1024)]),
-        Worker([trained("no physics", physics=False, traced=True)]),
-        Worker([trained("no command buffers", physics=False)], flags("--xla_gpu_enable_command_buffer=")),
-        Worker([trained("no physics no triton", physics=False)], flags("--xla_gpu_enable_triton_gemm=false")),
         Worker([trained("xinet", agent="xinet")]),
-        Worker([trained("quick float32", preset="quick", count=n) for n in counts(1024)]),
-        Worker([Part(f"physics native {n}", partial(physics, "native", n)) for n in counts(1, 64, 1024)]),
+        Worker([trained("quick float32", preset="quick", count=n) for n in counts(64, 1024)]),
         Worker([Part(f"physics mjx {n}", partial(physics, "mjx", n)) for n in counts(64, 1024)]),
-        *several,
     ]

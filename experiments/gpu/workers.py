@@ -6,7 +6,6 @@ Compiling takes most of a script's time and keeps one or two cores busy; a GPU's
 import multiprocessing
 import os
 import queue
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 from experiments.gpu.report import Report
 
 Figures = dict[str, Any]
+MEASURE_SECONDS = 40  # that one process may take: one that hangs holds up no other
 
 
 class Part(NamedTuple):
@@ -47,39 +47,49 @@ def run(workers: Sequence[Worker], report: Report, prepare_seconds: float) -> No
     """Runs every worker's parts and reports each when it ends. What is not done when time is up is reported as such.
 
     Args:
-      workers: the processes.
+      workers: the processes, in the order in which they measure.
       report: where results go; its time is the limit.
-      prepare_seconds: measuring begins after this, whether or not all have prepared.
+      prepare_seconds: measuring begins after this at the latest; processes that have not prepared by then are ended.
     """
     context = multiprocessing.get_context("spawn")
-    ready, alone, results = context.Barrier(len(workers)), context.Lock(), context.Queue()
-    deadline = time.monotonic() + prepare_seconds
+    results, running, deadline = context.Queue(), [], report.left() - prepare_seconds
     missing = {part.name for worker in workers for part in worker.parts}
-    processes = []
+
+    def wait(done: Callable[[], bool], until: float) -> None:
+        """Reports results until something is done or no more time is left than `until`."""
+        while report.left() > max(until, 0):
+            finished = done()
+            try:
+                name, figures = results.get(timeout=0.2)
+            except queue.Empty:
+                if finished:
+                    return
+                continue
+            missing.discard(name)
+            report.write(name, figures)
+
     for worker in workers:
-        before = dict(os.environ)
+        before, events = dict(os.environ), [context.Event() for _ in range(3)]
         os.environ.update(worker.environment)  # a process takes the environment that its parent has when it starts
-        process = context.Process(target=_work, args=(worker.parts, ready, alone, results, deadline), daemon=True)
+        process = context.Process(target=_work, args=(worker.parts, *events, results), daemon=True)
         process.start()
-        processes.append(process)
+        running.append((process, *events))
         os.environ.clear()
         os.environ.update(before)
-    while missing and report.left() > 0:
-        try:
-            name, figures = results.get(timeout=1)
-        except queue.Empty:
-            if not any(process.is_alive() for process in processes) and results.empty():
-                break
-            continue
-        missing.discard(name)
-        report.write(name, figures)
-    for process in processes:
+    wait(lambda: all(ready.is_set() or not process.is_alive() for process, ready, _, _ in running), deadline)
+    for process, ready, _, _ in running:
+        if not ready.is_set():
+            process.kill()
+    for process, ready, turn, done in running:
+        if ready.is_set():
+            turn.set()
+            wait(lambda p=process, d=done: d.is_set() or not p.is_alive(), report.left() - MEASURE_SECONDS)
         process.kill()
     for name in sorted(missing):
         report.write(name, {"left_out": "time was up, or its process ended"})
 
 
-def _work(parts: Sequence[Part], ready: Any, alone: Any, results: Any, deadline: float) -> None:
+def _work(parts: Sequence[Part], ready: Any, turn: Any, done: Any, results: Any) -> None:
     prepared = []
     for part in parts:
         before = time.monotonic()
@@ -89,15 +99,14 @@ def _work(parts: Sequence[Part], ready: Any, alone: Any, results: Any, deadline:
             results.put((part.name, (error or measure) | seconds))
         else:
             prepared.append((part.name, measure, seconds))
-    try:
-        ready.wait(max(0.0, deadline - time.monotonic()))
-        quiet = {}
-    except threading.BrokenBarrierError:
-        quiet = {"others_still_prepared": True}
+    ready.set()
+    turn.wait()
     for name, measure, seconds in prepared:
-        with alone:
-            figures, error = _tried(measure)
-        results.put((name, (error or figures) | seconds | quiet))
+        figures, error = _tried(measure)
+        results.put((name, (error or figures) | seconds))
+    results.close()
+    results.join_thread()
+    done.set()
 
 
 def _tried(function: Callable[[], Any]) -> tuple[Any, Figures | None]:

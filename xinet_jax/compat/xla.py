@@ -5,6 +5,7 @@ The structures are those of `xla/ffi/api/c_api.h`, which stay as they are within
 """
 
 import ctypes
+import functools
 from collections.abc import Callable
 
 import jax
@@ -70,6 +71,18 @@ class _ErrorArguments(ctypes.Structure):
 _CreateError = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_ErrorArguments))
 
 
+class _StreamArguments(ctypes.Structure):
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("extension", ctypes.c_void_p),
+        ("context", ctypes.c_void_p),
+        ("stream", ctypes.c_void_p),
+    )
+
+
+_GetStream = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_StreamArguments))
+
+
 class _Api(ctypes.Structure):
     _fields_ = (
         ("size", ctypes.c_size_t),
@@ -77,6 +90,10 @@ class _Api(ctypes.Structure):
         ("version", _Version),
         ("internal", ctypes.c_void_p),
         ("create_error", _CreateError),
+        ("error_details", ctypes.c_void_p),
+        ("destroy_error", ctypes.c_void_p),
+        ("register", ctypes.c_void_p),
+        ("get_stream", _GetStream),
     )
 
 
@@ -95,8 +112,8 @@ class _Frame(ctypes.Structure):
 _Handler = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_Frame))
 
 
-def register(function: Function, name: str, on_interrupt: Callable[[KeyboardInterrupt], None]) -> object:
-    """Registers a function of one float32 array that compiled programs on CPUs call by name.
+def register(function: Function, name: str, on_interrupt: Callable[[KeyboardInterrupt], None]) -> list[object]:
+    """Registers a function of one float32 array that compiled programs on CPUs and NVIDIA's GPUs call by name.
 
     Args:
       function: maps an array to one of the result's shape; it must not write to its argument or keep it.
@@ -104,15 +121,19 @@ def register(function: Function, name: str, on_interrupt: Callable[[KeyboardInte
       on_interrupt: is called with a KeyboardInterrupt that came while the function ran; XLA gets an error.
 
     Returns:
-      The handler. XLA has its address: it must live as long as the process.
+      The handlers. XLA has their addresses: they must live as long as the process.
     """
-    handler = _make_handler(function, on_interrupt)
-    address = ctypes.cast(handler, ctypes.c_void_p).value
-    jax.ffi.register_ffi_target(name, _capsule(address), platform="cpu")
-    return handler
+    handlers = {"cpu": _make_handler(_on_cpu, function, on_interrupt)}
+    handlers["CUDA"] = _make_handler(_on_cuda, function, on_interrupt)
+    for platform, handler in handlers.items():
+        address = ctypes.cast(handler, ctypes.c_void_p).value
+        jax.ffi.register_ffi_target(name, _capsule(address), platform=platform)
+    return list(handlers.values())
 
 
-def _make_handler(function: Function, on_interrupt: Callable[[KeyboardInterrupt], None]) -> object:
+def _make_handler(
+    execute: Callable[[Function, _Frame], None], function: Function, on_interrupt: Callable[[KeyboardInterrupt], None]
+) -> object:
     def handler(pointer: "ctypes._Pointer[_Frame]") -> int | None:
         frame = pointer.contents
         if frame.extension and frame.extension.contents.type == _METADATA_EXTENSION:
@@ -121,12 +142,7 @@ def _make_handler(function: Function, on_interrupt: Callable[[KeyboardInterrupt]
             metadata.traits = 0
         elif frame.stage == _EXECUTE:
             try:
-                argument, result = (_array(every.buffers[0]) for every in (frame.arguments, frame.results))
-                argument.flags.writeable = False
-                value = function(argument)
-                if value.shape != result.shape:
-                    raise ValueError(f"a host function must return shape {result.shape}, not {value.shape}")
-                result[...] = value
+                execute(function, frame)
             except BaseException as error:  # an exception must not leave a C function
                 if isinstance(error, KeyboardInterrupt):
                     on_interrupt(error)
@@ -138,13 +154,59 @@ def _make_handler(function: Function, on_interrupt: Callable[[KeyboardInterrupt]
     return _Handler(handler)
 
 
-def _array(buffer: "ctypes._Pointer[_Buffer]") -> np.ndarray:
-    """Returns a view of a buffer of float32."""
-    content = buffer.contents
+def _on_cpu(function: Function, frame: _Frame) -> None:
+    argument, result = (_array(*_data(every)) for every in (frame.arguments, frame.results))
+    result[...] = _checked(function, argument, result.shape)
+
+
+def _on_cuda(function: Function, frame: _Frame) -> None:
+    """Copies the argument to the host, and the result back, in the stream that the program runs in."""
+    stream = _StreamArguments(ctypes.sizeof(_StreamArguments), None, frame.context, None)
+    if frame.api.contents.get_stream(stream):
+        raise RuntimeError("XLA does not give its stream to a host function")
+    cuda = _cuda()
+    (address, shape), (result_address, result_shape) = _data(frame.arguments), _data(frame.results)
+    argument = np.empty(shape, np.float32)
+    _check(cuda.cuMemcpyDtoHAsync_v2(argument.ctypes.data, address, argument.nbytes, stream.stream))
+    _check(cuda.cuStreamSynchronize(stream.stream))
+    result = np.ascontiguousarray(_checked(function, argument, result_shape), np.float32)
+    _check(cuda.cuMemcpyHtoDAsync_v2(result_address, result.ctypes.data, result.nbytes, stream.stream))
+    _check(cuda.cuStreamSynchronize(stream.stream))  # until then the result must live
+
+
+@functools.cache
+def _cuda() -> ctypes.CDLL:
+    """Returns NVIDIA's driver, which a process with a GPU has loaded."""
+    library, pointer, size = ctypes.CDLL("libcuda.so.1"), ctypes.c_void_p, ctypes.c_size_t
+    library.cuMemcpyDtoHAsync_v2.argtypes = library.cuMemcpyHtoDAsync_v2.argtypes = (pointer, pointer, size, pointer)
+    library.cuStreamSynchronize.argtypes = (pointer,)
+    return library
+
+
+def _check(status: int) -> None:
+    if status:
+        raise RuntimeError(f"CUDA error {status} in a host function's copies")
+
+
+def _checked(function: Function, argument: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    argument.flags.writeable = False
+    value = function(argument)
+    if value.shape != shape:
+        raise ValueError(f"a host function must return shape {shape}, not {value.shape}")
+    return value
+
+
+def _data(buffers: _Buffers) -> tuple[int, tuple[int, ...]]:
+    """Returns address and shape of the first of some buffers, which must be of float32."""
+    content = buffers.buffers[0].contents
     if content.dtype != _FLOAT32:
         raise TypeError(f"host functions take and give float32, not XLA's type {content.dtype}")
-    shape = tuple(content.dims[: content.rank])
-    return np.ctypeslib.as_array(ctypes.cast(content.data, ctypes.POINTER(ctypes.c_float)), shape)
+    return content.data, tuple(content.dims[: content.rank])
+
+
+def _array(address: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns a view of float32 numbers in the host's memory."""
+    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_float)), shape)
 
 
 def _capsule(address: int) -> object:

@@ -1,4 +1,4 @@
-"""A function of numpy arrays inside a compiled program on the CPU, by name instead of by address.
+"""A function of numpy arrays inside a compiled program, by name instead of by address.
 
 `jax.pure_callback` writes the address of the Python function into the program, so JAX cannot keep that program from run
 to run, and hands arrays over as JAX arrays, which takes longer than a step of a small MuJoCo model. A custom call of
@@ -38,11 +38,11 @@ def hearing_interrupts() -> Iterator[None]:
 def host_call(function: Function, name: str, size: int) -> Callable[[Array], Array]:
     """Returns a function for compiled programs that calls `function` on the host, one call for a whole batch.
 
-    Where the program does not run on a CPU it is `jax.pure_callback`.
+    Where the program runs neither on a CPU nor on an NVIDIA GPU it is `jax.pure_callback`.
 
     Args:
-      function: maps `[*batch, inputs]` to `[*batch, size]`, both float32. It must not keep its argument, which is the
-        program's own memory, and may be called from several threads at a time.
+      function: maps `[*batch, inputs]` to `[*batch, size]`, both float32. It must not keep its argument, which may be
+        the program's own memory, and may be called from several threads at a time.
       name: says all that the function's results depend on; the first function of a name stays.
       size: length of a result.
     """
@@ -59,4 +59,4 @@ def host_call(function: Function, name: str, size: int) -> Callable[[Array], Arr
         result = jax.ShapeDtypeStruct((*x.shape[:-1], size), jnp.float32)
         return jax.pure_callback(lambda array: function(np.asarray(array)), result, x, vmap_method="expand_dims")
 
-    return lambda x: jax.lax.platform_dependent(x.astype(jnp.float32), cpu=by_name, default=by_address)
+    return lambda x: jax.lax.platform_dependent(x.astype(jnp.float32), cpu=by_name, cuda=by_name, default=by_address)
