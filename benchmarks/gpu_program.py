@@ -31,8 +31,8 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding
 
+from benchmarks.no_physics import without_physics
 from xinet_jax.config import make_config
-from xinet_jax.tasks.engines import native
 from xinet_jax.training import members, setup
 from xinet_jax.training.devices import AXIS, EVERYWHERE, SPREAD
 from xinet_jax.training.program import make_program
@@ -167,14 +167,11 @@ def show(computation, depth=0):
 
 def lower(options):
     """Returns a phase lowered for an H100."""
-    if options.engine == "native":  # it calls the host, which nothing can be compiled for without a card
-        native.host_call = lambda function, name, length: (
-            lambda x: jnp.broadcast_to(x[..., :1] * 0.5, (*x.shape[:-1], length)).astype(jnp.float32)
-        )
     topology = topologies.get_topology_desc(platform="cuda", target_config=H100, topology="1x1x1")
     sizes = {"steps": 100_000, "replay_capacity": 100_000, "seeds": options.members, "devices": 1}
     config = make_config(options.task, preset=options.preset, agent=options.agent, engine=options.engine, **sizes)
-    ready = setup.prepare(config, members.identities(config))
+    with without_physics():  # native physics calls the host, which nothing can be compiled for without a card
+        ready = setup.prepare(config, members.identities(config))
     mesh = Mesh(np.array(topology.devices[:1]), (AXIS,))
     program = make_program(ready.agent, ready.task, ready.replay, config.eval_episodes, mesh)
 

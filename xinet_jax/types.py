@@ -36,7 +36,7 @@ class Transition(NamedTuple):
 def all_finite(tree: Any) -> Bool[Array, ""]:
     """Returns whether there is neither infinity nor NaN in any of a tree's arrays.
 
-    Accelerators look at all arrays in one pass: for each of many small ones, the launch would take longer.
+    Accelerators look at all small arrays in one pass: for each of many, the launch would take longer.
     """
     leaves = [leaf for leaf in map(jnp.asarray, jax.tree.leaves(tree)) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     if not leaves:
@@ -46,6 +46,11 @@ def all_finite(tree: Any) -> Bool[Array, ""]:
         return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
 
     def together(*leaves: Array) -> Array:
-        return jnp.isfinite(jnp.concatenate([leaf.ravel() for leaf in leaves])).all()
+        small = [leaf.ravel() for leaf in leaves if leaf.size < _LARGE]
+        large = [leaf for leaf in leaves if leaf.size >= _LARGE]
+        return one_by_one(*([jnp.concatenate(small)] if small else []), *large)
 
     return jax.lax.platform_dependent(*leaves, cpu=one_by_one, default=together)
+
+
+_LARGE = 2**14  # numbers that take longer to copy than a launch takes

@@ -3,6 +3,7 @@
 The parts:
 
 - physics: one step from the same state, against Gymnasium's own environment, in each engine
+- in two: physics that the host computes while the device does other work, against physics in one call
 - products: the error of float32 products of the agent's sizes, beside float64
 - update: an agent's update on the device and on the CPU, from the same state and transitions
 - company: ten updates of a member alone and among eight
@@ -28,6 +29,8 @@ from experiments.gpu.workers import Part, Worker
 from xinet_jax import agent as agents
 from xinet_jax.config import make_config
 from xinet_jax.pruning import compaction
+from xinet_jax.tasks import task as tasks
+from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import checkpoints, members, setup
 
 SIZES = {"blocks": 2, "block_units": 20, "actor_hidden": (32, 32), "critic_hidden": (32, 32), "batch_size": 64}
@@ -37,7 +40,12 @@ SHORT |= {"eval_episodes": 2, "final_episodes": 2, "checkpoint_every": 100, "che
 
 
 def small_config(**changes):
-    return make_config("HalfCheetah-v5", **(SIZES | RULES | SHORT | {"prune_stop": None} | changes))
+    """Returns a configuration of a small dense agent, or of what `changes` say."""
+    return make_config("HalfCheetah-v5", **(SIZES | SHORT | {"agent": "ofenet"} | changes))
+
+
+def pruning_config(**changes):
+    return small_config(**(RULES | {"agent": "xinet", "prune_stop": None} | changes))
 
 
 def largest(ours, theirs):
@@ -50,6 +58,29 @@ def largest(ours, theirs):
 def physics(engine):
     compared = differences("HalfCheetah-v5", engine, steps=50)["differences"]
     return {what: {"median": float(np.median(error)), "max": float(error.max())} for what, error in compared.items()}
+
+
+def in_two():
+    """Steps whose physics is asked for before and taken after other work must be the steps of one call, bit by bit."""
+    task = load_task("HalfCheetah-v5", "native")
+    start = jax.jit(jax.vmap(partial(tasks.reset, task)))(jax.random.split(jax.random.PRNGKey(0), 8))
+
+    def step(two, key, state):
+        action = jax.random.uniform(key, (task.action_size,), minval=-1.0, maxval=1.0)
+        if not two:
+            return tasks.step(task, state, action)[0]
+        begun, matrix = tasks.begin_step(task, state, action), jnp.outer(jnp.arange(300.0), action[:1].repeat(300))
+        work = jnp.linalg.norm(jnp.tanh(matrix @ matrix))
+        return tasks.step(task, state, action, begun + 0.0 * work)[0]
+
+    def run(two):
+        body = lambda i, state: jax.vmap(partial(step, two))(jax.random.split(jax.random.PRNGKey(i), 8), state)  # noqa: E731
+        return jax.jit(lambda state: jax.lax.fori_loop(0, 100, body, state))(start).observation
+
+    different = int((run(True) != run(False)).sum())
+    if different:
+        raise AssertionError(f"{different} numbers differ")
+    return {"different": different}
 
 
 def products():
@@ -70,15 +101,20 @@ def products():
 
 
 def one_agent():
-    config = small_config()
+    config = pruning_config()
     agent, hyper = agents.make_agent(config, 17, 6), agents.make_hyper(config, 6)
     return agent, hyper, agents.init(agent, hyper, jax.random.PRNGKey(0))
 
 
-def ten_updates(agent, hyper, state):
+def ten_updates(agent, hyper, state, theta=True):
+    """Returns an agent's state after ten updates of its weights and, if asked for, of theta."""
+
     def update(state, step):
         key_batch, key_update = jax.random.split(jax.random.fold_in(jax.random.PRNGKey(1), step))
-        return agents.update(agent, hyper, state, transitions(key_batch, 64), key_update, 100 + step, step)[0], None
+        batch = transitions(key_batch, 64)
+        if theta:
+            return agents.update(agent, hyper, state, batch, key_update, 100 + step, step)[0], None
+        return agents.update_weights(agent, hyper, state, batch, key_update)[0], None
 
     with jax.default_matmul_precision("highest"):
         return jax.jit(lambda state: jax.lax.scan(update, state, jnp.arange(10))[0])(state)
@@ -117,7 +153,7 @@ def compacted():
     fewer = jax.tree.map(lambda leaf: leaf[0], fewer)
     observation = transitions(jax.random.PRNGKey(2), 256).observation
     act = lambda agent, state: agents.act(agent, state, observation, None)  # noqa: E731
-    before, after = ten_updates(agent, hyper, state), ten_updates(smaller, hyper, fewer)
+    before, after = ten_updates(agent, hyper, state, False), ten_updates(smaller, hyper, fewer, False)
     return {
         "actions": float(np.abs(act(agent, state) - act(smaller, fewer)).max()),
         "actions_after_ten_updates": float(np.abs(act(agent, before) - act(smaller, after)).max()),
@@ -128,7 +164,7 @@ def compacted():
 
 def resumed(engine, folder):
     """Bit by bit, which MuJoCo on the host allows; in MJX, atomic sums may come in any order."""
-    settings = {"seeds": 2, "engine": engine, "devices": 1, "prune_stop": 150, "keep_share": 0.5, "compact": "end"}
+    settings = {"seeds": 2, "engine": engine, "devices": 1}
     whole = xinet_jax.train(small_config(out=str(folder / "whole"), **settings), progress=False)
     again = folder / "again"
     shutil.copytree(whole.folder, again)
@@ -161,7 +197,7 @@ def workers(out: Path) -> list[Worker]:
     return [
         Worker([part("update", update)], cublas),
         Worker([part("products", products)]),
-        Worker([part("compaction", compacted)], cublas),
+        Worker([part("in two", in_two), part("compaction", compacted)], cublas),
         Worker([part("physics native", physics, "native"), part("company native", company, "native")], cublas),
         Worker([part("resume native", resumed_and_policy, "native", out)], cublas),
         Worker([part("physics mjx", physics, "mjx"), part("company mjx", company, "mjx")], cublas),

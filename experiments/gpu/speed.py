@@ -9,23 +9,23 @@ Rates are member-steps per second: steps per second of the program times its mem
 - physics: steps of the task alone, from random actions.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import peers
+from benchmarks.no_physics import without_physics
 from experiments.gpu import kernels
 from experiments.gpu.workers import Part, Worker
 from xinet_jax.config import make_config
 from xinet_jax.networks.modules import Shape, make_networks
 from xinet_jax.tasks import task as tasks
-from xinet_jax.tasks.engines import native
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import members, setup
 
@@ -94,8 +94,7 @@ def train(
     settings = {"preset": preset, "engine": engine, "seeds": count, "devices": 1, "replay_capacity": 20_000}
     settings |= {"mjx_impl": implementation} if engine == "mjx" else {}
     config = make_config(TASK, agent=agent, steps=10**6, **settings)
-    nothing = lambda function, name, length: lambda x: jnp.broadcast_to(x[..., :1] * 0.5, (*x.shape[:-1], length))  # noqa: E731
-    with mock.patch.object(native, "host_call", native.host_call if physics else nothing):
+    with contextlib.nullcontext() if physics else without_physics():
         ready = setup.prepare(config, members.identities(config))
     shape = ready.agent.networks.shape
     narrow = {
@@ -178,40 +177,48 @@ def workers(most: int = 1024, warp: bool = False, traces: Path | None = None) ->
         return Part(name, partial(train, **settings))
 
     flags = lambda *several: {"XLA_FLAGS": " ".join(f"--xla_gpu_{flag}" for flag in several)}  # noqa: E731
-    cublas, untuned = flags("enable_triton_gemm=false"), flags("autotune_level=0")
+    cublas, triton = flags("enable_triton_gemm=false"), flags("enable_triton_gemm=true")
     peer_workers = []
     for library, precision, environment in (
         ("ours", "float32", cublas),
-        ("ours", "tensorfloat32x3", untuned),
         ("rejax", "highest", cublas),
         ("rejax", "default", {}),
+        ("ours", "tensorfloat32", cublas),
     ):
-        parts = [
-            Part(
-                f"updates {library} {hidden[0]} {precision} {n}", partial(updates, library, precision, hidden, size, n)
-            )
-            for hidden, size in (((64, 64), 128), ((256, 256), 256))
-            for n in counts(1, 64, 300)
-        ]
-        peer_workers.append(Worker(parts, environment))
-    x3, alone = {"precision": "tensorfloat32x3"}, {"physics": False}
-    tf32 = {"precision": "tensorfloat32"} | alone
+        for hidden, size in (((64, 64), 128), ((256, 256), 256)):
+            parts = [
+                Part(
+                    f"updates {library} {hidden[0]} {precision} {n}",
+                    partial(updates, library, precision, hidden, size, n),
+                )
+                for n in counts(1, 64, 300)
+            ]
+            peer_workers.append(Worker(parts, environment))
+    x3, tf32, alone = {"precision": "tensorfloat32x3"}, {"precision": "tensorfloat32"}, {"physics": False}
     return [
-        Worker([trained("float32 cublas alone", **alone, traced=True)], cublas),
-        Worker([trained("x3 untuned alone", **x3, **alone, traced=True)], untuned),
-        Worker([trained("x3 tuned alone", **x3, **alone, traced=True)]),
-        Worker([trained("x3 cublas alone", **x3, **alone)], cublas),
-        Worker([trained("tensorfloat32 cublas alone", **tf32)], cublas),
-        Worker([trained("tensorfloat32 untuned alone", **tf32)], untuned),
-        Worker([trained("no command buffers", **alone)], flags("enable_triton_gemm=false", "enable_command_buffer=")),
-        Worker([trained("float32 cublas", traced=True)], cublas),
-        Worker([Part(f"physics native {n}", partial(physics, "native", n)) for n in counts(1, 64, 1024)], cublas),
+        Worker([trained("float32", traced=True)]),
+        Worker([trained("half the units", left=0.5)]),
+        Worker([trained("float32 alone", **alone)]),
+        Worker([trained("tensorfloat32", **tf32, traced=True)]),
+        Worker([trained("bfloat16", precision="bfloat16")]),
+        Worker([trained("x3 tuned alone", **x3, **alone, traced=True)], triton),
         *peer_workers,
-        Worker([Part(f"physics callback {n}", partial(physics, "callback", n)) for n in counts(1, 64, 1024)], cublas),
-        Worker([trained("half the units", left=0.5), trained("half the units x3", left=0.5, **x3)]),
-        Worker([trained("float32", count=n) for n in counts(256, 1)]),
-        Worker([trained("float32", count=n) for n in counts(1024)]),
         Worker([trained("xinet", agent="xinet")]),
+        Worker([trained("float32", count=n) for n in counts(256)]),
+        Worker([trained("float32", count=n) for n in counts(1024)]),
+        Worker([trained("float32", count=n) for n in counts(1, 8)]),
         Worker([trained("quick float32", preset="quick", count=n) for n in counts(64, 1024)]),
-        Worker([Part(f"physics mjx {n}", partial(physics, "mjx", n)) for n in counts(64, 1024)]),
+        Worker([Part(f"physics native {n}", partial(physics, "native", n)) for n in counts(1, 64, 1024)]),
+        Worker([Part(f"physics mjx {n}", partial(physics, "mjx", n)) for n in counts(64, 1024)], cublas),
+        Worker([Part(f"physics callback {n}", partial(physics, "callback", n)) for n in counts(1, 64, 1024)], cublas),
+        Worker(
+            [trained("x3 untuned alone", **x3, **alone, traced=True)],
+            flags("enable_triton_gemm=true", "autotune_level=0"),
+        ),
+        Worker([trained("x3 cublas alone", **x3, **alone)], cublas),
+        Worker(
+            [trained("tensorfloat32 untuned alone", **tf32, **alone)],
+            flags("enable_triton_gemm=true", "autotune_level=0"),
+        ),
+        Worker([trained("no command buffers", **alone)], flags("enable_command_buffer=")),
     ]

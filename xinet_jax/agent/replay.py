@@ -22,30 +22,6 @@ def make_replay(capacity: int, batch_size: int) -> TrajectoryBuffer:
     return flashbax.make_item_buffer(max_length=capacity, min_length=1, sample_batch_size=batch_size)
 
 
-def sample_after_add(
-    buffer: TrajectoryBuffer, state: TrajectoryBufferState, key: Key, always: Bool[Array, ""]
-) -> Transition:
-    """Samples a minibatch, `[batch, ...]`, in an iteration of a loop that has just stored a transition.
-
-    On CPUs, XLA would otherwise fuse the write into the reads. These would then need the buffer from before the write,
-    and all of it would be copied in every iteration. XLA does not fuse across a conditional. On accelerators a
-    conditional is read by the host, and is not needed.
-
-    Args:
-      buffer, state: the buffer and its content.
-      key: random key.
-      always: a condition that is always true, but that the compiler cannot evaluate.
-    """
-
-    def draw() -> Transition:
-        return buffer.sample(state, key).experience
-
-    def draw_if_always() -> Transition:
-        return jax.lax.cond(always, draw, lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(draw)))
-
-    return jax.lax.platform_dependent(cpu=draw_if_always, default=draw)
-
-
 def sample_more(buffer: TrajectoryBuffer, state: TrajectoryBufferState, key: Key) -> Transition:
     """Samples several minibatches as one, `[MORE * batch, ...]`."""
     several = jax.vmap(lambda key: buffer.sample(state, key).experience)(jax.random.split(key, MORE))

@@ -7,11 +7,13 @@ The structures are those of `xla/ffi/api/c_api.h`, which stay as they are within
 import ctypes
 import functools
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import jax
 import numpy as np
 
 Function = Callable[[np.ndarray], np.ndarray]
+OnInterrupt = Callable[[KeyboardInterrupt], None]
 
 _API_VERSION = (0, 1)  # the oldest with these structures
 _METADATA_EXTENSION, _EXECUTE, _INTERNAL_ERROR, _FLOAT32 = 1, 3, 13, 11
@@ -112,7 +114,7 @@ class _Frame(ctypes.Structure):
 _Handler = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_Frame))
 
 
-def register(function: Function, name: str, on_interrupt: Callable[[KeyboardInterrupt], None]) -> list[object]:
+def register(function: Function, name: str, on_interrupt: OnInterrupt) -> list[object]:
     """Registers a function of one float32 array that compiled programs on CPUs and NVIDIA's GPUs call by name.
 
     Args:
@@ -123,17 +125,41 @@ def register(function: Function, name: str, on_interrupt: Callable[[KeyboardInte
     Returns:
       The handlers. XLA has their addresses: they must live as long as the process.
     """
-    handlers = {"cpu": _make_handler(_on_cpu, function, on_interrupt)}
-    handlers["CUDA"] = _make_handler(_on_cuda, function, on_interrupt)
-    for platform, handler in handlers.items():
-        address = ctypes.cast(handler, ctypes.c_void_p).value
-        jax.ffi.register_ffi_target(name, _capsule(address), platform=platform)
-    return list(handlers.values())
+
+    def on_cpu(frame: _Frame) -> None:
+        argument, result = (_array(*_data(every)) for every in (frame.arguments, frame.results))
+        result[...] = _checked(function(_read_only(argument)), result.shape)
+
+    def on_cuda(frame: _Frame) -> None:
+        stream = _stream(frame)
+        _write(frame, function(_read(frame, stream)), stream)
+
+    return [_register(on_cpu, name, "cpu", on_interrupt), _register(on_cuda, name, "CUDA", on_interrupt)]
 
 
-def _make_handler(
-    execute: Callable[[Function, _Frame], None], function: Function, on_interrupt: Callable[[KeyboardInterrupt], None]
-) -> object:
+def register_in_two(function: Function, name: str, on_interrupt: OnInterrupt) -> list[object]:
+    """Registers a function for NVIDIA's GPUs as two: `NAME.begin` and, with the result, `NAME.finish`.
+
+    In between, the program goes on while the function runs in another thread. Arguments and result as in `register`;
+    `begin`'s result is not written, and only orders the two. In one program they must come in turn.
+    """
+    begun: dict[int, Future] = {}  # by stream: every device has its own
+
+    def begin(frame: _Frame) -> None:
+        stream = _stream(frame)
+        begun[stream] = _threads().submit(function, _read(frame, stream))
+
+    def finish(frame: _Frame) -> None:
+        stream = _stream(frame)
+        _write(frame, begun.pop(stream).result(), stream)
+
+    return [
+        _register(begin, f"{name}.begin", "CUDA", on_interrupt),
+        _register(finish, f"{name}.finish", "CUDA", on_interrupt),
+    ]
+
+
+def _register(execute: Callable[[_Frame], None], name: str, platform: str, on_interrupt: OnInterrupt) -> object:
     def handler(pointer: "ctypes._Pointer[_Frame]") -> int | None:
         frame = pointer.contents
         if frame.extension and frame.extension.contents.type == _METADATA_EXTENSION:
@@ -142,7 +168,7 @@ def _make_handler(
             metadata.traits = 0
         elif frame.stage == _EXECUTE:
             try:
-                execute(function, frame)
+                execute(frame)
             except BaseException as error:  # an exception must not leave a C function
                 if isinstance(error, KeyboardInterrupt):
                     on_interrupt(error)
@@ -151,27 +177,39 @@ def _make_handler(
                 return frame.api.contents.create_error(_ErrorArguments(size, None, message, _INTERNAL_ERROR))
         return None
 
-    return _Handler(handler)
+    made = _Handler(handler)
+    address = ctypes.cast(made, ctypes.c_void_p).value
+    jax.ffi.register_ffi_target(name, _capsule(address), platform=platform)
+    return made
 
 
-def _on_cpu(function: Function, frame: _Frame) -> None:
-    argument, result = (_array(*_data(every)) for every in (frame.arguments, frame.results))
-    result[...] = _checked(function, argument, result.shape)
-
-
-def _on_cuda(function: Function, frame: _Frame) -> None:
-    """Copies the argument to the host, and the result back, in the stream that the program runs in."""
-    stream = _StreamArguments(ctypes.sizeof(_StreamArguments), None, frame.context, None)
-    if frame.api.contents.get_stream(stream):
+def _stream(frame: _Frame) -> int:
+    """Returns the CUDA stream that the program runs in."""
+    arguments = _StreamArguments(ctypes.sizeof(_StreamArguments), None, frame.context, None)
+    if frame.api.contents.get_stream(arguments):
         raise RuntimeError("XLA does not give its stream to a host function")
-    cuda = _cuda()
-    (address, shape), (result_address, result_shape) = _data(frame.arguments), _data(frame.results)
+    return arguments.stream or 0
+
+
+def _read(frame: _Frame, stream: int) -> np.ndarray:
+    """Returns the argument, copied from the GPU."""
+    address, shape = _data(frame.arguments)
     argument = np.empty(shape, np.float32)
-    _check(cuda.cuMemcpyDtoHAsync_v2(argument.ctypes.data, address, argument.nbytes, stream.stream))
-    _check(cuda.cuStreamSynchronize(stream.stream))
-    result = np.ascontiguousarray(_checked(function, argument, result_shape), np.float32)
-    _check(cuda.cuMemcpyHtoDAsync_v2(result_address, result.ctypes.data, result.nbytes, stream.stream))
-    _check(cuda.cuStreamSynchronize(stream.stream))  # until then the result must live
+    _succeeds(_cuda().cuMemcpyDtoHAsync_v2(argument.ctypes.data, address, argument.nbytes, stream))
+    _succeeds(_cuda().cuStreamSynchronize(stream))
+    return _read_only(argument)
+
+
+def _write(frame: _Frame, value: np.ndarray, stream: int) -> None:
+    """Copies the result to the GPU. Memory that is not page-locked is read before the call returns."""
+    address, shape = _data(frame.results)
+    result = np.ascontiguousarray(_checked(value, shape), np.float32)
+    _succeeds(_cuda().cuMemcpyHtoDAsync_v2(address, result.ctypes.data, result.nbytes, stream))
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(jax.local_device_count(), thread_name_prefix="host_call")
 
 
 @functools.cache
@@ -183,14 +221,17 @@ def _cuda() -> ctypes.CDLL:
     return library
 
 
-def _check(status: int) -> None:
+def _succeeds(status: int) -> None:
     if status:
-        raise RuntimeError(f"CUDA error {status} in a host function's copies")
+        raise RuntimeError(f"CUDA error {status} while a host function's numbers were copied")
 
 
-def _checked(function: Function, argument: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _read_only(argument: np.ndarray) -> np.ndarray:
     argument.flags.writeable = False
-    value = function(argument)
+    return argument
+
+
+def _checked(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if value.shape != shape:
         raise ValueError(f"a host function must return shape {shape}, not {value.shape}")
     return value

@@ -90,8 +90,9 @@ def _rounded_einsum(pattern: str, a: Array, b: Array) -> Array:
 
 _bfloat16_product.defvjp(_bfloat16_forward, _bfloat16_backward)
 
-# Matrix products of the networks, by precision. Those in TensorFloat-32 exist on NVIDIA's GPUs only: factors keep 10 of
-# 23 bits; "x3" adds the products of what the rounding took away, and comes within a few times float32's error.
+# Matrix products of the networks, by precision. float32 is full float32, also where devices would take shortcuts.
+# tensorfloat32 keeps 10 of the 23 bits of factors, on NVIDIA's GPUs; elsewhere it is float32. "x3" adds the products of
+# what the rounding took away.
 PRODUCTS: dict[str, Callable[[Array, Array], Array]] = {
     "float32": partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST),
     "tensorfloat32": partial(jnp.matmul, precision=jax.lax.DotAlgorithmPreset.TF32_TF32_F32),

@@ -174,22 +174,35 @@ def reset(task: Task, key: Key) -> TaskState:
     return TaskState(physics, task.definition.observe(physics), jnp.int32(0), jnp.float32(0.0))
 
 
-def step(task: Task, state: TaskState, action: Float[Array, " action"]) -> tuple[TaskState, Outcome]:
+def begin_step(task: Task, state: TaskState, action: Float[Array, " action"]) -> Float[Array, "1"]:
+    """Asks for a step's physics. Where the host computes it, the device goes on until the step itself is taken.
+
+    Returns:
+      What `step` and `step_and_reset` take as `begun`. Its numbers mean nothing, but the step waits for all that was
+      computed of what is added to it.
+    """
+    return task.engine.begin(state.physics, _finite_control(task, action))
+
+
+def step(
+    task: Task, state: TaskState, action: Float[Array, " action"], begun: Float[Array, "1"] | None = None
+) -> tuple[TaskState, Outcome]:
     """Takes one control step, without any reset.
 
     Args:
       task: the task.
       state: a running episode.
       action: in [-1, 1], `[action_size]`.
+      begun: from `begin_step` of the same state and action.
 
     Returns:
       The state after the step, even if the episode ended with it, and the step's outcome.
     """
-    definition = task.definition
-    # MuJoCo would replace, and write to a log, an action that is not finite. The reward shows what was given.
-    control = to_control(task, action)
-    physics = task.engine.step(state.physics, jnp.where(jnp.isfinite(control), control, 0.0))
-    terms = definition.reward_terms(state.physics, control, physics, task.dt)
+    definition, engine = task.definition, task.engine
+    arguments = (state.physics, _finite_control(task, action))
+    with_begun = begun is not None and engine.finish is not None
+    physics = engine.finish(*arguments, begun) if with_begun else engine.step(*arguments)
+    terms = definition.reward_terms(state.physics, to_control(task, action), physics, task.dt)
     reward = sum(terms.values(), start=jnp.float32(0.0))
     observation = definition.observe(physics)
     finite = all_finite((physics.qpos, physics.qvel, observation, reward, action))
@@ -207,11 +220,17 @@ def step(task: Task, state: TaskState, action: Float[Array, " action"]) -> tuple
     return after, outcome
 
 
+def _finite_control(task: Task, action: Float[Array, " action"]) -> Float[Array, " nu"]:
+    """MuJoCo would replace, and write to a log, an action that is not finite. The reward shows what it was."""
+    control = to_control(task, action)
+    return jnp.where(jnp.isfinite(control), control, 0.0)
+
+
 def step_and_reset(
-    task: Task, state: TaskState, action: Float[Array, " action"], key: Key
+    task: Task, state: TaskState, action: Float[Array, " action"], key: Key, begun: Float[Array, "1"] | None = None
 ) -> tuple[TaskState, Outcome]:
     """Takes one control step and, if it ended the episode, starts the next. The outcome is from before the reset."""
-    after, outcome = step(task, state, action)
+    after, outcome = step(task, state, action, begun)
 
     def restart(ended: Bool[Array, " batch"], keys: Array, states: TaskState) -> TaskState:
         def start() -> TaskState:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flashbax.buffers.trajectory_buffer import TrajectoryBuffer
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from xinet_jax import agent as agents
 from xinet_jax.agent.replay import add_if, empty_transition
@@ -50,14 +50,21 @@ def init_member(agent: Agent, task: Task, replay: TrajectoryBuffer, hyper: Hyper
 
 
 def advance(
-    task: Task, replay: TrajectoryBuffer, member: Member, action: Array, key_reset: Key, tally: Tally
+    task: Task,
+    replay: TrajectoryBuffer,
+    member: Member,
+    action: Float[Array, " action"],
+    key_reset: Key,
+    tally: Tally,
+    begun: Float[Array, "1"] | None = None,
 ) -> tuple[Member, Tally]:
     """Takes one step of the task, stores the transition, and starts a new episode where one ended.
 
     A transition with anything in it that is not finite is counted and not stored; its episode ends without a return.
+    `begun`: see `xinet_jax.tasks.task.begin_step`.
     """
     observation = member.task.observation
-    after, outcome = tasks.step_and_reset(task, member.task, action, key_reset)
+    after, outcome = tasks.step_and_reset(task, member.task, action, key_reset, begun)
     continues = 1.0 - outcome.terminated.astype(jnp.float32)
     transition = Transition(observation, action, outcome.reward, outcome.observation, continues)
     finished = outcome.ended & outcome.finite

@@ -16,9 +16,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from xinet_jax import agent as agents
-from xinet_jax.agent.replay import sample_after_add, sample_more
+from xinet_jax.agent.replay import sample_more
 from xinet_jax.agent.state import Agent, AgentState, Hyper
-from xinet_jax.tasks.task import Task
+from xinet_jax.tasks.task import Task, begin_step
 from xinet_jax.training import evaluation_program
 from xinet_jax.training.devices import on_every_device
 from xinet_jax.training.member import Member, advance, init_member
@@ -73,11 +73,16 @@ def make_program(agent: Agent, task: Task, replay: TrajectoryBuffer, eval_episod
         def step(i: Int[Array, ""], member: Member, tally: Tally, hyper: Hyper) -> tuple[Member, Tally]:
             key, key_action, key_reset, key_sample, key_update = jax.random.split(member.key, 5)
             action = agents.act(agent, member.agent, member.task.observation, key_action)
-            member, tally = advance(task, replay, member._replace(key=key), action, key_reset, tally)
-            batch = sample_after_add(replay, member.replay, key_sample, i >= 0)
+            # The host steps the physics while the device updates, from transitions up to the one before.
+            begun = begin_step(task, member.task, action)
+            batch = replay.sample(member.replay, key_sample).experience
             state, metrics = agents.update_weights(agent, hyper, member.agent, batch, key_update)
+            # XLA orders by data alone. The transition must be stored after the minibatch is read, or the whole replay
+            # is copied before; and a GPU must be busy before the host is waited for.
+            begun, action = (value + 0.0 * state.diverged.astype(jnp.float32) for value in (begun, action))
             tally = tally._replace(metrics=jax.tree.map(jnp.add, tally.metrics, metrics), updates=tally.updates + 1)
-            return member._replace(agent=state), tally
+            member = member._replace(agent=state, key=key)
+            return advance(task, replay, member, action, key_reset, tally, begun)
 
         def move_theta(i: Int[Array, ""], member: Member, tally: Tally, hyper: Hyper) -> tuple[Member, Tally]:
             key, key_sample, key_update = jax.random.split(member.key, 3)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from xinet_jax.compat.xla import register
+from xinet_jax.compat.xla import register, register_in_two
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -46,17 +46,51 @@ def host_call(function: Function, name: str, size: int) -> Callable[[Array], Arr
       name: says all that the function's results depend on; the first function of a name stays.
       size: length of a result.
     """
-    name = f"xinet_jax.{name}"
-    with _registering:
-        if name not in _registered:
-            _registered[name] = register(function, name, _interrupts.append)
+    name = _register_once(register, function, name)
 
     def by_name(x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch size"]:
-        result = jax.ShapeDtypeStruct((*x.shape[:-1], size), jnp.float32)
-        return jax.ffi.ffi_call(name, result, vmap_method="expand_dims")(x)
+        return _ffi_call(name, x, size)(x)
 
     def by_address(x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch size"]:
         result = jax.ShapeDtypeStruct((*x.shape[:-1], size), jnp.float32)
         return jax.pure_callback(lambda array: function(np.asarray(array)), result, x, vmap_method="expand_dims")
 
     return lambda x: jax.lax.platform_dependent(x.astype(jnp.float32), cpu=by_name, cuda=by_name, default=by_address)
+
+
+def host_call_in_two(function: Function, name: str, size: int) -> tuple[Callable, Callable]:
+    """Returns two functions for compiled programs, for `host_call`'s one: an NVIDIA GPU computes in between.
+
+    Elsewhere the host is called in the second. Arguments as in `host_call`.
+
+    Returns:
+      begin: `x -> begun`, `[*batch, inputs] -> [*batch, 1]`. What `begun` holds means nothing. The second function is
+        called after all that is computed of what is added to it.
+      finish: `(x, begun) -> [*batch, size]`.
+    """
+    whole, name = host_call(function, name, size), _register_once(register_in_two, function, f"{name}.in_two")
+
+    def begin(x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch 1"]:
+        later = lambda x: jnp.zeros((*x.shape[:-1], 1))  # noqa: E731
+        now = lambda x: _ffi_call(f"{name}.begin", x, 1)(x)  # noqa: E731
+        return jax.lax.platform_dependent(x.astype(jnp.float32), cuda=now, default=later)
+
+    def finish(x: Float[Array, "*batch inputs"], begun: Float[Array, "*batch 1"]) -> Float[Array, "*batch size"]:
+        later = lambda x, begun: _ffi_call(f"{name}.finish", begun, size)(begun)  # noqa: E731
+        return jax.lax.platform_dependent(x, begun, cuda=later, default=lambda x, begun: whole(x))
+
+    return begin, finish
+
+
+def _ffi_call(name: str, x: Float[Array, "*batch inputs"], size: int) -> Callable[[Array], Array]:
+    result = jax.ShapeDtypeStruct((*x.shape[:-1], size), jnp.float32)
+    return jax.ffi.ffi_call(name, result, vmap_method="expand_dims")
+
+
+def _register_once(register: Callable, function: Function, name: str) -> str:
+    """Registers a function if there is none of its name, and returns the name that XLA knows."""
+    name = f"xinet_jax.{name}"
+    with _registering:
+        if name not in _registered:
+            _registered[name] = register(function, name, _interrupts.append)
+    return name

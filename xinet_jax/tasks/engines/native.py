@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from mujoco.rollout import Rollout
 
 from xinet_jax.cores import available_cores
-from xinet_jax.tasks.engines.host_call import host_call
+from xinet_jax.tasks.engines.host_call import host_call, host_call_in_two
 from xinet_jax.tasks.engines.physics import Engine, Physics
 
 
@@ -34,23 +34,32 @@ def native_engine(model: mujoco.MjModel, frame_skip: int, derived: Sequence[str]
         mujoco.mj_rnePostConstraint(model, data)  # external forces
 
     simulator = _FieldSimulator(model, advance, fields) if derived else _Simulator(model, frame_skip)
-    simulate = host_call(simulator, f"simulate_{about}_{frame_skip}", nq + nv + fields.size)
+    call = (simulator, f"simulate_{about}_{frame_skip}", nq + nv + fields.size)
+    simulate, (begin_simulation, finish_simulation) = host_call(*call), host_call_in_two(*call)
 
     def unpack(row: Array) -> Physics:
         return Physics(row[:nq], row[nq : nq + nv], fields.unpack(row[nq + nv :]))
 
+    def pack(physics: Physics, control: Float[Array, " nu"]) -> Float[Array, " inputs"]:
+        return jnp.concatenate([physics.qpos, physics.qvel, control])
+
     def step(physics: Physics, control: Float[Array, " nu"]) -> Physics:
-        return unpack(simulate(jnp.concatenate([physics.qpos, physics.qvel, control])))
+        return unpack(simulate(pack(physics, control)))
+
+    def begin(physics: Physics, control: Float[Array, " nu"]) -> Float[Array, "1"]:
+        return begin_simulation(pack(physics, control))
+
+    def finish(physics: Physics, control: Float[Array, " nu"], begun: Float[Array, "1"]) -> Physics:
+        return unpack(finish_simulation(pack(physics, control), begun))
 
     if not derived:
-        return Engine(step, lambda physics: physics, cheap_start=True)
+        return Engine(step, lambda physics: physics, cheap_start=True, begin=begin, finish=finish)
     complete = host_call(_FieldSimulator(model, mujoco.mj_forward, fields), f"forward_{about}", nq + nv + fields.size)
 
     def forward(physics: Physics) -> Physics:
-        row = jnp.concatenate([physics.qpos, physics.qvel, jnp.zeros(model.nu)])
-        return physics._replace(derived=unpack(complete(row)).derived)
+        return physics._replace(derived=unpack(complete(pack(physics, jnp.zeros(model.nu)))).derived)
 
-    return Engine(step, forward)
+    return Engine(step, forward, begin=begin, finish=finish)
 
 
 class _Fields:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 import mujoco
 from jaxtyping import Array, Float
 
@@ -47,11 +48,15 @@ class Engine(NamedTuple):
       step: advances a state by one control step, `frame_skip` steps of the model's time step under one control, `[nu]`.
       forward: fills in what a state alone implies, as at a reset: no contact forces have acted yet.
       cheap_start: whether an episode's first state takes no physics, so that it may be computed at every step.
+      begin, finish: `step` in two, where the host may compute while the device goes on: `begin(state, control)` returns
+        an array that `finish(state, control, begun)` takes, `[1]`.
     """
 
     step: Callable[[Any, Array], Any]
     forward: Callable[[Any], Any]
     cheap_start: bool = False
+    begin: Callable[[Any, Array], Array] = lambda state, control: jnp.zeros(1)
+    finish: Callable[[Any, Array, Array], Any] | None = None
 
 
 # Fields of MuJoCo's data that tasks may ask for. At a reset, external forces are zero.
