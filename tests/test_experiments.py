@@ -39,6 +39,9 @@ from experiments.claims.arms import ARMS, PRICES, RIVALS, SEEDS, TRUNK, XINET
 from experiments.claims.statistics import difference, interquartile_mean, share
 from experiments.defaults import __main__ as defaults
 from experiments.estimators import __main__ as estimators
+from experiments.gpu import workers
+from experiments.gpu.report import Report
+from experiments.gpu.workers import Part, Worker
 from experiments.substitutes import __main__ as substitutes
 from experiments.widths_and_pace import __main__ as widths_and_pace
 from xinet_jax import agent as agents
@@ -501,20 +504,52 @@ def test_interquartile_means_and_their_intervals():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("script", "options", "parts"),
+    ("kind", "parts"),
     [
-        ("check", "--seconds 600", {"update", "products", "compaction", "resume native", "policy", "physics mjx"}),
-        ("speed", "--seconds 90 --members 1 --steps 2", {"updates ours 64 1", "train quick 1 native 1"}),
+        ("check", ["in two", "update", "products", "compaction", "physics native", "company native", "resume native"]),
+        ("speed", ["updates ours 64 float32 1", "physics native 1", "train paper float32 alone 1"]),
     ],
 )
-def test_what_is_ready_for_a_gpu_runs_on_a_cpu(script, options, parts, tmp_path):
-    command = [sys.executable, "-m", f"experiments.gpu.{script}", "--out", str(tmp_path), *options.split()]
-    subprocess.run(command, check=True, capture_output=True, timeout=900)
-    lines = {line["name"]: line for line in map(json.loads, (tmp_path / f"{script}.jsonl").read_text().splitlines())}
+def test_what_is_ready_for_a_gpu_runs_on_a_cpu(kind, parts, tmp_path):
+    options = ["--only", kind, "--seconds", "900", "--prepare-seconds", "800", "--most", "1", "--parts", *parts]
+    command = [sys.executable, "-m", "experiments.gpu", "--out", str(tmp_path), *options]
+    subprocess.run(command, check=True, capture_output=True, timeout=1000)
+    lines = {line["name"]: line for line in map(json.loads, (tmp_path / f"{kind}.jsonl").read_text().splitlines())}
     assert lines["machine"]["devices"] == ["cpu"]
-    assert lines.keys() >= parts
-    assert {name: line["error"] for name, line in lines.items() if "error" in line and name in parts} == {}
-    if script == "check":
+    assert {name: line for name, line in lines.items() if "error" in line or "left_out" in line} == {}
+    assert lines.keys() == {"machine", *parts}
+    if kind == "check":
         assert lines["compaction"]["actions"] < 1e-5
-        assert lines["resume native"]["arrays_that_differ"] == 0
+        assert lines["resume native"]["resume"]["arrays_that_differ"] == 0
         assert lines["update"]["params"] == 0, "the device is the CPU"
+
+
+class FakeReport(Report):
+    """A report that keeps its lines."""
+
+    def __init__(self, seconds):
+        self._begun, self._seconds, self.lines = time.monotonic(), seconds, {}
+
+    def write(self, name, result):
+        self.lines[name] = result
+
+
+def measured(what):
+    return lambda: {"what": what}
+
+
+def fails():
+    raise ValueError("no such kernel")
+
+
+def test_parts_are_measured_in_turn_and_none_holds_up_another():
+    parts = [Part("first", functools.partial(measured, 1)), Part("broken", fails), Part("at once", dict)]
+    report = FakeReport(60)
+    slow, other = Part("slow", functools.partial(time.sleep, 100)), Part("other", functools.partial(measured, 2))
+    workers.run([Worker(parts), Worker([slow]), Worker([other])], report, prepare_seconds=15)
+    assert report.lines["first"]["what"] == 1
+    assert report.lines["other"]["what"] == 2
+    assert "no such kernel" in report.lines["broken"]["error"]
+    assert "seconds_to_prepare" in report.lines["at once"]
+    assert "left_out" in report.lines["slow"]
+    assert report.left() > 20, "it ends when all is done"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from xinet_jax.networks import modules as networks
-from xinet_jax.networks.modules import DenseNet, Shape, make_networks
+from xinet_jax.networks.modules import DenseNet, Shape, make_networks, precision_on
 
 WIDTHS = (4, 3, 5)
 
@@ -94,6 +94,28 @@ def test_features_in_parts_are_features(key):
     np.testing.assert_allclose(
         jnp.concatenate([first, second, last], axis=-1), branch.apply(variables, whole), atol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("precision", "algorithm"), [("tensorfloat32", "tf32"), ("tensorfloat32x3", "num_primitive_operations = 3")]
+)
+def test_products_in_tensorfloat32_are_asked_for_forward_and_backward(precision, algorithm):
+    made = make_networks(Shape(4, 2, 4, (), (), (5,), (5,)), precision)
+    params = jax.eval_shape(made.actor.init, jax.random.key(0), jnp.ones((3, 4)))
+    gradient = jax.jit(jax.grad(lambda params, x: made.actor.apply(params, x).sum()))
+    text = (
+        gradient.trace(params, jax.ShapeDtypeStruct((3, 4), jnp.float32)).lower(lowering_platforms=("cuda",)).as_text()
+    )
+    products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
+    assert len(products) >= 4
+    assert all(algorithm in line for line in products)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_only_gpus_have_tensorfloat32(precision):
+    assert precision_on("cpu", "tensorfloat32") == precision_on("tpu", "tensorfloat32") == "float32"
+    assert precision_on("gpu", "tensorfloat32") == "tensorfloat32"
+    assert precision_on("cpu", precision) == precision_on("gpu", precision) == precision
 
 
 def test_bfloat16_rounds_the_factors_of_every_product_and_nothing_else(key):

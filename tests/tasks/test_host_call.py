@@ -1,5 +1,6 @@
 """Host functions inside compiled programs: called once per batch, errors told, the program kept from run to run."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -10,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xinet_jax.tasks.engines.host_call import host_call
+from xinet_jax.compat import xla
+from xinet_jax.tasks.engines.host_call import host_call, host_call_in_two
 
 
 def test_a_batch_is_one_call_however_it_is_nested():
@@ -67,6 +69,62 @@ def test_a_wrong_shape_or_a_changed_argument_is_told():
     call = host_call(overwrite, "overwrite", 4)
     with pytest.raises(jax.errors.JaxRuntimeError, match="read-only"):
         jax.block_until_ready(jax.jit(call)(jnp.ones(4)))
+
+
+def test_a_call_in_two_is_the_call():
+    begin, finish = host_call_in_two(lambda x: 2 * x[..., :2], "double_in_two", 2)
+    call = jax.jit(jax.vmap(lambda x: finish(x, begin(x) + 1.0)))
+    x = jnp.arange(12.0).reshape(3, 4)
+    np.testing.assert_array_equal(call(x), 2 * x[:, :2])
+
+
+def test_an_nvidia_gpu_calls_the_two_parts_in_turn():
+    begin, finish = host_call_in_two(lambda x: x, "in_turn", 4)
+    lowered = jax.jit(lambda x: finish(x, begin(x))).trace(jnp.ones(4)).lower(lowering_platforms=("cuda",))
+    names = [line.split("@")[1].split("(")[0] for line in lowered.as_text().splitlines() if "custom_call @" in line]
+    assert names == ["xinet_jax.in_turn.in_two.begin", "xinet_jax.in_turn.in_two.finish"]
+
+
+class FakeDriver:
+    """NVIDIA's driver, as far as host calls use it, where the GPU's memory is the host's."""
+
+    def __init__(self):
+        self.calls = []
+
+    def _copy(self, target, source, size, stream):
+        self.calls.append(size)
+        ctypes.memmove(target, source, size)
+        return 0
+
+    cuMemcpyDtoHAsync_v2 = cuMemcpyHtoDAsync_v2 = _copy
+
+    def cuStreamSynchronize(self, stream):
+        self.calls.append("wait")
+        return 0
+
+
+def test_what_runs_on_a_gpu_copies_there_and_back(monkeypatch):
+    """The handlers for CUDA, registered for the CPU: all of them but the driver itself."""
+    driver, register = FakeDriver(), xla._register
+    monkeypatch.setattr(xla, "_cuda", lambda: driver)
+    monkeypatch.setattr(xla, "_stream", lambda frame: 0)
+    monkeypatch.setattr(xla, "_register", lambda execute, name, platform, tell: register(execute, name, "cpu", tell))
+    threads = []
+
+    def double(x):
+        threads.append(threading.current_thread())
+        return 2 * x
+
+    kept = xla.register_in_two(double, "test.on_a_gpu", lambda interrupt: None)
+    like = jax.ShapeDtypeStruct((2, 3), jnp.float32)
+    begin = jax.ffi.ffi_call("test.on_a_gpu.begin", jax.ShapeDtypeStruct((2, 1), jnp.float32))
+    finish = jax.ffi.ffi_call("test.on_a_gpu.finish", like)
+    x = jnp.arange(6.0).reshape(2, 3)
+    for _ in range(3):
+        np.testing.assert_array_equal(jax.jit(lambda x: finish(begin(x)))(x), 2 * x)
+    assert driver.calls == 3 * [24, "wait", 24], "it does not wait a second time"
+    assert all(thread is not threading.current_thread() for thread in threads)
+    assert len(kept) == 2
 
 
 def test_numbers_of_any_type_arrive_as_float32():

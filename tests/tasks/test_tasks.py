@@ -419,3 +419,10 @@ def test_unknown_names_come_with_the_nearest():
         load_task("halfcheeta-v5")
     with pytest.raises(UserError, match="did you mean 'native'"):
         load_task("Hopper-v5", "nativ")
+
+
+@pytest.mark.parametrize(("backend", "engine"), [("cpu", "native"), ("gpu", "native"), ("tpu", "mjx")])
+def test_the_host_simulates_for_cpus_and_gpus(backend, engine, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    assert choose_engine("HalfCheetah-v5", "auto") == engine
+    assert choose_engine("HalfCheetah-v5", "mjx") == "mjx"

@@ -10,6 +10,7 @@ from helpers import OPTIMISED, random_batch, tiny_config
 
 from xinet_jax import agent as agents
 from xinet_jax.agent.replay import empty_transition, make_replay
+from xinet_jax.agent.state import Metrics
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import members
@@ -106,6 +107,22 @@ def test_no_step_copies_the_replay(count):
     whole = [line for line in compiled.splitlines() if " copy(" in line and f"[{count},1,4321" in line]
     assert not whole, whole[0]
     assert f"[{count},1,4321,17]" in compiled, "the buffer is recognised by its shape"
+
+
+def test_a_minibatch_is_drawn_before_the_step_is_stored(monkeypatch):
+    """So a GPU can update while the host steps the physics."""
+
+    def only_look(agent, hyper, state, batch, key):
+        spread = jnp.abs(batch.observation - batch.observation[0]).max()
+        return state, Metrics(*[jnp.zeros(())] * len(Metrics._fields))._replace(critic_loss=spread)
+
+    monkeypatch.setattr(agents, "update_weights", only_look)
+    program, hyper = make(tiny_config(agent="sac", engine="native"))
+    state, _ = program.collect(program.init(hyper(1), jnp.arange(1)), 1)
+    state, tally = program.train(hyper(1), state, 1, 1, 0)
+    assert tally.metrics.critic_loss == 0, "replay held one transition"
+    _, tally = program.train(hyper(1), state, 2, 1, 1)
+    assert tally.metrics.critic_loss > 0, "and now holds two"
 
 
 @pytest.mark.parametrize("agent", ["sac", "xinet", "magnitude"])

@@ -7,7 +7,7 @@ from xinet_jax.agent.optimiser import adam, average
 from xinet_jax.agent.state import Agent, AgentState, Hyper
 from xinet_jax.config import SWEPT, Config, to_flat
 from xinet_jax.networks import layout
-from xinet_jax.networks.modules import Shape, make_networks
+from xinet_jax.networks.modules import Shape, make_networks, precision_on
 from xinet_jax.types import Key
 
 
@@ -30,7 +30,8 @@ def make_agent(config: Config, observation_size: int, action_size: int, predicte
         actor_hidden=tuple(sizes.actor_hidden),
         critic_hidden=tuple(sizes.critic_hidden),
     )
-    return Agent(make_networks(shape, config.precision), shape, config.gated, config.pruner, config.pruning)
+    precision = precision_on(jax.default_backend(), config.precision)
+    return Agent(make_networks(shape, precision), shape, config.gated, config.pruner, config.pruning)
 
 
 def make_hyper(config: Config, action_size: int) -> Hyper:

@@ -145,8 +145,8 @@ class Config:
     """sac (no feature extractor), ofenet (dense OFENet-SAC), xinet (OFENet-SAC that prunes itself); baselines small
     (OFENet-SAC with the widths that --widths-from ended with), magnitude and random (pruned on a schedule) [name]."""
     engine: str = "auto"
-    """Physics: mjx (on the device), native (MuJoCo's C engine, on the CPU), brax (Brax's own tasks) or auto: native on
-    CPU, else mjx, where the task has it [name]."""
+    """Physics: native (MuJoCo's C engine, on the host's cores), mjx (on the device), brax (Brax's own tasks) or auto:
+    native on CPUs and GPUs, mjx on TPUs, where the task has it [name]."""
     mjx_impl: str = "jax"
     """Which of MJX's implementations: jax, or warp (MuJoCo Warp, for NVIDIA's GPUs; extra `warp`) [name]."""
     physics: str = "exact"
@@ -154,8 +154,9 @@ class Config:
     brax_backend: str | None = None
     """Physics of Brax's tasks: generalized, positional, spring or mjx; None: generalized [name]."""
     precision: str = "float32"
-    """Matrix products of the networks: float32 (in full, also where accelerators would take shortcuts) or bfloat16
-    (factors rounded, sums in float32; everything else stays float32) [name]."""
+    """Matrix products of the networks: float32 (in full, also where accelerators would take shortcuts); tensorfloat32
+    (factors rounded to 10 bits, on GPUs; elsewhere float32); or bfloat16 (factors rounded to 7 bits). Sums and
+    everything else stay float32 [name]."""
     seeds: int = ranged(1, at_most(2**16), AT_LEAST_1)
     """Seeds trained side by side in one program, with every value of nu and the like [seeds]."""
     devices: int | None = ranged(None, AT_LEAST_1)

@@ -90,9 +90,8 @@ def _rounded_einsum(pattern: str, a: Array, b: Array) -> Array:
 
 _bfloat16_product.defvjp(_bfloat16_forward, _bfloat16_backward)
 
-# Matrix products of the networks, by precision. float32 is full float32, also where devices would take shortcuts.
-# tensorfloat32 keeps 10 of the 23 bits of factors, on NVIDIA's GPUs; elsewhere it is float32. "x3" adds the products of
-# what the rounding took away.
+# Matrix products of the networks, by precision. float32 is full float32, also where devices would take shortcuts. Those
+# in TensorFloat-32 are of GPUs: factors keep 10 of 23 bits, and "x3" adds the products of what the rounding took away.
 PRODUCTS: dict[str, Callable[[Array, Array], Array]] = {
     "float32": partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST),
     "tensorfloat32": partial(jnp.matmul, precision=jax.lax.DotAlgorithmPreset.TF32_TF32_F32),
@@ -331,8 +330,13 @@ class Networks(NamedTuple):
     critic: TwinCritic
 
 
+def precision_on(platform: str, precision: str) -> str:
+    """Returns the precision of matrix products on JAX's platform: float32 for tensorfloat32 where there is none."""
+    return "float32" if precision == "tensorfloat32" and platform != "gpu" else precision
+
+
 def make_networks(shape: Shape, precision: str = "float32") -> Networks:
-    """Returns the modules for given sizes. `precision`: one of `xinet_jax.config.names.PRECISIONS`."""
+    """Returns the modules for given sizes. `precision`: a key of `PRODUCTS` that the platform has (`precision_on`)."""
     return Networks(
         shape=shape,
         precision=precision,

@@ -138,11 +138,11 @@ def on_every_device(
     # Nothing is replicated that JAX would have to keep in step, so it need not check for it.
     everywhere = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=SPREAD, check_vma=False)
     everywhere.__name__ = function.__name__
-    return jax.jit(everywhere, donate_argnums=donated, compiler_options=_compiler_options(mesh))
+    return jax.jit(everywhere, donate_argnums=donated, **_jit_options(mesh))
 
 
-def _compiler_options(mesh: Mesh) -> dict[str, bool]:
-    """Returns options of XLA for a mesh's devices.
+def _jit_options(mesh: Mesh) -> dict[str, Any]:
+    """Returns what `jax.jit` is told for a mesh's devices.
 
     On GPUs, matrix products are left to cuBLAS. XLA would otherwise try kernels of Triton for each, which takes minutes
     to compile in full float32 (docs: scaling). What the user has set in `XLA_FLAGS` stays.
@@ -150,4 +150,4 @@ def _compiler_options(mesh: Mesh) -> dict[str, bool]:
     on_gpu = mesh.devices.flat[0].platform in ("gpu", "cuda")
     if not on_gpu or _TRITON in os.environ.get("XLA_FLAGS", ""):
         return {}
-    return {_TRITON: False}
+    return {"compiler_options": {_TRITON: False}}

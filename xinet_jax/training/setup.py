@@ -92,7 +92,7 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
     if shape is not None:
         if not _is_smaller(shape, agent.dense):
             raise OtherNetworks
-        agent = agent._replace(networks=make_networks(shape, config.precision))
+        agent = agent._replace(networks=make_networks(shape, agent.networks.precision))
     if settled:
         agent = agent._replace(pruner="none")
 

@@ -64,8 +64,11 @@ DERIVED = ("xpos", "xipos", "site_xpos", "cinert", "cvel", "qfrc_actuator", "qfr
 
 
 def default_engine() -> str:
-    """Returns `native` where JAX computes on the CPU and `mjx` where it has an accelerator."""
-    return "native" if jax.default_backend() == "cpu" else "mjx"
+    """Returns `native` where JAX computes on CPUs or GPUs, and `mjx` elsewhere.
+
+    On a GPU the host's cores step the physics while the device updates (docs: scaling, physics).
+    """
+    return "native" if jax.default_backend() in ("cpu", "gpu") else "mjx"
 
 
 def make_engine(
