@@ -42,16 +42,19 @@ def main() -> None:
     seconds_per_step = (time.perf_counter() - before) / UPDATES
     # Full of what is as hard to compress as observations are.
     noise = np.random.default_rng(0)
-    rows = jax.tree.map(lambda leaf: noise.standard_normal(leaf.shape, np.float32), state.replay.experience)
-    full = np.ones(state.replay.is_full.shape, bool)
-    state = state._replace(replay=state.replay.replace(experience=rows, is_full=full))
+    random = {
+        name: noise.standard_normal(getattr(state.replay, name).shape, np.float32)
+        for name in ("observation", "action", "reward")
+    }
+    count = np.full(given.seeds, setup.buffer.rows, np.int32)
+    state = state._replace(replay=state.replay._replace(stored=count, head=count, **random))
 
     held_up, written, size = [], [], 0
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(Path(folder), 2, print)
         for step in range(REPEATS):
             before = time.perf_counter()
-            host = snapshot(state, given.seeds)
+            host = snapshot(state, given.seeds, setup.buffer.capacity)
             checkpoints.save(step, host, {}, None)
             held_up.append(time.perf_counter() - before)
             checkpoints.wait()

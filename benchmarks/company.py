@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from xinet_jax import agent as agents
-from xinet_jax.agent.replay import make_replay
+from xinet_jax.agent.replay import Buffer
 from xinet_jax.config import make_config
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import members as of_run
@@ -31,8 +31,8 @@ def train(count: int, stops: list[int]):
     config = make_config(seeds=count, engine="native", random_steps=RANDOM_STEPS, prune_start=20_000, prune_stop=None)
     task = load_task(config.task, config.engine)
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
-    replay = make_replay(config.steps, config.sac.batch_size)
-    program = make_program(agent, task, replay, 1, make_mesh(1, count))
+    buffer = Buffer(config.steps, config.sac.batch_size)
+    program = make_program(agent, task, buffer, 1, make_mesh(1, count))
     identities = of_run.identities(config)
     hyper = of_run.hyper_of_members(config, task.action_size, identities)
     state = program.init(hyper, of_run.seeds_of_members(identities))
@@ -64,7 +64,7 @@ def main() -> None:
         moved = jax.tree.map(np.subtract, one.agent.params, alone[0].agent.params)
         paths = jax.tree.leaves_with_path(difference)
         worst, leaf = max(paths, key=lambda pair: norm(pair[1]))
-        observations = one.replay.experience.observation[0, :OBSERVATIONS]
+        observations = one.replay.observation[:OBSERVATIONS]
         actions = [np.asarray(act(member.agent, observations)) for member in (one, other)]
         rows.append(
             {

@@ -30,7 +30,7 @@ def child(count: int, members: int) -> None:
     processes.join(False)
     claim_cores(count, members)
     from xinet_jax import agent as agents
-    from xinet_jax.agent.replay import make_replay
+    from xinet_jax.agent.replay import Buffer
     from xinet_jax.config import make_config
     from xinet_jax.tasks.registry import load_task
     from xinet_jax.training import members as of_run
@@ -43,7 +43,7 @@ def child(count: int, members: int) -> None:
     identities = processes.local_members(of_run.identities(config))
     task, mesh = load_task(config.task, config.engine), make_mesh(min(count, len(identities)), len(identities))
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
-    program = make_program(agent, task, make_replay(config.steps, config.sac.batch_size), 1, mesh)
+    program = make_program(agent, task, Buffer(config.steps, config.sac.batch_size), 1, mesh)
     everyone = pad(identities, mesh)
     hyper = spread(of_run.hyper_of_members(config, task.action_size, everyone), mesh)
     state = program.init(hyper, spread(of_run.seeds_of_members(everyone), mesh))

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from xinet_jax import agent as agents
-from xinet_jax.agent.replay import make_replay
+from xinet_jax.agent.replay import Buffer
 from xinet_jax.config import make_config
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.registry import load_task
@@ -56,8 +56,8 @@ def main() -> None:
     config = make_config(agent=arguments.agent, engine="native", seeds=count, **overrides)
     task, mesh = load_task(config.task, config.engine), make_mesh(None, count)
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
-    replay = make_replay(config.steps, config.sac.batch_size)
-    program = make_program(agent, task, replay, 1, mesh)
+    buffer = Buffer(config.steps, config.sac.batch_size)
+    program = make_program(agent, task, buffer, 1, mesh)
     identities = of_run.identities(config)
     identities += identities[-1:] * (-count % mesh.size)
     hyper = spread(of_run.hyper_of_members(config, task.action_size, identities), mesh)
@@ -75,16 +75,16 @@ def main() -> None:
 
     def replaying(member, hyper, i, own):
         kept, total = own
-        row = jax.tree.map(lambda leaf: leaf[0, 0] + i, kept.experience)
-        kept = replay.add(kept, row)
-        batch = replay.sample(kept, jax.random.PRNGKey(i)).experience
+        row = jax.tree.map(lambda leaf: leaf[0] + i, buffer.transitions(kept, jnp.arange(1)))
+        kept = buffer.add(kept, row, jnp.bool_(True), i < 0)
+        batch = buffer.sample(kept, jax.random.PRNGKey(i))
         return kept, total + sum(leaf.mean() for leaf in batch)
 
     def updating(member, hyper, i, own):
         state, batch = own
         return agents.update_weights(agent, hyper, state, batch, jax.random.PRNGKey(i))[0], batch
 
-    batch = jax.jit(jax.vmap(lambda own: replay.sample(own, jax.random.PRNGKey(0)).experience))(fixed.replay)
+    batch = jax.jit(jax.vmap(lambda own: buffer.sample(own, jax.random.PRNGKey(0))))(fixed.replay)
     zeros = spread(jnp.zeros(len(identities)), mesh)
     starts = {
         "physics": (physics, fixed.task),

@@ -173,7 +173,7 @@ def lower(options):
     with without_physics():  # native physics calls the host, which nothing can be compiled for without a card
         ready = setup.prepare(config, members.identities(config))
     mesh = Mesh(np.array(topology.devices[:1]), (AXIS,))
-    program = make_program(ready.agent, ready.task, ready.replay, config.eval_episodes, mesh)
+    program = make_program(ready.agent, ready.task, ready.buffer, config.eval_episodes, mesh)
 
     def described(tree, spec):
         sharding, shapes = NamedSharding(mesh, spec), jax.eval_shape(lambda tree: tree, tree)

@@ -15,7 +15,7 @@ import time
 import jax
 
 from xinet_jax import agent as agents
-from xinet_jax.agent.replay import make_replay
+from xinet_jax.agent.replay import Buffer
 from xinet_jax.config import make_config
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import members as of_run
@@ -30,8 +30,8 @@ def make_trainer(count):
     config = make_config(seeds=count, engine="native", prune_start=20_000, prune_stop=None)
     task = load_task(config.task, config.engine)
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
-    replay = make_replay(config.steps, config.sac.batch_size)
-    program = make_program(agent, task, replay, 1, make_mesh(1, count))
+    buffer = Buffer(config.steps, config.sac.batch_size)
+    program = make_program(agent, task, buffer, 1, make_mesh(1, count))
     identities = of_run.identities(config)
     hyper = of_run.hyper_of_members(config, task.action_size, identities)
     state = program.init(hyper, of_run.seeds_of_members(identities))

@@ -135,7 +135,7 @@ def test_damaged_checkpoints(run, tmp_path):
     path = checkpoints.candidates(run / "checkpoints" / "all")[0]
     config = dataclasses.replace(load_config(run / "config.yaml"), resume=str(run))
     whole = resume.find_start(config, members.identities(config), run, print)
-    expected = snapshot_shapes(whole.setup, whole.description.filled)
+    expected = snapshot_shapes(whole.setup, whole.description.filled, whole.description.observations)
 
     def load(folder):
         return checkpoints.read_state(folder, checkpoints.read_header(folder), expected).agent

@@ -21,7 +21,7 @@ from xinet_jax.tasks import catalogue
 from xinet_jax.tasks.names import ENGINES
 from xinet_jax.tasks.registry import describe_task, load_task, task_names
 
-HEAVY = ("jax", "jaxlib", "flax", "optax", "orbax", "distrax", "flashbax", "mujoco", "gymnasium", "matplotlib", "brax")
+HEAVY = ("jax", "jaxlib", "flax", "optax", "orbax", "distrax", "mujoco", "gymnasium", "matplotlib", "brax")
 
 
 def python(code, *arguments, **environment):

@@ -21,7 +21,7 @@ import numpy as np
 
 from xinet_jax import agent as agents
 from xinet_jax.agent import losses
-from xinet_jax.agent.replay import make_replay
+from xinet_jax.agent.replay import Buffer
 from xinet_jax.config import make_config
 from xinet_jax.pruning import estimators, gates
 from xinet_jax.pruning import theta as thetas
@@ -47,15 +47,15 @@ def trained_agent(steps: int, **overrides):
     task = load_task(config.task, config.engine)
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
     hyper = agents.make_hyper(config, task.action_size)
-    replay = make_replay(config.steps, config.sac.batch_size)
-    program = make_program(agent, task, replay, config.eval_episodes, make_mesh(1, 1))
+    buffer = Buffer(config.steps, config.sac.batch_size)
+    program = make_program(agent, task, buffer, config.eval_episodes, make_mesh(1, 1))
     identities = members.identities(config)
     every = members.hyper_of_members(config, task.action_size, identities)
     state = program.init(every, members.seeds_of_members(identities))
     state, _ = program.collect(state, config.random_steps)
     state, _ = program.pretrain(every, state, config.pretrain_updates)
     state, _ = program.train(every, state, config.random_steps, steps - config.random_steps, 0)
-    batch = jax.vmap(replay.sample, in_axes=(0, None))(state.replay, jax.random.PRNGKey(1)).experience
+    batch = jax.vmap(buffer.sample, in_axes=(0, None))(state.replay, jax.random.PRNGKey(1))
     first = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)  # noqa: E731
     return agent, hyper, first(state.agent), first(batch)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from xinet_jax.agent.replay import MORE
+from xinet_jax.agent.replay import MORE, Replay
 from xinet_jax.agent.state import Agent, AgentState
 from xinet_jax.config import load_config
 from xinet_jax.pruning import substitutes as replacement
@@ -87,14 +87,14 @@ def measure(folder: Path) -> list[dict]:
     dense = all((mask == 1).all() for mask in jax.tree.leaves(start.state.agent.alive))
     if agent.pruning.weights_see != "open" or not dense:
         raise SystemExit(f"{folder} has no checkpoint of open gates (--weights-see open) from before pruning")
-    state, replay = jax.tree.map(jnp.asarray, (start.state.agent, start.state.replay.experience))
+    state, replay = jax.tree.map(jnp.asarray, (start.state.agent, start.state.replay))
 
-    def one(share: jax.Array, way: str, state: AgentState, replay: Transition, key: Key) -> dict[str, jax.Array]:
+    def one(share: jax.Array, way: str, state: AgentState, replay: Replay, key: Key) -> dict[str, jax.Array]:
         key_learn, key_test, key_units = jax.random.split(key, 3)
 
         def draw(k: Key, count: int) -> Transition:
             index = jax.random.randint(k, (count,), 0, filled)
-            return jax.tree.map(lambda leaf: leaf[0, index], replay)
+            return start.setup.buffer.transitions(replay, index)
 
         learn, test = draw(key_learn, MORE * size), draw(key_test, TEST)
         return changes(agent, state, share, way, learn, test, key_units)

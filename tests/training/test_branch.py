@@ -251,7 +251,7 @@ def with_gates(config, trunk, change=lambda state: state):
     state = agents.init(before, agents.make_hyper(trunk, 6), jax.random.PRNGKey(0))
     state = jax.tree.map(lambda leaf: np.asarray(leaf)[None], change(state))
     config = dataclasses.replace(config, branch_from="RUN")
-    setup = Setup(config, identities(config), None, after, [], None, None, None, 60, None, np.zeros(1), "")
+    setup = Setup(config, identities(config), None, after, [], None, None, None, None, np.zeros(1), "")
     return with_gates_of(setup, before, state)
 
 

@@ -9,7 +9,6 @@ import pytest
 from helpers import tiny_config
 
 from xinet_jax import agent as agents
-from xinet_jax.agent.replay import empty_transition
 from xinet_jax.training.compactor import Compactor
 from xinet_jax.training.member import Member
 from xinet_jax.training.members import identities
@@ -34,7 +33,7 @@ class Bench:
         alive = {"ofenet": {"state": (state[0].at[:dead].set(0.0), *state[1:]), "action": action}}
         agent = agent._replace(alive=alive, theta=alive)
         task = self.setup.task
-        replay = self.setup.replay.init(empty_transition(task.observation_size, task.action_size))
+        replay = self.setup.buffer.init(task.observation_size, task.action_size)
         self.state = jax.tree.map(lambda leaf: leaf[None], Member(agent, replay, (), jax.random.PRNGKey(1)))
         self.recorder = create_autospec(Recorder, instance=True)
         self.compactor = Compactor(self.recorder, create_autospec(StopOnSignal, instance=True), Ledger())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import tiny_config
 
-from xinet_jax.agent.replay import empty_transition, make_replay
+from xinet_jax.agent.replay import Buffer
 from xinet_jax.agent.state import AgentState, Metrics
 from xinet_jax.errors import UserError
 from xinet_jax.training.compactor import Compactor
@@ -45,12 +45,12 @@ class Bench:
         self.compactor.after_segment.side_effect = self.after_segment
         program = Program(self.init, self.collect, self.pretrain, self.train, self.evaluate)
         mesh, seeds = make_mesh(1, 1), np.zeros(1, np.int32)
-        setup = Setup(self.config, identities(self.config), None, None, [], mesh, None, program, 60, (), seeds, "")
+        setup = Setup(self.config, identities(self.config), None, None, [], mesh, None, program, (), seeds, "")
         self.loop = Loop(setup, self.recorder, self.compactor, self.saver, self.stop)
 
     def state(self, filled=0, diverged=False):
-        replay = make_replay(60, 16).init(empty_transition(2, 1))
-        replay = replay.replace(current_index=replay.current_index + filled * self.finite)
+        replay = Buffer(60, 16).init(2, 1)
+        replay = replay._replace(stored=replay.stored + filled * self.finite)
         agent = AgentState(*[()] * 8, np.bool_(diverged))
         return jax.tree.map(lambda leaf: np.asarray(leaf)[None], Member(agent, replay, (), ()))
 

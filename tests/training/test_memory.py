@@ -8,7 +8,7 @@ from helpers import random_batch, tiny_config
 
 import xinet_jax
 from xinet_jax import agent as agents
-from xinet_jax.agent.replay import MORE, make_replay
+from xinet_jax.agent.replay import MORE, Buffer
 from xinet_jax.config import make_config
 from xinet_jax.errors import UserError
 from xinet_jax.networks import layout
@@ -24,7 +24,7 @@ def test_prediction_holds_what_xla_counts_and_not_much_more(name):
     config = make_config(agent=name, engine="native", **settings)
     task = load_task(config.task, config.engine)
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
-    program = make_program(agent, task, make_replay(config.steps, config.sac.batch_size), 1, make_mesh(1, 1))
+    program = make_program(agent, task, Buffer(config.steps, config.sac.batch_size), 1, make_mesh(1, 1))
     identities = members.identities(config)
     hyper = members.hyper_of_members(config, task.action_size, identities)
     state = jax.eval_shape(program.init, hyper, members.seeds_of_members(identities))

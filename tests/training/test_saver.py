@@ -8,7 +8,7 @@ import numpy as np
 from helpers import tiny_config
 
 from xinet_jax import agent as agents
-from xinet_jax.agent.replay import empty_transition, make_replay
+from xinet_jax.agent.replay import Buffer
 from xinet_jax.training.checkpoints import Checkpoints
 from xinet_jax.training.description import Description
 from xinet_jax.training.member import Member
@@ -29,9 +29,10 @@ def make(newest_return=None):
     recorder.mean_return = None
     checkpoints = create_autospec(Checkpoints, instance=True)
     agent = agents.make_agent(config, 17, 6)
-    setup = Setup(config, identities(config), None, agent, [], None, None, None, CAPACITY, (), np.zeros(1), "")
-    replay = make_replay(CAPACITY, 16).init(empty_transition(2, 1))
-    replay = replay.replace(current_index=replay.current_index + FILLED)
+    buffer = Buffer(CAPACITY, 16)
+    setup = Setup(config, identities(config), None, agent, [], None, buffer, None, (), np.zeros(1), "")
+    replay = buffer.init(2, 1)
+    replay = replay._replace(stored=replay.stored + FILLED, head=replay.head + FILLED + 1)
     state = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), Member((), replay, (), np.zeros(2, np.uint32)))
     return Saver(checkpoints, recorder), checkpoints, recorder, setup, state
 
@@ -44,12 +45,13 @@ def test_a_checkpoint_says_where_the_run_stands():
     assert (step, best) == (20, None)
     description = Description.from_json(json.loads(json.dumps(content)))
     assert (description.position, description.environment_steps) == (("pretrain", 4), 20)
-    assert (description.capacity, description.filled) == (CAPACITY, FILLED)
+    assert (description.capacity, description.filled, description.observations) == (CAPACITY, FILLED, FILLED + 2)
     assert description.members == ("seed_0",)
     assert description.ledger == Ledger(1.0, 2.0, 0.5)
     assert (description.seconds, description.metrics_bytes, description.newest_return) == (2.0, 9, 5.0)
     assert not description.settled
-    assert host.replay.experience.reward.shape == (1, 1, FILLED), "without padding, and what is not filled"
+    assert host.replay.reward.shape == (1, FILLED), "without padding, and what is not filled"
+    assert host.replay.observation.shape == (1, FILLED + 2, 2)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(host))
     recorder.checkpoint.assert_called_once_with(20, size)
     assert saver.summary().endswith(f"the last one has {size} B")

@@ -39,7 +39,7 @@ class Bench:
         self.events, self.stopped, self.refusal = [], stopped, refusal
         self.config = tiny_config(engine="native")
         mesh, members = make_mesh(1, 1), identities(self.config)
-        setup = Setup(self.config, members, None, None, [], mesh, None, None, 60, (), np.zeros(1, np.int32), "1 MB")
+        setup = Setup(self.config, members, None, None, [], mesh, None, None, (), np.zeros(1, np.int32), "1 MB")
         metrics, checkpoints = create_autospec(JsonLines, instance=True), create_autospec(Checkpoints, instance=True)
         metrics.close.side_effect = lambda: self.events.append("metrics closed")
         checkpoints.close.side_effect = lambda: self.events.append("checkpoints closed")

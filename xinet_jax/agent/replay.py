@@ -1,76 +1,174 @@
-"""Replay on the device: flashbax's item buffer. The cost of sampling does not depend on the capacity."""
+"""Replay on the device: a ring of transitions in which every observation is stored once.
 
-import flashbax
+The next observation of a transition is the observation of the one after it, unless an episode ended in between. So
+observations have a ring of rows to themselves. A transition knows the row of its observation, and its next observation
+is in the row after that. Where an episode ends, its last observation has a row, and the next episode starts in another.
+The cost of sampling does not depend on the capacity.
+"""
+
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flashbax.buffers.trajectory_buffer import TrajectoryBuffer, TrajectoryBufferState
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from xinet_jax.types import Key, Transition
 
 MORE = 8  # minibatches in what `sample_more` returns
+_SHORTEST = 16  # mean length of episodes down to which there are rows for all transitions [steps]
 
 
-def make_replay(capacity: int, batch_size: int) -> TrajectoryBuffer:
-    """Returns flashbax's `init`, `add` and `sample` for single transitions, sampled uniformly with replacement.
+class Replay(NamedTuple):
+    """What one agent remembers. `capacity` and `rows` are those of a `Buffer`.
+
+    Attributes:
+      observation: the observations, `[rows, observation]`.
+      action, reward: of every transition, `[capacity, action]`, `[capacity]`.
+      row: the number of the row of its observation, counted from the first that was ever written, `[capacity]`;
+        `-1 - row` if the episode terminated.
+      stored: transitions that were stored, including those that were overwritten.
+      size: transitions that can be sampled, the newest ones.
+      head: the number of the row that the next transition's observation goes to.
+    """
+
+    observation: Float[Array, "*members rows observation"]
+    action: Float[Array, "*members capacity action"]
+    reward: Float[Array, "*members capacity"]
+    row: Int[Array, "*members capacity"]
+    stored: Int[Array, "*members"]
+    size: Int[Array, "*members"]
+    head: Int[Array, "*members"]
+
+
+class Buffer(NamedTuple):
+    """The sizes of a replay, and what can be done with it.
+
+    Attributes:
+      capacity: transitions that are kept; older ones are overwritten. Fewer are kept while the episodes among them have
+        a mean length below 16 steps, since each needs one more row.
+      batch_size: transitions of a sample, at most the capacity.
+
+    Examples:
+      >>> buffer = Buffer(capacity=100, batch_size=4)
+      >>> replay = buffer.init(observation_size=3, action_size=1)
+      >>> ones = jnp.ones(3)
+      >>> first = Transition(ones, jnp.zeros(1), jnp.float32(0.5), 2 * ones, jnp.float32(1.0))
+      >>> replay = buffer.add(replay, first, stored=jnp.bool_(True), ended=jnp.bool_(False))
+      >>> buffer.sample(replay, jax.random.key(0)).reward.tolist()
+      [0.5, 0.5, 0.5, 0.5]
+    """
+
+    capacity: int
+    batch_size: int
+
+    @property
+    def rows(self) -> int:
+        """Observations that there is room for."""
+        return rows_for(self.capacity)
+
+    def init(self, observation_size: int, action_size: int) -> Replay:
+        """Returns an empty replay."""
+        numbers = [jnp.int32(0)] * 3
+        return Replay(
+            jnp.zeros((self.rows, observation_size)),
+            jnp.zeros((self.capacity, action_size)),
+            jnp.zeros(self.capacity),
+            jnp.zeros(self.capacity, jnp.int32),
+            *numbers,
+        )
+
+    def add(self, replay: Replay, transition: Transition, stored: Bool[Array, ""], ended: Bool[Array, ""]) -> Replay:
+        """Adds a transition.
+
+        Args:
+          replay: the replay.
+          transition: one transition, which follows the one that was added last unless that ended an episode.
+          stored: whether it is to be stored; if not, its numbers may be anything, and `ended` must be true.
+          ended: whether the episode ended with it, for whichever reason.
+        """
+        slot, head = replay.stored % self.capacity, replay.head
+
+        def write(array: Array, index: Int[Array, ""], value: Array) -> Array:
+            # What is there is written again if need be: a choice between two arrays would copy all of one.
+            return array.at[index].set(jnp.where(stored, value, array[index]))
+
+        observation = write(replay.observation, head % self.rows, transition.observation)
+        observation = write(observation, (head + 1) % self.rows, transition.next_observation)
+        row = write(replay.row, slot, jnp.where(transition.continues > 0, head, -1 - head))
+        count, head = replay.stored + stored, head + stored + ended
+        size = jnp.minimum(replay.size + stored, self.capacity)
+        for _ in range(2):  # the two rows that are written next may be those of the oldest transition, and of another
+            oldest = _row_number(row[(count - size) % self.capacity])
+            size = size - ((size > 0) & (oldest < head + 2 - self.rows))
+        return Replay(
+            observation=observation,
+            action=write(replay.action, slot, transition.action),
+            reward=write(replay.reward, slot, transition.reward),
+            row=row,
+            stored=count,
+            size=size,
+            head=head,
+        )
+
+    def sample(self, replay: Replay, key: Key) -> Transition:
+        """Draws transitions uniformly, with replacement, `[batch_size, ...]`. There must be one."""
+        age = jax.random.randint(key, (self.batch_size,), 0, jnp.maximum(replay.size, 1))
+        return self.transitions(replay, (replay.stored - 1 - age) % self.capacity)
+
+    def sample_more(self, replay: Replay, key: Key) -> Transition:
+        """Draws several minibatches as one, `[MORE * batch_size, ...]`."""
+        several = jax.vmap(lambda key: self.sample(replay, key))(jax.random.split(key, MORE))
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), several)
+
+    def transitions(self, replay: Replay, slots: Int[Array, " count"]) -> Transition:
+        """Returns the transitions in some slots, `[count, ...]`. That stored as `n`-th is in slot `n % capacity`."""
+        row = replay.row[slots]
+        number = _row_number(row)
+        return Transition(
+            observation=replay.observation[number % self.rows],
+            action=replay.action[slots],
+            reward=replay.reward[slots],
+            next_observation=replay.observation[(number + 1) % self.rows],
+            continues=(row >= 0).astype(jnp.float32),
+        )
+
+
+def rows_for(capacity: int) -> int:
+    """Returns how many observations a replay of a capacity has room for."""
+    return capacity + capacity // _SHORTEST + 3
+
+
+def _row_number(row: Int[Array, "..."]) -> Int[Array, "..."]:
+    return jnp.where(row < 0, -1 - row, row)
+
+
+def filled(replay: Replay, capacity: int) -> tuple[int, int]:
+    """Returns how many transitions and rows were ever written, of the member with most. `replay`: of all members."""
+    stored, rows = np.asarray(replay.stored), np.asarray(replay.head) + 1
+    return int(np.minimum(stored, capacity).max()), int(np.minimum(rows, rows_for(capacity)).max())
+
+
+def wrapped(replay: Replay, capacity: int) -> bool:
+    """Returns whether a member has written more than there is room for. `replay`: of all members."""
+    return bool((np.asarray(replay.stored) > capacity).any() or (np.asarray(replay.head) >= rows_for(capacity)).any())
+
+
+def resized(replay: Replay, before: int, now: int) -> Replay:
+    """Returns a replay with room for another number of transitions, on the host.
 
     Args:
-      capacity: transitions kept; older ones are overwritten.
-      batch_size: transitions per sample, at most the capacity.
-    """
-    return flashbax.make_item_buffer(max_length=capacity, min_length=1, sample_batch_size=batch_size)
-
-
-def sample_more(buffer: TrajectoryBuffer, state: TrajectoryBufferState, key: Key) -> Transition:
-    """Samples several minibatches as one, `[MORE * batch, ...]`."""
-    several = jax.vmap(lambda key: buffer.sample(state, key).experience)(jax.random.split(key, MORE))
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), several)
-
-
-def add_if(
-    buffer: TrajectoryBuffer, state: TrajectoryBufferState, transition: Transition, good: Bool[Array, ""]
-) -> TrajectoryBufferState:
-    """Stores a transition if it is `good`; otherwise the buffer stays as it is.
-
-    In that case the present row is written again. A choice between two buffers would copy all of one.
-    """
-    present = jax.tree.map(lambda leaf: leaf[0, state.current_index], state.experience)
-    row = jax.tree.map(lambda new, old: jnp.where(good, new, old), transition, present)
-    after = buffer.add(state, row)
-    return after.replace(
-        current_index=jnp.where(good, after.current_index, state.current_index),
-        is_full=jnp.where(good, after.is_full, state.is_full),
-    )
-
-
-def empty_transition(observation_size: int, action_size: int) -> Transition:
-    """Returns a transition of zeros, from whose shapes a buffer is made."""
-    observation, scalar = jnp.zeros(observation_size), jnp.zeros(())
-    return Transition(observation, jnp.zeros(action_size), scalar, observation, scalar)
-
-
-def replay_filled(state: TrajectoryBufferState) -> Int[Array, " members"]:
-    """Returns how many transitions every member's replay holds. All arrays have a leading axis of members."""
-    return jnp.where(state.is_full, state.experience.reward.shape[2], state.current_index)
-
-
-def refill(state: TrajectoryBufferState, capacity: int, now: int) -> TrajectoryBufferState:
-    """Returns a replay with room for `now` transitions and the content of a saved one, on the host.
-
-    Args:
-      state: the saved replay: its transitions `[members, 1, filled, ...]`, and where the next one goes.
-      capacity: the capacity of the saved replay.
-      now: the new capacity. It may be larger only if the saved replay had never wrapped around.
+      replay: of all members; arrays may be cut off after what is filled.
+      before, now: the capacity that it had, and the one that it gets. The oldest transitions are lost if it is smaller.
     """
 
-    def widen(leaf: np.ndarray) -> np.ndarray:
-        whole = np.zeros((*leaf.shape[:2], now, *leaf.shape[3:]), leaf.dtype)
-        whole[:, :, : leaf.shape[2]] = leaf
-        return whole
+    def move(array: np.ndarray, written: np.ndarray, before: int, now: int) -> np.ndarray:
+        moved = np.zeros((array.shape[0], now, *array.shape[2:]), array.dtype)
+        for member, end in enumerate(written):
+            numbers = np.arange(max(0, end - min(before, now)), end)
+            moved[member, numbers % now] = array[member, numbers % before]
+        return moved
 
-    experience = jax.tree.map(widen, state.experience)
-    if now == capacity:
-        return state.replace(experience=experience)
-    index = np.where(state.is_full, capacity, state.current_index).astype(state.current_index.dtype)
-    return state.replace(experience=experience, current_index=index, is_full=np.zeros_like(state.is_full))
+    ring = {name: move(getattr(replay, name), replay.stored, before, now) for name in ("action", "reward", "row")}
+    observation = move(replay.observation, replay.head + 1, rows_for(before), rows_for(now))
+    return replay._replace(observation=observation, size=np.minimum(replay.size, now).astype(np.int32), **ring)

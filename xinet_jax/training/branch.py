@@ -13,9 +13,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from flashbax.buffers.trajectory_buffer import TrajectoryBufferState
 
-from xinet_jax.agent.replay import refill
+from xinet_jax.agent.replay import Replay, resized, wrapped
 from xinet_jax.agent.state import Agent, AgentState, acting_gates
 from xinet_jax.config import Config, load_config, to_flat, value_text, varied
 from xinet_jax.errors import UserError, brief
@@ -59,18 +58,19 @@ def find_branch(config: Config, identities: Sequence[Identity], note: Callable[[
     setup = prepare(config, identities, trunk.description.widths, settled)
     state = jax.tree.map(lambda leaf: leaf[np.array(rows)], trunk.state)
     agent = with_gates_of(setup, trunk.setup.agent, state.agent)
-    filled = snapshot(state, len(rows)).replay
-    _check_replay(config, filled, trunk.setup.capacity, setup.capacity)
+    filled = snapshot(state, len(rows), trunk.setup.buffer.capacity).replay
+    _check_replay(config, filled, trunk.setup.buffer.capacity, setup.buffer.capacity)
     records = _branch_records(folder, trunk, identities, rows)
     description = dataclasses.replace(
         trunk.description,
         members=tuple(identity.folder for identity in identities),
         settled=settled,
-        capacity=setup.capacity,
-        filled=filled.experience.reward.shape[2],
+        capacity=setup.buffer.capacity,
+        filled=filled.reward.shape[1],
+        observations=filled.observation.shape[1],
         metrics_bytes=len(records),
     )
-    replay = refill(filled, trunk.setup.capacity, setup.capacity)
+    replay = resized(filled, trunk.setup.buffer.capacity, setup.buffer.capacity)
     return Start(setup, state._replace(agent=agent, replay=replay), description, records)
 
 
@@ -168,15 +168,15 @@ def _equal(ours: Tree, theirs: Tree) -> bool:
     return all(a.shape[-1] == b.shape[-1] and np.array_equal(a, np.broadcast_to(b, a.shape)) for a, b in pairs)
 
 
-def _check_replay(config: Config, replay: TrajectoryBufferState, before: int, now: int) -> None:
+def _check_replay(config: Config, replay: Replay, before: int, now: int) -> None:
     """Refuses another capacity of the replay where transitions would be lost, or their order.
 
     Args:
       config: the branch's configuration.
-      replay: the transitions that the branch starts with, `[members, 1, filled, ...]`.
+      replay: what the branch starts with, of all members: a snapshot's.
       before, now: transitions that there was and is room for.
     """
-    filled = replay.experience.reward.shape[2]
+    filled = replay.reward.shape[1]
     if now == before:
         return
     if filled >= now:
@@ -184,7 +184,7 @@ def _check_replay(config: Config, replay: TrajectoryBufferState, before: int, no
             f"replay_capacity must be above the {filled} transitions that {config.branch_from} has, "
             f"not {config.sac.replay_capacity}"
         )
-    if (replay.is_full & (replay.current_index != 0)).any():
+    if wrapped(replay, min(before, now)):
         raise UserError(
             f"replay_capacity must be {before} as in {config.branch_from}, which overwrites transitions by now"
         )

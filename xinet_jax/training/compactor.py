@@ -7,7 +7,6 @@ from typing import NamedTuple
 import jax
 
 from xinet_jax import agent as agents
-from xinet_jax.agent.replay import sample_more
 from xinet_jax.agent.state import AgentState
 from xinet_jax.networks.complexity import dense_total
 from xinet_jax.networks.modules import Shape
@@ -121,7 +120,7 @@ class Compactor:
 
         def settle(member: Member) -> tuple[AgentState, Key]:
             key, key_sample = jax.random.split(member.key)
-            batch = sample_more(setup.replay, member.replay, key_sample)
+            batch = setup.buffer.sample_more(member.replay, key_sample)
             return agents.settle(setup.agent, member.agent, batch), key
 
         # Matrix products as in the program.

@@ -22,6 +22,7 @@ class Description:
       settled: whether every gate was rounded for good.
       capacity: transitions that each replay has room for.
       filled: transitions of each replay that the checkpoint holds.
+      observations: rows of observations of each replay that the checkpoint holds.
       metrics_bytes: length of the metrics file [bytes].
       ledger: what was learnt of the cost of compactions.
       newest_return: mean return of the newest evaluation or episodes; None if there was none, or it is not finite.
@@ -35,6 +36,7 @@ class Description:
     settled: bool
     capacity: int
     filled: int
+    observations: int
     metrics_bytes: int
     ledger: Ledger
     newest_return: float | None
@@ -53,8 +55,7 @@ class Description:
         Raises:
           ValueError: with the reason, for an entry that is missing, or of another type or range.
         """
-        values = {name: _count(name, content.get(name)) for name in ("environment_steps", "capacity", "filled")}
-        values["metrics_bytes"] = _count("metrics_bytes", content.get("metrics_bytes"))
+        values = {name: _count(name, content.get(name)) for name in _COUNTS}
         phase, members, settled = (content.get(name) for name in ("phase", "members", "settled"))
         _require(isinstance(phase, str) and phase in PHASES, "phase", f"one of {', '.join(PHASES)}", phase)
         names = isinstance(members, list) and all(isinstance(name, str) for name in members)
@@ -85,6 +86,9 @@ def _widths(sizes: Any) -> Shape:
         for width in size if isinstance(size, list) else [size]:
             _count(f"widths of {name}", width)
     return Shape(**{name: tuple(size) if isinstance(size, list) else size for name, size in sizes.items()})
+
+
+_COUNTS = ("environment_steps", "capacity", "filled", "observations", "metrics_bytes")
 
 
 def _count(name: str, value: Any) -> int:

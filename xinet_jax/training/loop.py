@@ -5,7 +5,6 @@ import time
 import jax
 import numpy as np
 
-from xinet_jax.agent.replay import replay_filled
 from xinet_jax.errors import UserError
 from xinet_jax.training.calls import program_call
 from xinet_jax.training.compactor import Compactor
@@ -115,7 +114,7 @@ class Loop:
 
     def _check_transitions(self, state: Member) -> None:
         """Ends a run on a task that has not given a single transition that is finite."""
-        if not self._of_members(replay_filled(state.replay)).all():
+        if not self._of_members(state.replay.stored).all():
             task = self.setup.config.task
             raise UserError(f"{task} gave no transition that is finite in {self.position.iteration:,} random steps")
 

@@ -1,14 +1,13 @@
 """One agent in training, with its own task, replay and random key."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flashbax.buffers.trajectory_buffer import TrajectoryBuffer
 from jaxtyping import Array, Float, Int
 
 from xinet_jax import agent as agents
-from xinet_jax.agent.replay import add_if, empty_transition
+from xinet_jax.agent.replay import Buffer, Replay
 from xinet_jax.agent.state import Agent, AgentState, Hyper
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.task import Task, TaskState
@@ -21,29 +20,29 @@ class Member(NamedTuple):
 
     Attributes:
       agent: the agent's state.
-      replay: its replay, flashbax's state of a buffer.
+      replay: its replay.
       task: its task's state.
       key: its random key.
     """
 
     agent: AgentState
-    replay: Any
+    replay: Replay
     task: TaskState
     key: Key
 
 
-def init_member(agent: Agent, task: Task, replay: TrajectoryBuffer, hyper: Hyper, seed: Int[Array, ""]) -> Member:
+def init_member(agent: Agent, task: Task, buffer: Buffer, hyper: Hyper, seed: Int[Array, ""]) -> Member:
     """Returns a member that has not taken a step yet.
 
     Args:
-      agent, task, replay: what it is, what it learns, and where its transitions go.
+      agent, task, buffer: what it is, what it learns, and the sizes of its replay.
       hyper: its hyper-parameters, scalars.
       seed: its seed.
     """
     key_agent, key_task, key_stream = _keys(seed)
     return Member(
         agent=agents.init(agent, hyper, key_agent),
-        replay=replay.init(empty_transition(task.observation_size, task.action_size)),
+        replay=buffer.init(task.observation_size, task.action_size),
         task=tasks.reset(task, key_task),
         key=key_stream,
     )
@@ -51,7 +50,7 @@ def init_member(agent: Agent, task: Task, replay: TrajectoryBuffer, hyper: Hyper
 
 def advance(
     task: Task,
-    replay: TrajectoryBuffer,
+    buffer: Buffer,
     member: Member,
     action: Float[Array, " action"],
     key_reset: Key,
@@ -75,7 +74,8 @@ def advance(
         episode_length=tally.episode_length + ended * (member.task.elapsed + 1),
         bad_transitions=tally.bad_transitions + ~outcome.finite,
     )
-    return member._replace(task=after, replay=add_if(replay, member.replay, transition, outcome.finite)), tally
+    replay = buffer.add(member.replay, transition, stored=outcome.finite, ended=outcome.ended)
+    return member._replace(task=after, replay=replay), tally
 
 
 def agent_key(seed: Int[Array, ""] | int) -> Key:

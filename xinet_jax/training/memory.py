@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 
-from xinet_jax.agent.replay import MORE
+from xinet_jax.agent.replay import MORE, rows_for
 from xinet_jax.agent.state import Agent
 from xinet_jax.errors import UserError
 from xinet_jax.networks.complexity import dense_totals
@@ -57,7 +57,7 @@ def predict(agent: Agent, capacity: int, batch_size: int) -> Memory:
       batch_size: transitions per update.
     """
     shape = agent.networks.shape
-    replay = capacity * (2 * shape.observation + shape.action + 2) * _FLOAT
+    replay = (rows_for(capacity) * shape.observation + capacity * (shape.action + 2)) * _FLOAT
     totals, gated = dense_totals(shape), {"actor": sum(shape.actor_hidden), "critic": 2 * sum(shape.critic_hidden)}
     gated["ofenet"] = sum(shape.state_blocks) + sum(shape.action_blocks)
     parameters = sum(totals.values()) * _FLOAT

@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flashbax.buffers.trajectory_buffer import TrajectoryBuffer
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from xinet_jax import agent as agents
-from xinet_jax.agent.replay import sample_more
+from xinet_jax.agent.replay import Buffer
 from xinet_jax.agent.state import Agent, AgentState, Hyper
 from xinet_jax.tasks.task import Task, begin_step
 from xinet_jax.training import evaluation_program
@@ -43,24 +42,24 @@ class Program(NamedTuple):
     evaluate: Callable[..., Float[Array, "members episodes"]]
 
 
-def make_program(agent: Agent, task: Task, replay: TrajectoryBuffer, eval_episodes: int, mesh: Mesh) -> Program:
+def make_program(agent: Agent, task: Task, buffer: Buffer, eval_episodes: int, mesh: Mesh) -> Program:
     """Returns the phases of training for one agent on one task, jitted, for members spread over a mesh of devices."""
 
     def init(hyper: Hyper, seed: Int[Array, ""]) -> Member:
-        return init_member(agent, task, replay, hyper, seed)
+        return init_member(agent, task, buffer, hyper, seed)
 
     def collect(members: Member, count: Int[Array, ""]) -> tuple[Member, Tally]:
         def step(_: Int[Array, ""], member: Member, tally: Tally) -> tuple[Member, Tally]:
             key, key_action, key_reset = jax.random.split(member.key, 3)
             action = jax.random.uniform(key_action, (task.action_size,), minval=-1.0, maxval=1.0)
-            return advance(task, replay, member._replace(key=key), action, key_reset, tally)
+            return advance(task, buffer, member._replace(key=key), action, key_reset, tally)
 
         return _repeat(step, count, members)
 
     def pretrain(hyper: Hyper, members: Member, count: Int[Array, ""]) -> tuple[Member, Tally]:
         def step(_: Int[Array, ""], member: Member, tally: Tally, hyper: Hyper) -> tuple[Member, Tally]:
             key, key_sample = jax.random.split(member.key)
-            batch = replay.sample(member.replay, key_sample).experience
+            batch = buffer.sample(member.replay, key_sample)
             state, loss = agents.pretrain(agent, hyper, member.agent, batch)
             metrics = tally.metrics._replace(auxiliary_loss=tally.metrics.auxiliary_loss + loss)
             return member._replace(agent=state, key=key), tally._replace(metrics=metrics, updates=tally.updates + 1)
@@ -75,24 +74,24 @@ def make_program(agent: Agent, task: Task, replay: TrajectoryBuffer, eval_episod
             action = agents.act(agent, member.agent, member.task.observation, key_action)
             # The host steps the physics while the device updates, from transitions up to the one before.
             begun = begin_step(task, member.task, action)
-            batch = replay.sample(member.replay, key_sample).experience
+            batch = buffer.sample(member.replay, key_sample)
             state, metrics = agents.update_weights(agent, hyper, member.agent, batch, key_update)
             # XLA orders by data alone. The transition must be stored after the minibatch is read, or the whole replay
             # is copied before; and a GPU must be busy before the host is waited for.
             begun, action = (value + 0.0 * state.diverged.astype(jnp.float32) for value in (begun, action))
             tally = tally._replace(metrics=jax.tree.map(jnp.add, tally.metrics, metrics), updates=tally.updates + 1)
             member = member._replace(agent=state, key=key)
-            return advance(task, replay, member, action, key_reset, tally, begun)
+            return advance(task, buffer, member, action, key_reset, tally, begun)
 
         def move_theta(i: Int[Array, ""], member: Member, tally: Tally, hyper: Hyper) -> tuple[Member, Tally]:
             key, key_sample, key_update = jax.random.split(member.key, 3)
-            batch = replay.sample(member.replay, key_sample).experience
+            batch = buffer.sample(member.replay, key_sample)
             state, held = agents.update_theta(agent, hyper, member.agent, batch, key_update, first_step + i)
             return member._replace(agent=state, key=key), tally._replace(theta_held=tally.theta_held + held)
 
         def prune(i: Int[Array, ""], member: Member, tally: Tally, _: Hyper) -> tuple[Member, Tally]:
             key, key_sample, key_prune = jax.random.split(member.key, 3)
-            batch = sample_more(replay, member.replay, key_sample)
+            batch = buffer.sample_more(member.replay, key_sample)
             state = agents.prune(agent, member.agent, batch, key_prune, first_step + i)
             return member._replace(agent=state, key=key), tally
 

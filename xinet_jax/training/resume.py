@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 
-from xinet_jax.agent.replay import refill
+from xinet_jax.agent.replay import resized, rows_for
 from xinet_jax.config import Config
 from xinet_jax.errors import UserError
 from xinet_jax.training.checkpoints import (
@@ -102,10 +102,11 @@ def read_start(config: Config, identities: Sequence[Identity], path: Path) -> St
         setup = prepare(config, identities, description.widths, description.settled)
     except OtherNetworks:
         raise damaged(path, "its networks are not those of the run") from None
-    if description.filled > setup.capacity:
+    buffer = setup.buffer
+    if description.filled > buffer.capacity or description.observations > rows_for(description.capacity):
         raise damaged(path, "its replay is larger than that of the run")
-    state = read_state(path, header, snapshot_shapes(setup, description.filled))
-    replay = refill(state.replay, description.capacity, setup.capacity)
+    state = read_state(path, header, snapshot_shapes(setup, description.filled, description.observations))
+    replay = resized(state.replay, description.capacity, buffer.capacity)
     return Start(setup, state._replace(replay=replay), description)
 
 

@@ -43,7 +43,7 @@ class Saver:
         before, self._saved = time.monotonic(), position
         steps = position.environment_steps(setup.config.random_steps)
         self._checkpoints.wait()  # so that there is one copy on the host, and not two
-        host = snapshot(state, len(setup.identities))
+        host = snapshot(state, len(setup.identities), setup.buffer.capacity)
         self._size = sum(leaf.nbytes for leaf in jax.tree.leaves(host))
         self._recorder.checkpoint(steps, self._size)
         newest_return = self._recorder.newest_return
@@ -54,8 +54,9 @@ class Saver:
             members=tuple(identity.folder for identity in setup.identities),
             widths=setup.agent.networks.shape,
             settled=setup.agent.pruner == "none" and setup.config.pruner != "none",
-            capacity=setup.capacity,
-            filled=host.replay.experience.reward.shape[2],
+            capacity=setup.buffer.capacity,
+            filled=host.replay.reward.shape[1],
+            observations=host.replay.observation.shape[1],
             metrics_bytes=self._recorder.metrics_bytes,
             ledger=ledger,
             newest_return=newest_return if np.isfinite(newest_return or 0.0) else None,

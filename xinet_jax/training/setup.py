@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from flashbax.buffers.trajectory_buffer import TrajectoryBuffer
 from jax.sharding import Mesh
 
 from xinet_jax import agent as agents
-from xinet_jax.agent.replay import make_replay
+from xinet_jax.agent.replay import Buffer
 from xinet_jax.agent.state import Agent, Hyper
 from xinet_jax.config import Config, options_of_task, override
 from xinet_jax.errors import UserError
@@ -40,8 +39,7 @@ class Setup(NamedTuple):
       task, agent: what they learn, and what they are.
       widths: of agent small, each member's.
       mesh: the devices that they are spread over.
-      replay, program: what they train with.
-      capacity: transitions that each replay has room for.
+      buffer, program: what they train with.
       hyper, seeds: leaves `[members]`, padding included.
       memory: the memory that it takes, in words.
     """
@@ -52,16 +50,15 @@ class Setup(NamedTuple):
     agent: Agent
     widths: list[small.Widths]
     mesh: Mesh
-    replay: TrajectoryBuffer
+    buffer: Buffer
     program: Program
-    capacity: int
     hyper: Hyper
     seeds: np.ndarray
     memory: str
 
     def with_agent(self, agent: Agent) -> "Setup":
         """Returns the setup for the agent in other sizes, or without its pruner. Its program is not compiled yet."""
-        program = make_program(agent, self.task, self.replay, self.config.eval_episodes, self.mesh)
+        program = make_program(agent, self.task, self.buffer, self.config.eval_episodes, self.mesh)
         return self._replace(agent=agent, program=program)
 
 
@@ -105,7 +102,7 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
         _check_reachable(agent, "final_share", config.pruning.final_share)
     elif config.pruning.keep_share:
         _check_reachable(agent, "keep_share", config.pruning.keep_share, config.pruning.cost)
-    replay = make_replay(capacity, batch_size)
+    buffer = Buffer(capacity, batch_size)
     return Setup(
         config=config,
         identities=identities,
@@ -113,9 +110,8 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
         agent=agent,
         widths=widths,
         mesh=mesh,
-        replay=replay,
-        program=make_program(agent, task, replay, config.eval_episodes, mesh),
-        capacity=capacity,
+        buffer=buffer,
+        program=make_program(agent, task, buffer, config.eval_episodes, mesh),
         hyper=members.hyper_of_members(config, task.action_size, rows),
         seeds=members.seeds_of_members(rows),
         memory=memory.describe(predicted, len(rows)),

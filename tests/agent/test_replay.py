@@ -1,0 +1,131 @@
+"""Replay gives back exactly the transitions that a plain buffer of whole transitions would."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import random_batch
+
+from xinet_jax.agent.replay import Buffer, resized, rows_for, wrapped
+from xinet_jax.types import Transition
+
+
+def history(lengths, bad=(), seed=0):
+    """Yields transitions, whether each can be stored, and whether its episode ended. Every second end is final.
+
+    Args:
+      lengths: of the episodes.
+      bad: numbers of steps with observations that are not finite, which end their episodes.
+      seed: of the observations.
+    """
+    draw, step = np.random.default_rng(seed), 0
+    for episode, length in enumerate(lengths):
+        observation = draw.normal(size=3).astype(np.float32)
+        for t in range(length):
+            following, last = draw.normal(size=3).astype(np.float32), t == length - 1
+            continues = np.float32(not (last and episode % 2))
+            if step in bad:
+                following = np.full(3, np.nan, np.float32)
+            action = draw.normal(size=2).astype(np.float32)
+            yield (
+                Transition(observation, action, np.float32(step), following, continues),
+                step not in bad,
+                last or step in bad,
+            )
+            step += 1
+            if step - 1 in bad:
+                break
+            observation = following
+
+
+def fill(buffer, steps):
+    """Returns the replay after some steps, and after each the transitions that a plain buffer has, the oldest first."""
+    add, replay, plain, states = jax.jit(buffer.add), buffer.init(3, 2), [], []
+    for transition, stored, ended in steps:
+        replay = add(replay, transition, jnp.bool_(stored), jnp.bool_(ended))
+        plain = (plain + [transition] * stored)[-buffer.capacity :]
+        states.append((replay, plain))
+    return states
+
+
+def newest(buffer, replay):
+    """Returns what can be sampled, the oldest first."""
+    slots = (replay.stored - replay.size + jnp.arange(int(replay.size))) % buffer.capacity
+    return jax.tree.map(np.asarray, buffer.transitions(replay, slots))
+
+
+def assert_holds(buffer, replay, plain):
+    for ours, theirs in zip(newest(buffer, replay), Transition(*map(np.stack, zip(*plain, strict=True))), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("capacity", [32, 40])
+def test_it_holds_the_newest_transitions_exactly(capacity):
+    """Over episodes long and short, terminated and cut off, once around the ring and again."""
+    buffer = Buffer(capacity, 4)
+    for replay, plain in fill(buffer, history([25, 30, 41, 33, 1, 70], bad=(70,))):
+        assert int(replay.size) == len(plain)
+        assert_holds(buffer, replay, plain)
+
+
+def test_short_episodes_leave_room_for_fewer():
+    buffer = Buffer(48, 4)
+    states = fill(buffer, history([3, 1, 2, 5, 1, 4] * 20))
+    sizes = [int(replay.size) for replay, _ in states]
+    assert 30 < min(sizes[100:]) <= max(sizes[100:]) < 48
+    for replay, plain in states[::7]:
+        assert_holds(buffer, replay, plain[-int(replay.size) :])
+    # Long episodes again, and there is room for all.
+    replay, plain = fill(buffer, history([3, 1] * 30 + [100]))[-1]
+    assert int(replay.size) == 48
+    assert_holds(buffer, replay, plain)
+
+
+def test_samples_are_of_what_is_there_and_uniform(key):
+    buffer = Buffer(8, 4)
+    states = fill(buffer, history([11]))
+    for i, (replay, plain) in enumerate(states):
+        drawn = buffer.sample(replay, jax.random.fold_in(key, i))
+        assert set(drawn.reward.tolist()) <= {float(transition.reward) for transition in plain}
+    many = jax.vmap(lambda key: buffer.sample(states[-1][0], key))(jax.random.split(key, 200))
+    values, counts = np.unique(many.reward, return_counts=True)
+    np.testing.assert_array_equal(values, np.arange(3, 11))
+    assert counts.min() > 60, "each is drawn about a hundred times"
+    several = buffer.sample_more(states[-1][0], key)
+    assert several.observation.shape == (32, 3)
+
+
+def test_members_are_apart():
+    """Batched adds and samples, of members whose episodes end at different times."""
+    buffer, lengths = Buffer(20, 4), ([7, 40], [25, 3, 30])
+    runs = [fill(buffer, history(each, seed=i)) for i, each in enumerate(lengths)]
+    add, replay = jax.jit(jax.vmap(buffer.add)), jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), buffer.init(3, 2))
+    for steps in zip(*(history(each, seed=i) for i, each in enumerate(lengths)), strict=False):
+        replay = add(replay, *jax.tree.map(lambda *leaves: np.stack(leaves), *steps))
+    for member, run in enumerate(runs):
+        one = jax.tree.map(lambda leaf, m=member: leaf[m], replay)
+        assert_holds(buffer, one, run[46][1])
+
+
+def test_a_transition_of_halfcheetah_takes_105_bytes():
+    replay = jax.eval_shape(lambda: Buffer(1_000_000, 256).init(17, 6))
+    assert sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(replay)) / 1_000_000 < 105
+    transition = jax.eval_shape(lambda: random_batch(jax.random.PRNGKey(0), size=1))
+    assert sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(transition)) == 168
+
+
+@pytest.mark.parametrize(("steps", "now"), [(15, 40), (15, 20), (15, 17), (30, 40), (90, 64)])
+def test_it_can_be_given_another_size(steps, now):
+    """Before it has wrapped around and after: the same transitions, and they go on."""
+    buffer, other = Buffer(20, 4), Buffer(now, 4)
+    lengths = [9, 30, 30, 50]
+    replay, plain = fill(buffer, history(lengths))[steps - 1]
+    every = jax.tree.map(lambda leaf: np.asarray(leaf)[None], replay)
+    assert wrapped(every, 20) == (steps > 20)
+    moved = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), resized(every, 20, now))
+    assert moved.observation.shape == (rows_for(now), 3)
+    assert_holds(other, moved, plain)
+    add = jax.jit(other.add)
+    for transition, stored, ended in list(history(lengths))[steps : steps + 12]:
+        moved, plain = add(moved, transition, jnp.bool_(stored), jnp.bool_(ended)), [*plain, transition][-now:]
+    assert_holds(other, moved, plain)
