@@ -32,6 +32,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding
 
 from benchmarks.no_physics import without_physics
+from xinet_jax.agent.replay import rows_for
 from xinet_jax.config import make_config
 from xinet_jax.training import members, setup
 from xinet_jax.training.devices import AXIS, EVERYWHERE, SPREAD
@@ -56,6 +57,7 @@ KERNELS = ("fusion", "custom-call", "copy", "dot", "reduce", "sort", "scatter", 
 KERNELS += ("convert", "dynamic-slice", "dynamic-update-slice", "broadcast", "iota", "rng-bit-generator", "pad")
 WIDTHS = {"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s8": 1, "u8": 1, "pred": 1}
 LARGEST = 20  # passes that are listed
+CAPACITY = 100_000  # of each replay
 
 
 def parse(text):
@@ -90,7 +92,8 @@ def operands(rest):
 
 def moved_by(computations, type_text, rest, line, sizes):
     """Returns the bytes that a kernel reads and writes at most. Of arrays whose rows it picks or sets, the rows."""
-    read, written = [sizes.get(name, 0) for name in operands(rest)], size(type_text)
+    read = [sizes.get(name, 0) for name in operands(rest)]
+    written = size(re.sub(r"\bs8\[[\d,]*\]", "", type_text))  # without the working space of cuBLAS
     called = re.search(r"calls=%?([\w.\-]+)", line)
     if not called:
         return sum(read) + written
@@ -153,6 +156,12 @@ def step_of(computation):
     return nested[0] if nested and nested[0]["kernels"] > largest["kernels"] else largest
 
 
+def replay_copies(text, members):
+    """Returns how many instructions of the program copy an array that is as long as a replay. It should be none."""
+    ring = re.compile(rf"= \S*\[{members},({CAPACITY}|{rows_for(CAPACITY)})[,\]].* copy\(")
+    return sum(bool(ring.search(line)) for line in text.splitlines())
+
+
 def total(computation, figure):
     """Returns a figure of a computation and of all that is inside, as if each ran once."""
     return computation[figure] + sum(total(inside, figure) for inside in computation["inner"])
@@ -168,7 +177,7 @@ def show(computation, depth=0):
 def lower(options):
     """Returns a phase lowered for an H100."""
     topology = topologies.get_topology_desc(platform="cuda", target_config=H100, topology="1x1x1")
-    sizes = {"steps": 100_000, "replay_capacity": 100_000, "seeds": options.members, "devices": 1}
+    sizes = {"steps": CAPACITY, "replay_capacity": CAPACITY, "seeds": options.members, "devices": 1}
     config = make_config(options.task, preset=options.preset, agent=options.agent, engine=options.engine, **sizes)
     with without_physics():  # native physics calls the host, which nothing can be compiled for without a card
         ready = setup.prepare(config, members.identities(config))
@@ -217,6 +226,7 @@ def main() -> None:
     # The loop's own condition is read at every iteration; nested loops and branches once at least.
     figures["predicates"] = 1 + total(step, "predicates")
     figures["kernels_inside"] = total(step, "kernels") - step["kernels"]
+    figures["copies_of_replay"] = replay_copies(text, options.members)
     figures |= {"state_gigabytes": memory.argument_size_in_bytes / 1e9, "seconds_to_compile": seconds}
     figures |= {"working_gigabytes": memory.temp_size_in_bytes / 1e9, "jax": jax.__version__}
     settings = {name: getattr(options, name) for name in ("task", "engine", "members", "preset", "agent", "phase")}

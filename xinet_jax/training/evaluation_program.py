@@ -9,6 +9,7 @@ from xinet_jax.agent.state import Agent, AgentState
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.task import Task, TaskState
 
+STRIDE = 50  # steps between looks at whether all episodes have ended: a GPU has to wait for the host each time
 STREAM = 0x5EED  # folded into a member's seed, so that evaluation draws nothing from training's stream
 
 
@@ -34,5 +35,8 @@ def evaluate(agent: Agent, task: Task, episodes: int, state: AgentState, seed: I
 
         return jax.tree.map(keep, before, after), ended | outcome.ended
 
-    final, _ = jax.lax.while_loop(lambda carry: ~carry[1].all(), step, (start, jnp.zeros(episodes, bool)))
+    def steps(carry: tuple[TaskState, Bool[Array, " n"]]) -> tuple[TaskState, Bool[Array, " n"]]:
+        return jax.lax.fori_loop(0, STRIDE, lambda _, carry: step(carry), carry)
+
+    final, _ = jax.lax.while_loop(lambda carry: ~carry[1].all(), steps, (start, jnp.zeros(episodes, bool)))
     return final.episode_return
