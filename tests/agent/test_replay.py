@@ -114,6 +114,25 @@ def test_a_transition_of_halfcheetah_takes_105_bytes():
     assert sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(transition)) == 168
 
 
+def test_steps_that_are_not_stored_take_no_room():
+    """Of a task that gives nothing but NaN for a while."""
+    buffer = Buffer(20, 4)
+    replay, plain = fill(buffer, history([1] * 12 + [100], bad=range(12)))[11]
+    assert (int(replay.size), int(replay.head), plain) == (0, 0, [])
+    replay, plain = fill(buffer, history([15] + [1] * 50 + [5], bad=range(15, 65)))[-1]
+    assert int(replay.size) == len(plain) == 20
+    assert_holds(buffer, replay, plain)
+
+
+def test_what_has_no_row_in_a_smaller_one_is_not_sampled():
+    buffer, other = Buffer(64, 4), Buffer(32, 4)
+    replay, plain = fill(buffer, history([2] * 14))[-1]
+    every = jax.tree.map(lambda leaf: np.asarray(leaf)[None], replay)
+    moved = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), resized(every, 64, 32))
+    assert 0 < int(moved.size) < len(plain) == 28
+    assert_holds(other, moved, plain[-int(moved.size) :])
+
+
 @pytest.mark.parametrize(("steps", "now"), [(15, 40), (15, 20), (15, 17), (30, 40), (90, 64)])
 def test_it_can_be_given_another_size(steps, now):
     """Before it has wrapped around and after: the same transitions, and they go on."""

@@ -154,3 +154,10 @@ print(float(program(tasks.reset(task, jax.random.PRNGKey(0))).episode_return))
     assert said[0] == said[1] != ""
     assert len(kept[0]) == 1
     assert kept[0] == kept[1], "the second run must find the program of the first"
+
+
+def test_gpus_multiply_by_cublas_unless_the_user_says_otherwise(monkeypatch):
+    assert xla.jit_options("cpu") == xla.jit_options("tpu") == {}
+    assert xla.jit_options("gpu") == {"compiler_options": {"xla_gpu_enable_triton_gemm": False}}
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_enable_triton_gemm=true")
+    assert xla.jit_options("gpu") == {}

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -226,11 +225,3 @@ def test_cores_are_claimed_once_and_only_for_several_members(monkeypatch):
     devices.claim_cores(None, 1)
     devices.claim_cores(2, 2)
     assert os.environ["XLA_FLAGS"] == "--xla_example"
-
-
-def test_gpus_multiply_by_cublas_unless_the_user_says_otherwise(monkeypatch):
-    mesh = lambda platform: SimpleNamespace(devices=np.array([SimpleNamespace(platform=platform)]))  # noqa: E731
-    assert devices._jit_options(mesh("cpu")) == {}
-    assert devices._jit_options(mesh("gpu")) == {"compiler_options": {"xla_gpu_enable_triton_gemm": False}}
-    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_enable_triton_gemm=true")
-    assert devices._jit_options(mesh("gpu")) == {}

@@ -96,7 +96,9 @@ class Buffer(NamedTuple):
         observation = write(replay.observation, head % self.rows, transition.observation)
         observation = write(observation, (head + 1) % self.rows, transition.next_observation)
         row = write(replay.row, slot, jnp.where(transition.continues > 0, head, -1 - head))
-        count, head = replay.stored + stored, head + stored + ended
+        # An episode of which nothing was stored has written no row.
+        follows = (replay.stored > 0) & (_row_number(replay.row[(replay.stored - 1) % self.capacity]) == head - 1)
+        count, head = replay.stored + stored, head + jnp.where(stored, 1 + ended, ended & follows)
         size = jnp.minimum(replay.size + stored, self.capacity)
         for _ in range(2):  # the two rows that are written next may be those of the oldest transition, and of another
             oldest = _row_number(row[(count - size) % self.capacity])
@@ -171,4 +173,8 @@ def resized(replay: Replay, before: int, now: int) -> Replay:
 
     ring = {name: move(getattr(replay, name), replay.stored, before, now) for name in ("action", "reward", "row")}
     observation = move(replay.observation, replay.head + 1, rows_for(before), rows_for(now))
-    return replay._replace(observation=observation, size=np.minimum(replay.size, now).astype(np.int32), **ring)
+    size = np.minimum(replay.size, now).astype(np.int32)
+    for member, (stored, head) in enumerate(zip(replay.stored, replay.head, strict=True)):
+        kept = ring["row"][member, np.arange(stored - size[member], stored) % now]
+        size[member] = np.sum(np.where(kept < 0, -1 - kept, kept) >= head + 2 - rows_for(now))
+    return replay._replace(observation=observation, size=size, **ring)

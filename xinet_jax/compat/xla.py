@@ -1,4 +1,4 @@
-"""Handlers of XLA's foreign function interface, as C functions that `ctypes` makes of Python's.
+"""Options of XLA, and handlers of its foreign function interface: C functions that `ctypes` makes of Python's.
 
 The structures are those of `xla/ffi/api/c_api.h`, which stay as they are within a major version of that interface
 (now 0).
@@ -6,8 +6,11 @@ The structures are those of `xla/ffi/api/c_api.h`, which stay as they are within
 
 import ctypes
 import functools
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,6 +18,7 @@ import numpy as np
 Function = Callable[[np.ndarray], np.ndarray]
 OnInterrupt = Callable[[KeyboardInterrupt], None]
 
+_TRITON = "xla_gpu_enable_triton_gemm"
 _API_VERSION = (0, 1)  # the oldest with these structures
 _METADATA_EXTENSION, _EXECUTE, _INTERNAL_ERROR, _FLOAT32 = 1, 3, 13, 11
 
@@ -114,6 +118,17 @@ class _Frame(ctypes.Structure):
 _Handler = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_Frame))
 
 
+def jit_options(platform: str) -> dict[str, Any]:
+    """Returns what `jax.jit` is to be told on one of JAX's platforms.
+
+    On GPUs, matrix products are left to cuBLAS. XLA would otherwise try kernels of Triton for each, which takes minutes
+    to compile in full float32 (docs: scaling). What the user has set in `XLA_FLAGS` stays.
+    """
+    if platform not in ("gpu", "cuda") or _TRITON in os.environ.get("XLA_FLAGS", ""):
+        return {}
+    return {"compiler_options": {_TRITON: False}}
+
+
 def register(function: Function, name: str, on_interrupt: OnInterrupt) -> list[object]:
     """Registers a function of one float32 array that compiled programs on CPUs and NVIDIA's GPUs call by name.
 
@@ -143,15 +158,16 @@ def register_in_two(function: Function, name: str, on_interrupt: OnInterrupt) ->
     In between, the program goes on while the function runs in another thread. Arguments and result as in `register`;
     `begin`'s result is not written, and only orders the two. In one program they must come in turn.
     """
-    begun: dict[int, Future] = {}  # by stream: every device has its own
+    # By thread and stream: XLA launches all of a program on a device in one thread, and every device has its stream.
+    begun: dict[tuple[int, int], Future] = {}
 
     def begin(frame: _Frame) -> None:
         stream = _stream(frame)
-        begun[stream] = _threads().submit(function, _read(frame, stream))
+        begun[threading.get_ident(), stream] = _threads().submit(function, _read(frame, stream))
 
     def finish(frame: _Frame) -> None:
         stream = _stream(frame)
-        _write(frame, begun.pop(stream).result(), stream)
+        _write(frame, begun.pop((threading.get_ident(), stream)).result(), stream)
 
     return [
         _register(begin, f"{name}.begin", "CUDA", on_interrupt),

@@ -1,10 +1,14 @@
 """A trained policy by itself: compacted arrays, and a function from observations to actions."""
 
+import functools
+from collections.abc import Callable
+
 import jax
 import numpy as np
 
 from xinet_jax.agent.state import Agent, AgentState, acting_gates
 from xinet_jax.compat.jax import in_float32
+from xinet_jax.compat.xla import jit_options
 from xinet_jax.networks import complexity, layout
 from xinet_jax.networks.modules import MLP, OFENet, policy_mode
 from xinet_jax.policy.structure import Structure
@@ -24,10 +28,16 @@ class Policy:
     def __init__(self, structure: Structure, arrays: dict[str, Tree]):
         self.structure = structure
         self.arrays = arrays
-        self._apply = jax.jit(_make_apply(structure))
-        self._apply_to_each = jax.jit(
-            lambda trees, rows: jax.lax.map(lambda row: _make_apply(structure)(trees, row), rows)
-        )
+
+    @functools.cached_property
+    def _apply(self) -> Callable:
+        return jax.jit(_make_apply(self.structure), **jit_options(jax.default_backend()))
+
+    @functools.cached_property
+    def _apply_to_each(self) -> Callable:
+        apply = _make_apply(self.structure)
+        each = lambda trees, rows: jax.lax.map(lambda row: apply(trees, row), rows)  # noqa: E731
+        return jax.jit(each, **jit_options(jax.default_backend()))
 
     @in_float32
     def __call__(self, observation: np.ndarray) -> np.ndarray:

@@ -184,9 +184,9 @@ def _check_replay(config: Config, replay: Replay, before: int, now: int) -> None
             f"replay_capacity must be above the {filled} transitions that {config.branch_from} has, "
             f"not {config.sac.replay_capacity}"
         )
-    if wrapped(replay, min(before, now)):
+    if now < before and wrapped(replay, now):
         raise UserError(
-            f"replay_capacity must be {before} as in {config.branch_from}, which overwrites transitions by now"
+            f"replay_capacity must be at least {before} as in {config.branch_from}, which has many short episodes"
         )
 
 

@@ -29,7 +29,7 @@ from xinet_jax.storage import plain_path
 from xinet_jax.telemetry.json_lines import finite
 from xinet_jax.types import Tree
 
-FORMAT = "xinet_jax checkpoint 3"  # older ones have biases in OFENet's blocks, with Adam's moments of them
+FORMAT = "xinet_jax checkpoint 4"  # older ones have replays of whole transitions
 _STEP = re.compile(r"\d+")
 
 

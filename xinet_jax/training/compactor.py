@@ -8,6 +8,7 @@ import jax
 
 from xinet_jax import agent as agents
 from xinet_jax.agent.state import AgentState
+from xinet_jax.compat.xla import jit_options
 from xinet_jax.networks.complexity import dense_total
 from xinet_jax.networks.modules import Shape
 from xinet_jax.pruning.compaction import rounded_widths
@@ -125,7 +126,7 @@ class Compactor:
 
         # Matrix products as in the program.
         with program_call(self._stop, compiles=True), jax.default_matmul_precision("highest"):
-            settled, key = jax.jit(jax.vmap(settle))(state)
+            settled, key = jax.jit(jax.vmap(settle), **jit_options(jax.default_backend()))(state)
         state = state._replace(agent=spread(settled, setup.mesh), key=spread(key, setup.mesh))
         return setup._replace(agent=setup.agent._replace(pruner="none")), state
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from xinet_jax.compat.xla import jit_options
 from xinet_jax.cores import available_cores
 from xinet_jax.errors import UserError, brief
 from xinet_jax.types import Tree
@@ -18,7 +19,6 @@ T = TypeVar("T")
 AXIS = "members"
 SPREAD = PartitionSpec(AXIS)  # the leading axis, one slice for each device
 EVERYWHERE = PartitionSpec()  # the same on every device
-_TRITON = "xla_gpu_enable_triton_gemm"
 
 
 def claim_cores(devices: int | None, members: int) -> None:
@@ -138,16 +138,4 @@ def on_every_device(
     # Nothing is replicated that JAX would have to keep in step, so it need not check for it.
     everywhere = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=SPREAD, check_vma=False)
     everywhere.__name__ = function.__name__
-    return jax.jit(everywhere, donate_argnums=donated, **_jit_options(mesh))
-
-
-def _jit_options(mesh: Mesh) -> dict[str, Any]:
-    """Returns what `jax.jit` is told for a mesh's devices.
-
-    On GPUs, matrix products are left to cuBLAS. XLA would otherwise try kernels of Triton for each, which takes minutes
-    to compile in full float32 (docs: scaling). What the user has set in `XLA_FLAGS` stays.
-    """
-    on_gpu = mesh.devices.flat[0].platform in ("gpu", "cuda")
-    if not on_gpu or _TRITON in os.environ.get("XLA_FLAGS", ""):
-        return {}
-    return {"compiler_options": {_TRITON: False}}
+    return jax.jit(everywhere, donate_argnums=donated, **jit_options(mesh.devices.flat[0].platform))

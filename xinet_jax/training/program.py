@@ -74,11 +74,13 @@ def make_program(agent: Agent, task: Task, buffer: Buffer, eval_episodes: int, m
             action = agents.act(agent, member.agent, member.task.observation, key_action)
             # The host steps the physics while the device updates, from transitions up to the one before.
             begun = begin_step(task, member.task, action)
-            batch = buffer.sample(member.replay, key_sample)
+            batch, begun = jax.lax.optimization_barrier((buffer.sample(member.replay, key_sample), begun))
             state, metrics = agents.update_weights(agent, hyper, member.agent, batch, key_update)
             # XLA orders by data alone. The transition must be stored after the minibatch is read, or the whole replay
-            # is copied before; and a GPU must be busy before the host is waited for.
-            begun, action = (value + 0.0 * state.diverged.astype(jnp.float32) for value in (begun, action))
+            # is copied before; and a GPU must be busy before the host is waited for. The temperature is finite and
+            # depends on all gradients, since it stays as it is where one is not finite.
+            updated = 0.0 * state.params["temperature"]
+            begun, action = begun + updated, action + updated
             tally = tally._replace(metrics=jax.tree.map(jnp.add, tally.metrics, metrics), updates=tally.updates + 1)
             member = member._replace(agent=state, key=key)
             return advance(task, buffer, member, action, key_reset, tally, begun)
