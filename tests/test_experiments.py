@@ -524,6 +524,22 @@ def test_what_is_ready_for_a_gpu_runs_on_a_cpu(kind, parts, tmp_path):
         assert lines["update"]["params"] == 0, "the device is the CPU"
 
 
+@pytest.mark.slow
+def test_what_agents_learn_on_a_gpu_can_be_asked_on_a_cpu(tmp_path):
+    sizes = "--blocks 2 --block-units 5 --actor-hidden 8 8 --critic-hidden 8 8 --batch-size 16 --random-steps 300"
+    sizes += " --pretrain-updates 10 --eval-every 500 --log-every 250 --eval-episodes 1 --final-episodes 1 --devices 1"
+    options = ["--preset", "quick", "--seeds", "1", "--steps", "1300", "--options", sizes, "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "experiments.gpu.learn", "--seconds", "800", *options]
+    subprocess.run(command, check=True, capture_output=True, timeout=900)
+    lines = {line["name"]: line for line in map(json.loads, (tmp_path / "learn.jsonl").read_text().splitlines())}
+    assert lines.keys() == {"machine", "dense", "xinet", "magnitude", "small"}
+    runs = [lines[name] for name in ("dense", "xinet", "magnitude", "small")]
+    assert all((run["status"], run["environment_steps"], len(run["returns"])) == (0, 1300, 1) for run in runs)
+    dense, xinet, magnitude, small = (run["parameters"][0] for run in runs)
+    assert small == xinet < 0.45 * dense
+    assert magnitude < 0.45 * dense
+
+
 class FakeReport(Report):
     """A report that keeps its lines."""
 

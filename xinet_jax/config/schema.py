@@ -59,7 +59,8 @@ class SacConfig:
     batch_size: int = ranged(256, at_most(2**24), AT_LEAST_1)
     """Transitions in a minibatch [transitions]."""
     replay_capacity: int = ranged(1_000_000, AT_LEAST_1)
-    """Newest transitions kept per seed; never more than `steps` are allocated [transitions]."""
+    """Newest transitions kept per seed, or fewer if episodes last less than 16 steps on average; never more than
+    `steps` are allocated [transitions]."""
     initial_temperature: tuple[float, ...] = swept(1.0, POSITIVE, axis=5)
     """Entropy temperature alpha at the start; it is learnt [reward per nat]."""
     target_entropy: tuple[float, ...] | None = swept(None, FINITE, axis=4)

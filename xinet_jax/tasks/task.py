@@ -178,8 +178,8 @@ def begin_step(task: Task, state: TaskState, action: Float[Array, " action"]) ->
     """Asks for a step's physics. Where the host computes it, the device goes on until the step itself is taken.
 
     Returns:
-      What `step` and `step_and_reset` take as `begun`. Its numbers mean nothing, but the step waits for all that was
-      computed of what is added to it.
+      What `step` and `step_and_reset` take as `begun`. Its numbers mean nothing. Where something is added to it, the
+      step waits until that has been computed.
     """
     return task.engine.begin(state.physics, _finite_control(task, action))
 

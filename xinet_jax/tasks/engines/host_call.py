@@ -64,8 +64,8 @@ def host_call_in_two(function: Function, name: str, size: int) -> tuple[Callable
     Elsewhere the host is called in the second. Arguments as in `host_call`.
 
     Returns:
-      begin: `x -> begun`, `[*batch, inputs] -> [*batch, 1]`. What `begun` holds means nothing. The second function is
-        called after all that is computed of what is added to it.
+      begin: `x -> begun`, `[*batch, inputs] -> [*batch, 1]`. The numbers of `begun` mean nothing. Where something is
+        added to it, the second function waits until that has been computed.
       finish: `(x, begun) -> [*batch, size]`.
     """
     whole, name = host_call(function, name, size), _register_once(register_in_two, function, f"{name}.in_two")
