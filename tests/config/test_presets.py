@@ -21,7 +21,12 @@ def test_presets_pass_every_check(task, preset, agent, tmp_path):
 
 
 def test_paper_preset_has_the_published_sizes():
-    for task, blocks, units in (("HalfCheetah-v5", 8, 30), ("Hopper-v5", 6, 40), ("Walker2d-v5", 6, 40)):
+    for task, blocks, units in (
+        ("HalfCheetah-v5", 8, 30),
+        ("Humanoid-v5", 8, 30),
+        ("Hopper-v5", 6, 40),
+        ("Walker2d-v5", 6, 40),
+    ):
         config = make_config(task, "paper")
         assert (config.networks.blocks, config.networks.block_units) == (blocks, units)
         assert blocks * units == 240

@@ -24,8 +24,9 @@ _PAPER = {
     "prune_ramp": 50_000,
     "prune_stop": 200_000,
 }
-# OFENet's published widths: blocks per branch, and units a block so that a branch adds 240 (Ota et al. 2020).
-_PAPER_BLOCKS = {"HalfCheetah-v5": (8, 30)}
+# OFENet's published widths: blocks per branch, and units a block so that a branch adds 240 (Ota et al. 2020; Humanoid's
+# are in the authors' code, github.com/merlresearch/OFENet, gins/Humanoid.gin).
+_PAPER_BLOCKS = {"HalfCheetah-v5": (8, 30), "Humanoid-v5": (8, 30)}
 _PAPER_BLOCKS_ELSEWHERE = (6, 40)
 
 

@@ -132,5 +132,5 @@ def _resume(
 def _save_first(start: Start, checkpoints: Checkpoints) -> None:
     """Saves what a run has taken over from another, which may change or go."""
     description = start.description
-    host = snapshot(start.state, len(start.setup.identities))
+    host = snapshot(start.state, len(start.setup.identities), start.setup.buffer.capacity)
     checkpoints.save(description.environment_steps, host, description.to_json(), description.newest_return)
