@@ -19,7 +19,7 @@ from xinet_jax.tasks.engines.mjx import mjx
 from xinet_jax.tasks.engines.physics import Physics, make_engine
 from xinet_jax.tasks.engines.runge_kutta import runge_kutta_step
 from xinet_jax.tasks.options import as_json, check_options, options_text, parse_options
-from xinet_jax.tasks.registry import checked_options, describe_task, in_gymnasium, load_task, task_names
+from xinet_jax.tasks.registry import checked_options, choose_engine, describe_task, in_gymnasium, load_task, task_names
 from xinet_jax.tasks.task import Definition, TaskState
 
 

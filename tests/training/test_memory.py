@@ -50,7 +50,7 @@ def test_prediction_holds_what_pruning_wide_blocks_needs(block_units):
 def test_what_cannot_fit_is_refused_before_anything_is_compiled(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "available", lambda device: 10**6)
     config = tiny_config(seeds=50, replay_capacity=10**6, steps=10**6, prune_start=1000, out=str(tmp_path / "run"))
-    with pytest.raises(UserError, match=r"50 members need about 8\.\d+ GB \(16\d MB replay, .* this machine has 1 MB"):
+    with pytest.raises(UserError, match=r"50 members need about 5\.\d+ GB \(10\d MB replay, .* this machine has 1 MB"):
         xinet_jax.train(config, progress=False)
     assert not (tmp_path / "run").exists()
 

@@ -28,7 +28,7 @@ from xinet_jax.training.setup import Setup
 MEMBER = Member(AgentState(*[()] * 8, np.array([False])), (), (), ())
 SHAPE = Shape(17, 6, 17, (5,), (5,), (7,), (8,))
 DESCRIPTION = Description(
-    Position("train", 40), 40, 9.0, ("seed_0",), SHAPE, False, 60, 40, 100, Ledger(realised=0.5), 7.0
+    Position("train", 40), 40, 9.0, ("seed_0",), SHAPE, False, 60, 40, 42, 100, Ledger(realised=0.5), 7.0
 )
 
 

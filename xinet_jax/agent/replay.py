@@ -30,6 +30,7 @@ class Replay(NamedTuple):
       stored: transitions that were stored, including those that were overwritten.
       size: transitions that can be sampled, the newest ones.
       head: the number of the row that the next transition's observation goes to.
+      began: whether a transition of the present episode was stored.
     """
 
     observation: Float[Array, "*members rows observation"]
@@ -39,6 +40,7 @@ class Replay(NamedTuple):
     stored: Int[Array, "*members"]
     size: Int[Array, "*members"]
     head: Int[Array, "*members"]
+    began: Bool[Array, "*members"]
 
 
 class Buffer(NamedTuple):
@@ -69,13 +71,15 @@ class Buffer(NamedTuple):
 
     def init(self, observation_size: int, action_size: int) -> Replay:
         """Returns an empty replay."""
-        numbers = [jnp.int32(0)] * 3
         return Replay(
-            jnp.zeros((self.rows, observation_size)),
-            jnp.zeros((self.capacity, action_size)),
-            jnp.zeros(self.capacity),
-            jnp.zeros(self.capacity, jnp.int32),
-            *numbers,
+            observation=jnp.zeros((self.rows, observation_size)),
+            action=jnp.zeros((self.capacity, action_size)),
+            reward=jnp.zeros(self.capacity),
+            row=jnp.zeros(self.capacity, jnp.int32),
+            stored=jnp.int32(0),
+            size=jnp.int32(0),
+            head=jnp.int32(0),
+            began=jnp.bool_(False),
         )
 
     def add(self, replay: Replay, transition: Transition, stored: Bool[Array, ""], ended: Bool[Array, ""]) -> Replay:
@@ -87,31 +91,30 @@ class Buffer(NamedTuple):
           stored: whether it is to be stored; if not, its numbers may be anything, and `ended` must be true.
           ended: whether the episode ended with it, for whichever reason.
         """
-        slot, head = replay.stored % self.capacity, replay.head
+        slot, first = replay.stored % self.capacity, replay.head
+        count, began = replay.stored + stored, ~ended & (replay.began | stored)
+        # The row that was written last has a next observation in it, unless an episode has begun since.
+        head = first + jnp.where(stored, 1 + ended, ended & replay.began)
+        size = jnp.minimum(replay.size + stored, self.capacity)
+        for _ in range(2):  # the two rows that are written next may be those of the oldest transition, and of another
+            oldest = (count - size) % self.capacity
+            number = jnp.where(stored & (oldest == slot), first, _row_number(replay.row[oldest]))
+            size = size - ((size > 0) & (number < head + 2 - self.rows))
 
         def write(array: Array, index: Int[Array, ""], value: Array) -> Array:
             # What is there is written again if need be: a choice between two arrays would copy all of one.
             return array.at[index].set(jnp.where(stored, value, array[index]))
 
-        observation = write(replay.observation, head % self.rows, transition.observation)
-        observation = write(observation, (head + 1) % self.rows, transition.next_observation)
-        row = write(replay.row, slot, jnp.where(transition.continues > 0, head, -1 - head))
-        # An episode of which nothing was stored has written no row.
-        follows = (replay.stored > 0) & (_row_number(replay.row[(replay.stored - 1) % self.capacity]) == head - 1)
-        count, head = replay.stored + stored, head + jnp.where(stored, 1 + ended, ended & follows)
-        size = jnp.minimum(replay.size + stored, self.capacity)
-        for _ in range(2):  # the two rows that are written next may be those of the oldest transition, and of another
-            oldest = _row_number(row[(count - size) % self.capacity])
-            size = size - ((size > 0) & (oldest < head + 2 - self.rows))
-        return Replay(
-            observation=observation,
-            action=write(replay.action, slot, transition.action),
-            reward=write(replay.reward, slot, transition.reward),
-            row=row,
-            stored=count,
-            size=size,
-            head=head,
-        )
+        # Both rows are read before either is written, or XLA copies all.
+        rows = jnp.stack([first, first + 1]) % self.rows
+        both = jnp.stack([transition.observation, transition.next_observation])
+        both = jnp.where(stored, both, replay.observation[rows])
+        observation = replay.observation.at[rows[0]].set(both[0]).at[rows[1]].set(both[1])
+        number = jnp.where(transition.continues > 0, first, -1 - first)
+        # The size is never negative, but XLA does not know: so it reads the rows before it writes, without a copy.
+        row = write(replay.row, slot, jnp.where(size < 0, -1, number))
+        action, reward = write(replay.action, slot, transition.action), write(replay.reward, slot, transition.reward)
+        return Replay(observation, action, reward, row, count, size, head, began)
 
     def sample(self, replay: Replay, key: Key) -> Transition:
         """Draws transitions uniformly, with replacement, `[batch_size, ...]`. There must be one."""
