@@ -93,7 +93,7 @@ class Buffer(NamedTuple):
         """
         slot, first = replay.stored % self.capacity, replay.head
         count, began = replay.stored + stored, ~ended & (replay.began | stored)
-        # The row that was written last has a next observation in it, unless an episode has begun since.
+        # While an episode goes on, row `head` holds the next observation of the transition that was stored last.
         head = first + jnp.where(stored, 1 + ended, ended & replay.began)
         size = jnp.minimum(replay.size + stored, self.capacity)
         for _ in range(2):  # the two rows that are written next may be those of the oldest transition, and of another
