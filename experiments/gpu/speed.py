@@ -31,12 +31,10 @@ from xinet_jax.training import members, setup
 
 TASK = "HalfCheetah-v5"
 REPEATS, SECONDS = 3, 0.4  # of each timing
-TRACED = 10  # steps
 
 
 def timed(loop: Callable, state: object, count: int) -> dict[str, float]:
-    """Returns the rate of a program `(state, length) -> state` of `count` members that has run once."""
-    state = loop(state, 1)  # types of the state that were weak at first may compile again
+    """Returns the rate of a program `(state, length) -> state` of `count` members that `compiled` has run."""
     length, repeats = 4, []
     while True:
         before = time.perf_counter()
@@ -54,6 +52,19 @@ def timed(loop: Callable, state: object, count: int) -> dict[str, float]:
     return {"rate": count / step, "milliseconds": 1e3 * step, "slowest": 1e3 * max(repeats), "steps": length}
 
 
+def compiled(loop: Callable, state: object) -> tuple[object, float]:
+    """Returns a program's state after three runs, and the seconds that the first took.
+
+    Types of the state may be weak at first, and of some of it for longer: then later runs compile again.
+    """
+    before = time.perf_counter()
+    state = jax.block_until_ready(loop(state, 1))
+    first = time.perf_counter() - before
+    for _ in range(2):
+        state = jax.block_until_ready(loop(state, 1))
+    return state, first
+
+
 def memory() -> float | None:
     """Returns the most memory that was in use so far, where the device says it [GB]."""
     peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
@@ -69,8 +80,7 @@ def updates(library: str, precision: str, hidden: tuple[int, ...], size: int, co
     body = lambda i, states: jax.vmap(partial(update, i))(states)  # noqa: E731
     loop = jax.jit(lambda states, length: jax.lax.fori_loop(0, length, body, states), donate_argnums=0)
     with jax.default_matmul_precision(precision):
-        for _ in range(2):  # the state's types may be weak at first
-            state = jax.block_until_ready(loop(state, 1))
+        state, _ = compiled(loop, state)
 
     def measure() -> dict[str, float]:
         with jax.default_matmul_precision(precision):
@@ -107,18 +117,15 @@ def train(
     loop = lambda state, length: ready.program.train(ready.hyper, state, 30_000, length, 30_000)[0]  # noqa: E731
     before = time.perf_counter()
     state = jax.block_until_ready(ready.program.init(ready.hyper, ready.seeds))
-    middle = time.perf_counter()
-    state = jax.block_until_ready(loop(state, 1))
-    first = {"first_init": middle - before, "first_train": time.perf_counter() - middle}
+    first = {"first_init": time.perf_counter() - before}
+    state, first["first_train"] = compiled(loop, state)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.agent.params)) // count
 
     def measure() -> dict[str, object]:
-        nonlocal state
-        state = jax.block_until_ready(loop(state, 1))
         kept = jax.tree.map(jnp.copy, state)
         figures = timed(loop, state, count) | first | {"parameters": parameters, "peak_gigabytes": memory()}
         if trace is not None:
-            figures |= kernels.traced(lambda: loop(kept, TRACED), TRACED, trace)
+            figures |= kernels.traced(lambda: loop(kept, kernels.TRACED), trace)
         return figures
 
     return measure
@@ -139,10 +146,8 @@ def physics(engine: str, count: int, implementation: str = "jax") -> Callable:
 
     body = lambda i, state: jax.vmap(step)(jax.random.split(jax.random.PRNGKey(i), count), state)  # noqa: E731
     loop = jax.jit(lambda state, length: jax.lax.fori_loop(0, length, body, state), donate_argnums=0)
-    before = time.perf_counter()
     with jax.default_matmul_precision("highest"):
-        state = jax.block_until_ready(loop(state, 1))
-    first = time.perf_counter() - before
+        state, first = compiled(loop, state)
 
     def measure() -> dict[str, float]:
         with jax.default_matmul_precision("highest"):

@@ -144,13 +144,18 @@ def rows_for(capacity: int) -> int:
     return capacity + capacity // _SHORTEST + 3
 
 
-def _row_number(row: Int[Array, "..."]) -> Int[Array, "..."]:
-    return jnp.where(row < 0, -1 - row, row)
+def ring_lengths(transitions: int, rows: int) -> dict[str, int]:
+    """Returns the lengths of those arrays of a replay that are filled little by little, by name."""
+    return {"observation": rows} | dict.fromkeys(("action", "reward", "row"), transitions)
 
 
-def filled(replay: Replay, capacity: int) -> tuple[int, int]:
-    """Returns how many transitions and rows were ever written, of the member with most. `replay`: of all members."""
-    stored, rows = np.asarray(replay.stored), np.asarray(replay.head) + 1
+def _row_number(row: Int[Array | np.ndarray, "..."]) -> Int[Array | np.ndarray, "..."]:
+    return abs(row) - (row < 0)
+
+
+def filled(replay: Replay, count: int, capacity: int) -> tuple[int, int]:
+    """Returns how many transitions and rows the first `count` members have in use, that with most. `replay`: of all."""
+    stored, rows = np.asarray(replay.stored)[:count], np.asarray(replay.head)[:count] + 1
     return int(np.minimum(stored, capacity).max()), int(np.minimum(rows, rows_for(capacity)).max())
 
 
@@ -167,17 +172,18 @@ def resized(replay: Replay, before: int, now: int) -> Replay:
       before, now: the capacity that it had, and the one that it gets. The oldest transitions are lost if it is smaller.
     """
 
-    def move(array: np.ndarray, written: np.ndarray, before: int, now: int) -> np.ndarray:
-        moved = np.zeros((array.shape[0], now, *array.shape[2:]), array.dtype)
-        for member, end in enumerate(written):
-            numbers = np.arange(max(0, end - min(before, now)), end)
-            moved[member, numbers % now] = array[member, numbers % before]
+    def move(name: str, length: int) -> np.ndarray:
+        array, old = getattr(replay, name), old_lengths[name]
+        moved = np.zeros((array.shape[0], length, *array.shape[2:]), array.dtype)
+        for member, end in enumerate(replay.head + 1 if name == "observation" else replay.stored):
+            numbers = np.arange(max(0, end - min(old, length)), end)
+            moved[member, numbers % length] = array[member, numbers % old]
         return moved
 
-    ring = {name: move(getattr(replay, name), replay.stored, before, now) for name in ("action", "reward", "row")}
-    observation = move(replay.observation, replay.head + 1, rows_for(before), rows_for(now))
+    old_lengths, lengths = (ring_lengths(capacity, rows_for(capacity)) for capacity in (before, now))
+    rings = {name: move(name, length) for name, length in lengths.items()}
     size = np.minimum(replay.size, now).astype(np.int32)
     for member, (stored, head) in enumerate(zip(replay.stored, replay.head, strict=True)):
-        kept = ring["row"][member, np.arange(stored - size[member], stored) % now]
-        size[member] = np.sum(np.where(kept < 0, -1 - kept, kept) >= head + 2 - rows_for(now))
-    return replay._replace(observation=observation, size=size, **ring)
+        kept = rings["row"][member, np.arange(stored - size[member], stored) % now]
+        size[member] = np.sum(_row_number(kept) >= head + 2 - rows_for(now))
+    return replay._replace(size=size, **rings)

@@ -3,11 +3,9 @@
 import jax
 import numpy as np
 
-from xinet_jax.agent.replay import filled
+from xinet_jax.agent.replay import filled, ring_lengths
 from xinet_jax.training.member import Member
 from xinet_jax.training.setup import Setup
-
-RINGS = ("observation", "action", "reward", "row")  # the arrays of a replay that are filled little by little
 
 
 def snapshot(state: Member, count: int, capacity: int) -> Member:
@@ -19,11 +17,9 @@ def snapshot(state: Member, count: int, capacity: int) -> Member:
     def copy(leaf: jax.Array | np.ndarray) -> np.ndarray:
         return np.array(np.asarray(leaf)[:count])
 
-    rings = {name: getattr(state.replay, name) for name in RINGS}
-    rest = jax.tree.map(copy, state._replace(replay=state.replay._replace(**dict.fromkeys(RINGS, ()))))
-    transitions, observations = filled(rest.replay, capacity)
-    lengths = dict.fromkeys(RINGS, transitions) | {"observation": observations}
-    rings = {name: copy(np.asarray(leaf)[:, : lengths[name]]) for name, leaf in rings.items()}
+    lengths = ring_lengths(*filled(state.replay, count, capacity))
+    rings = {name: copy(np.asarray(getattr(state.replay, name))[:, :length]) for name, length in lengths.items()}
+    rest = jax.tree.map(copy, state._replace(replay=state.replay._replace(**dict.fromkeys(lengths, ()))))
     return rest._replace(replay=rest.replay._replace(**rings))
 
 
@@ -33,8 +29,9 @@ def snapshot_shapes(setup: Setup, transitions: int, observations: int) -> Member
     state = jax.eval_shape(setup.program.init, setup.hyper, setup.seeds)
     state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype), state)
 
-    def cut(name: str) -> jax.ShapeDtypeStruct:
-        leaf, length = getattr(state.replay, name), observations if name == "observation" else transitions
-        return jax.ShapeDtypeStruct((leaf.shape[0], length, *leaf.shape[2:]), leaf.dtype)
+    def cut(name: str, length: int) -> jax.ShapeDtypeStruct:
+        leaf = getattr(state.replay, name)
+        return jax.ShapeDtypeStruct((count, length, *leaf.shape[2:]), leaf.dtype)
 
-    return state._replace(replay=state.replay._replace(**{name: cut(name) for name in RINGS}))
+    lengths = ring_lengths(transitions, observations)
+    return state._replace(replay=state.replay._replace(**{name: cut(name, length) for name, length in lengths.items()}))
