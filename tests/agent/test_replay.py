@@ -1,5 +1,7 @@
 """Replay gives back exactly the transitions that a plain buffer of whole transitions would."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,8 +52,13 @@ def fill(buffer, steps):
 
 def newest(buffer, replay):
     """Returns what can be sampled, the oldest first."""
-    slots = (replay.stored - replay.size + jnp.arange(int(replay.size))) % buffer.capacity
-    return jax.tree.map(np.asarray, buffer.transitions(replay, slots))
+    in_order = jax.tree.map(np.asarray, _in_order(buffer, replay))
+    return jax.tree.map(lambda leaf: leaf[buffer.capacity - int(replay.size) :], in_order)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _in_order(buffer, replay):
+    return buffer.transitions(replay, (replay.stored + jnp.arange(buffer.capacity)) % buffer.capacity)
 
 
 def assert_holds(buffer, replay, plain):
@@ -148,3 +155,55 @@ def test_it_can_be_given_another_size(steps, now):
     for transition, stored, ended in list(history(lengths))[steps : steps + 12]:
         moved, plain = add(moved, transition, jnp.bool_(stored), jnp.bool_(ended)), [*plain, transition][-now:]
     assert_holds(other, moved, plain)
+
+
+LENGTHS_OF_ENVS = ([7, 40], [25, 3, 30], [1] * 12 + [40])
+
+
+def several_envs(buffer, count):
+    """Returns the replay of environments that were stepped together so often, and each one's plain buffer."""
+    runs = [
+        fill(Buffer(buffer.capacity, 4), history(each, seed=i))[count - 1] for i, each in enumerate(LENGTHS_OF_ENVS)
+    ]
+    add, replay = jax.jit(buffer.add), buffer.init(3, 2)
+    histories = (history(each, seed=i) for i, each in enumerate(LENGTHS_OF_ENVS))
+    for _, steps in zip(range(count), zip(*histories, strict=False), strict=False):
+        replay = add(replay, *jax.tree.map(lambda *leaves: np.stack(leaves), *steps))
+    return replay, runs
+
+
+def test_each_environment_has_a_ring():
+    buffer = Buffer(20, 4, envs=3)
+    replay, runs = several_envs(buffer, 46)
+    for env, (alone, _) in enumerate(runs):
+        jax.tree.map(lambda ours, theirs, e=env: np.testing.assert_array_equal(ours[e], theirs), replay, alone)
+
+
+def test_samples_are_uniform_over_all_environments(key):
+    """Also where episodes are so short that one environment's ring holds fewer."""
+    buffer = Buffer(20, 50, envs=3)
+    replay, runs = several_envs(buffer, 25)
+    assert len(set(map(int, replay.size))) > 1
+    drawn = jax.vmap(lambda key: buffer.sample(replay, key))(jax.random.split(key, 200))
+    rows = {tuple(row) for row in np.asarray(drawn.observation.reshape(-1, 3)).tolist()}
+    there = [plain[-int(size) :] for (_, plain), size in zip(runs, replay.size, strict=True)]
+    assert rows == {tuple(step.observation.tolist()) for plain in there for step in plain}
+    _, counts = np.unique(np.asarray(drawn.observation.reshape(-1, 3)), axis=0, return_counts=True)
+    expected = 10_000 / sum(map(len, there))
+    assert 0.6 * expected < counts.min() <= counts.max() < 1.5 * expected
+    # What is drawn belongs together.
+    by_row = {tuple(step.observation.tolist()): step for plain in there for step in plain}
+    one = jax.tree.map(lambda leaf: np.asarray(leaf[0]), drawn)
+    for i in range(50):
+        for ours, theirs in zip(one, by_row[tuple(one.observation[i].tolist())], strict=True):
+            np.testing.assert_array_equal(ours[i], theirs)
+
+
+def test_rings_of_all_environments_can_be_given_another_size():
+    buffer, other = Buffer(20, 4, envs=3), Buffer(32, 4, envs=3)
+    replay, runs = several_envs(buffer, 17)
+    moved = resized(jax.tree.map(lambda leaf: np.asarray(leaf)[None], replay), 20, 32)
+    assert moved.observation.shape == (1, 3, rows_for(32), 3)
+    for env, (_, plain) in enumerate(runs):
+        alone = jax.tree.map(lambda leaf, e=env: jnp.asarray(leaf[0, e]), moved)
+        assert_holds(Buffer(other.capacity, 4), alone, plain[-int(alone.size) :])

@@ -24,12 +24,13 @@ def test_prediction_holds_what_xla_counts_and_not_much_more(name):
     config = make_config(agent=name, engine="native", **settings)
     task = load_task(config.task, config.engine)
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
-    program = make_program(agent, task, Buffer(config.steps, config.sac.batch_size), 1, make_mesh(1, 1))
+    buffer = Buffer(config.steps, config.sac.batch_size)
+    program = make_program(agent, task, buffer, 1, make_mesh(1, 1))
     identities = members.identities(config)
     hyper = members.hyper_of_members(config, task.action_size, identities)
     state = jax.eval_shape(program.init, hyper, members.seeds_of_members(identities))
     counted = program.train.lower(hyper, state, 300, 1, 0).compile().memory_analysis()
-    needed = memory.predict(agent, config.steps, config.sac.batch_size)
+    needed = memory.predict(agent, buffer)
     assert needed.replay + needed.agent == pytest.approx(counted.argument_size_in_bytes, rel=1e-3)
     assert counted.temp_size_in_bytes <= needed.working <= 2.5 * counted.temp_size_in_bytes
 
@@ -43,7 +44,7 @@ def test_prediction_holds_what_pruning_wide_blocks_needs(block_units):
     several = jax.eval_shape(lambda: random_batch(jax.random.PRNGKey(0), size=MORE * 64))
     prune = jax.jit(lambda state, batch, key: agents.prune(agent, state, batch, key, 15_000))
     counted = prune.lower(state, several, jax.random.PRNGKey(0)).compile().memory_analysis()
-    needed = memory.predict(agent, config.steps, 64)
+    needed = memory.predict(agent, Buffer(config.steps, 64))
     assert counted.temp_size_in_bytes <= needed.working <= 4 * counted.temp_size_in_bytes
 
 

@@ -12,6 +12,7 @@ from helpers import OPTIMISED, random_batch, tiny_config
 from xinet_jax import agent as agents
 from xinet_jax.agent.replay import Buffer
 from xinet_jax.agent.state import Metrics
+from xinet_jax.config import Round, round_of
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import members
@@ -23,8 +24,8 @@ from xinet_jax.training.program import make_program
 def make(config, task=None):
     task = task or load_task(config.task, config.engine)
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
-    buffer = Buffer(config.steps, config.sac.batch_size)
-    program = make_program(agent, task, buffer, config.eval_episodes, make_mesh(1, 1))
+    buffer = Buffer(config.steps, config.sac.batch_size, config.envs)
+    program = make_program(agent, task, buffer, config.eval_episodes, make_mesh(1, 1), round_of(config).updates)
     one = members.identities(config)[:1]
     return program, lambda count: members.hyper_of_members(config, task.action_size, one * count)
 
@@ -104,17 +105,17 @@ def test_replay_holds_what_happened():
         assert tally.episode_length[member] == sum(map(len, returns))
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_no_step_copies_the_replay(count):
-    config = tiny_config(steps=4321, engine="native")
+@pytest.mark.parametrize(("count", "envs", "ratio"), [(1, 1, 1), (2, 1, 1), (1, 3, 1), (2, 3, "1/3")])
+def test_no_step_copies_the_replay(count, envs, ratio):
+    config = tiny_config(steps=4321, engine="native", envs=envs, update_ratio=ratio)
     program, hyper = make(config)
     state = program.init(hyper(count), jnp.arange(count))
     compiled = program.train.lower(hyper(count), state, 20, 1, 0).compile().as_text()
     whole = [
-        line for line in compiled.splitlines() if " copy(" in line and re.search(r"\[(\d,)?(4321|4594)[,\]]", line)
+        line for line in compiled.splitlines() if " copy(" in line and re.search(r"\[(\d,)*(4321|4594)[,\]]", line)
     ]
     assert not whole, whole[0]
-    members = "" if count == 1 else f"{count},"
+    members = ("" if count == 1 else f"{count},") + ("" if envs == 1 else f"{envs},")
     assert f"[{members}4594,17]" in compiled, "the observations are recognised by their shape"
     assert f"[{members}4321,6]" in compiled
 
@@ -182,9 +183,62 @@ def test_theta_and_pruning_come_at_their_times_however_long_chunks_are():
     assert (ends[0].agent.theta["ofenet"]["state"][0] < 1).any()
 
 
-def test_updates_until_something_is_due():
-    """`until_due` ends each stretch at the first update at which `schedule` has anything due."""
+@pytest.mark.parametrize(("envs", "updates"), [(4, 1), (4, 3), (2, 6)])
+def test_rounds_of_several_environments_come_at_their_times(envs, updates):
+    """In one chunk and in uneven ones: the same agents to the last bit, with what is due by steps and updates."""
+    every = {"theta_every": 2 * updates, "prune_every": 3 * updates, "prune_start": 20 + 3 * envs}
+    config = tiny_config(
+        engine="native", steps=200, prune_ramp=0, nu=500.0, envs=envs, update_ratio=updates / envs, **every
+    )
+    program, hyper = make(config)
+    ends, tallies = [], []
+    for chunks in ([9], [2, 1, 6]):
+        state, _ = program.collect(program.init(hyper(2), jnp.arange(2)), 20 // envs)
+        done, total = 0, 0
+        for count in chunks:
+            before = np.asarray(state.agent.theta["ofenet"]["state"][0])
+            state, tally = program.train(hyper(2), state, 20 + done * envs, count, done * updates)
+            done, total = done + count, total + np.asarray(tally.updates)
+            if done <= 2:
+                np.testing.assert_array_equal(before, state.agent.theta["ofenet"]["state"][0])
+        ends.append(jax.tree.map(np.asarray, state))
+        tallies.append(total)
+    jax.tree.map(np.testing.assert_array_equal, ends[0], ends[1])
+    np.testing.assert_array_equal(tallies, 9 * updates)
+    np.testing.assert_array_equal(ends[0].replay.stored.sum(axis=1), 20 + 9 * envs)
+    assert (ends[0].agent.theta["ofenet"]["state"][0] < 1).any(), "theta must have moved"
+
+
+def test_environments_of_a_member_are_apart():
+    """Each has episodes of its own, which begin near rest, end by themselves, and are stored in order."""
+    config = tiny_config(task="Hopper-v5", engine="native", agent="sac", steps=1200, envs=3)
+    program, hyper = make(config)
+    state = program.init(hyper(1), jnp.arange(1))
+    first = np.asarray(state.task.observation[0])
+    assert len({row.tobytes() for row in first}) == 3
+    state, tally = program.collect(state, 300)
+    buffer, lengths = Buffer(1200, 16), []
+    for env in range(3):
+        content = stored(buffer, jax.tree.map(lambda leaf, e=env: leaf[:, e], state.replay))
+        observation, following, continues = (
+            part[0, :300] for part in (content.observation, content.next_observation, content.continues)
+        )
+        np.testing.assert_array_equal(observation[0], first[env])
+        ends = np.flatnonzero(continues == 0)
+        goes_on = np.setdiff1d(np.arange(299), ends)
+        np.testing.assert_array_equal(following[goes_on], observation[goes_on + 1])
+        assert (np.abs(following[ends[:-1]] - observation[ends[:-1] + 1]).max(axis=1) > 0.05).all()
+        lengths.append(np.diff(ends, prepend=-1))
+    assert int(tally.episodes[0]) == sum(map(len, lengths)) > 3
+    assert int(tally.episode_length[0]) == sum(map(np.sum, lengths))
+    assert len({of_env.tobytes() for of_env in lengths}) == 3
+
+
+@pytest.mark.parametrize("cycle", [Round(), Round(4, 1), Round(2, 4)])
+def test_updates_until_something_is_due(cycle):
+    """`until_due` ends each stretch at the first round at which `schedule` has anything due."""
     rules = {"steps": 500, "prune_start": 40, "prune_ramp": 0, "theta_every": 8, "prune_every": 20}
+    steps = lambda i: 20 + (1 + i) * cycle.steps  # noqa: E731
     for agent in (
         agents.make_agent(tiny_config(agent=name, **rules_of), 17, 6)
         for name, rules_of in (
@@ -192,12 +246,13 @@ def test_updates_until_something_is_due():
             ("magnitude", {"steps": 500, "prune_start": 40, "prune_ramp": 100, "prune_every": 20}),
         )
     ):
-        due = lambda i, agent=agent: any(bool(flag) for flag in agents.schedule(agent, 21 + i, i))  # noqa: E731
+        due = lambda i, a=agent: any(map(bool, agents.schedule(a, steps(i), i * cycle.updates)))  # noqa: E731
+        until_due = jax.jit(lambda i, a=agent: agents.until_due(a, steps(i), i * cycle.updates, jnp.int32(60), cycle))
         for start in range(110):
-            count = int(agents.until_due(agent, jnp.int32(21 + start), jnp.int32(start), jnp.int32(60)))
+            count = int(until_due(jnp.int32(start)))
             assert 1 <= count <= 60
             assert not any(map(due, range(start, start + count - 1)))
-            if count < 60 and 21 + start + count <= 120:
+            if count < 60 and steps(start + count) <= 120:
                 assert due(start + count - 1)
 
 

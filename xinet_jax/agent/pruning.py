@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from xinet_jax.agent.state import Agent, AgentState, acting_gates
+from xinet_jax.config import Round
 from xinet_jax.pruning import folding, gates, schedules, substitutes, theta
 from xinet_jax.types import Key, Transition, Tree, Units
 
@@ -17,7 +18,7 @@ def schedule(
     Args:
       agent: the agent.
       environment_steps: steps taken so far.
-      updates: updates taken so far.
+      updates: updates taken so far; where several are taken at a time, those before these.
     """
     if agent.pruner == "none":
         return False, False
@@ -31,23 +32,28 @@ def schedule(
 
 
 def until_due(
-    agent: Agent, environment_steps: Int[Array, ""], updates: Int[Array, ""], most: Int[Array, ""]
+    agent: Agent,
+    environment_steps: Int[Array, ""],
+    updates: Int[Array, ""],
+    most: Int[Array, ""],
+    each: Round = Round(),  # noqa: B008
 ) -> Int[Array, ""]:
-    """Returns how many updates to take, up to and including the next after which theta or units may be due.
+    """Returns how many rounds to take, up to and including the next after which theta or units may be due.
 
     `schedule` says whether they are: nothing is after `prune_stop`.
 
     Args:
-      agent: the agent.
-      environment_steps, updates: what `schedule` is given at the next update.
+      agent: the agent. Its periods of updates are whole rounds.
+      environment_steps, updates: what `schedule` is given at the next round.
       most: returned if nothing is due so soon.
+      each: a round's steps and updates.
     """
     if agent.pruner == "none":
         return most
     rules = agent.pruning
-    waiting = jnp.maximum(min(map(rules.start, agent.gated)) - environment_steps, 0)
+    waiting = -(jnp.minimum(environment_steps - min(map(rules.start, agent.gated)), 0) // each.steps)
     periods = [rules.prune_every] + ([rules.theta_every] if agent.pruner == "theta" else [])
-    due = [waiting + (-(updates + waiting)) % period for period in periods]
+    due = [waiting + (-(updates // each.updates + waiting)) % (period // each.updates) for period in periods]
     return jnp.minimum(jnp.stack(due).min() + 1, most)
 
 

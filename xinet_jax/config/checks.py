@@ -11,11 +11,12 @@ from xinet_jax.config.fields import SWEPT, field_names, field_types, fields, to_
 from xinet_jax.config.kinds import AGENTS, KINDS, AgentKind
 from xinet_jax.config.names import COMPACT, COSTS, ESTIMATORS, NETWORKS, PRECISIONS, PRESETS, WEIGHTS_SEE
 from xinet_jax.config.presets import preset_config
+from xinet_jax.config.rounds import round_of
 from xinet_jax.config.schema import Config, PruningConfig
 from xinet_jax.config.task_options import options_of_task
 from xinet_jax.errors import UserError, brief, unknown_name
 from xinet_jax.tasks.names import BRAX_BACKENDS, ENGINES
-from xinet_jax.tasks.registry import check_physics, checked_options, task_names
+from xinet_jax.tasks.registry import check_name, check_physics, checked_options
 from xinet_jax.type_hints import has_type, type_in_words
 
 # What may differ between a run and its resumption: nothing that was learnt depends on it.
@@ -80,7 +81,8 @@ def _check_types(flat: dict[str, Any]) -> None:
 
 
 def _check_names(flat: dict[str, Any]) -> None:
-    for name, allowed in ({"task": task_names()} | _NAMES).items():
+    check_name(flat["task"])
+    for name, allowed in _NAMES.items():
         if flat[name] is not None and flat[name] not in allowed:
             raise unknown_name(name, flat[name], allowed)
     gated = flat["gated"]
@@ -145,6 +147,7 @@ def _check_sweep(config: Config) -> None:
 
 def _check_run(config: Config) -> None:
     _require(config.first_seed + config.seeds <= 2**31, "first_seed", config.first_seed, "below 2**31, with all seeds")
+    round_of(config)
     allowed = f"at least 1 and below steps ({config.steps})"
     _require(1 <= config.random_steps < config.steps, "random_steps", config.random_steps, allowed)
 
@@ -190,20 +193,23 @@ def _check_start(config: Config, network: str) -> None:
 def _check_schedule_of_theta(config: Config, network: str) -> None:
     """Refuses a schedule that prunes nothing of a gated network.
 
-    Update `u` is taken after environment step `random_steps + 1 + u`. Theta moves at every `theta_every`-th update from
-    the network's start to `prune_stop`, units are pruned at every `prune_every`-th, and at `prune_stop` all gates are
-    rounded. The price is 0 at the start itself if it rises by a ramp.
+    With one environment and one update per step, update `u` is taken after environment step `random_steps + 1 + u`.
+    Theta moves at every `theta_every`-th update from the network's start to `prune_stop`, units are pruned at every
+    `prune_every`-th, and at `prune_stop` all gates are rounded. The price is 0 at the start itself if it rises by a
+    ramp.
     """
-    rules, first = config.pruning, config.random_steps + 1
+    rules, cycle = config.pruning, round_of(config)
+    first = config.random_steps + cycle.steps
     start, stop, last = rules.start(network), rules.prune_stop, config.steps
     if stop is not None:
         allowed = f"below prune_stop ({stop}), or nothing is pruned"
         _require(start < stop, _name_of_start(rules, network), start, allowed)
-        _require(stop >= first, "prune_stop", stop, f"above random_steps ({first - 1}), or nothing is pruned")
+        _require(stop >= first, "prune_stop", stop, f"above random_steps ({config.random_steps}), or nothing is pruned")
         last = min(stop, config.steps)
 
     def next_update(step: int, every: int) -> int:
-        return first + -(-(step - first) // every) * every
+        period = -(-every // cycle.updates) * cycle.steps
+        return first + -(-(step - first) // period) * period
 
     moved = next_update(max(start + (rules.prune_ramp > 0), first), rules.theta_every)
     allowed = f"small enough for theta to move at a price between environment steps {max(start, first)} and {last}"
@@ -220,7 +226,8 @@ def _check_schedule_of_baseline(config: Config) -> None:
     if (rules.prune_start_actor, rules.prune_start_critic) != (None, None):
         kinds = _kinds_where(lambda kind: "prune_start_actor" in kind.reads)
         raise UserError(f"prune_start_actor and prune_start_critic are for agent {kinds}, not for {config.agent}")
-    end = rules.prune_start + rules.prune_ramp + rules.prune_every
+    cycle = round_of(config)
+    end = rules.prune_start + rules.prune_ramp + -(-rules.prune_every // cycle.updates) * cycle.steps
     _require(end <= config.steps, "steps", config.steps, f"at least {end}, or the schedule does not end")
 
 

@@ -8,7 +8,7 @@ from xinet_jax.config.kinds import AGENTS
 from xinet_jax.config.names import PRESETS
 from xinet_jax.config.schema import Config
 from xinet_jax.errors import unknown_name
-from xinet_jax.tasks.registry import task_names
+from xinet_jax.tasks.registry import check_name
 
 # Ota et al. 2020, but for the pruning schedule, which is ours.
 _PAPER = {
@@ -32,7 +32,8 @@ _PAPER_BLOCKS_ELSEWHERE = (6, 40)
 
 def preset_config(task: str, preset: str, agent: str) -> Config:
     """Returns the defaults that a preset stands for. Raises UserError for unknown names."""
-    for kind, name, allowed in (("task", task, task_names()), ("preset", preset, PRESETS), ("agent", agent, AGENTS)):
+    check_name(task)
+    for kind, name, allowed in (("preset", preset, PRESETS), ("agent", agent, AGENTS)):
         if name not in allowed:
             raise unknown_name(kind, name, allowed)
     config = Config(task=task, preset=preset, agent=agent)

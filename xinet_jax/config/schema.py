@@ -104,7 +104,8 @@ class PruningConfig:
     theta_learning_rate: tuple[float, ...] = swept(1e-3, NOT_NEGATIVE, axis=7)
     """Step size of theta's projected gradient descent [per update]."""
     theta_every: int = ranged(8, AT_LEAST_1)
-    """Updates from one step of theta to the next; the step size grows with it [updates]."""
+    """Updates from one step of theta to the next; the step size grows with it. Rounded up to whole rounds of updates
+    (see update_ratio) [updates]."""
     theta_min: float = ranged(0.02, BETWEEN_0_AND_1)
     """A unit whose theta falls to this value is pruned for good [0 to 1]."""
     prune_every: int = ranged(100, AT_LEAST_1)
@@ -146,8 +147,9 @@ class Config:
     """sac (no feature extractor), ofenet (dense OFENet-SAC), xinet (OFENet-SAC that prunes itself); baselines small
     (OFENet-SAC with the widths that --widths-from ended with), magnitude and random (pruned on a schedule) [name]."""
     engine: str = "auto"
-    """Physics: native (MuJoCo's C engine, on the host's cores), mjx (on the device), brax (Brax's own tasks) or auto:
-    native on CPUs and GPUs, mjx on TPUs, where the task has it [name]."""
+    """Physics: native (MuJoCo's C engine, on the host's cores), mjx (on the device), brax (Brax's own tasks),
+    gymnasium (tasks gymnasium/NAME, on the host) or auto: native on CPUs and GPUs, mjx on TPUs, where the task has it
+    [name]."""
     mjx_impl: str = "jax"
     """Which of MJX's implementations: jax, or warp (MuJoCo Warp, for NVIDIA's GPUs; extra `warp`) [name]."""
     physics: str = "exact"
@@ -166,10 +168,16 @@ class Config:
     distributed: bool = False
     """Join other processes that were given the same command, and share the members between them. Happens by itself
     where a cluster's launcher has started several (docs: scaling)."""
+    envs: int = ranged(1, at_most(2**16), AT_LEAST_1)
+    """Environments of each member, which are stepped together. Steps are counted over all of them; numbers of steps are
+    rounded up to whole steps of all [environments]."""
+    update_ratio: float | str | None = None
+    """Updates per environment step, as a number or a fraction such as 1/8; with envs it must give a whole number of
+    updates. None: one update for a step of all environments together [updates per environment step]."""
     first_seed: int = ranged(0, NOT_NEGATIVE)
     """Seed of the first agent; the others count up from it [integer]."""
     steps: int = ranged(40_000, AT_LEAST_1)
-    """Environment steps per seed, random ones included [environment steps]."""
+    """Environment steps per seed, of all its environments together, random ones included [environment steps]."""
     random_steps: int = ranged(5_000, NOT_NEGATIVE)
     """Steps with random actions, before anything is learnt [environment steps]."""
     pretrain_updates: int = ranged(5_000, NOT_NEGATIVE)

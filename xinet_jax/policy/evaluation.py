@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import Float
 
 from xinet_jax.compat.jax import in_float32
-from xinet_jax.errors import UserError, brief, unknown_name
+from xinet_jax.errors import UserError, brief
 from xinet_jax.policy.policy import Policy
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.engines.host_call import hearing_interrupts
 from xinet_jax.tasks.engines.loading import quiet_deprecations
+from xinet_jax.tasks.libraries.environments import make_environment as make_registered
 from xinet_jax.tasks.options import options_text
-from xinet_jax.tasks.registry import exact_engine, in_gymnasium, load_task, task_names
+from xinet_jax.tasks.registry import check_name, exact_engine, gymnasium_name, in_gymnasium, load_task
 from xinet_jax.tasks.task import Task
 from xinet_jax.telemetry.progress import EpisodesBar
 
@@ -95,7 +96,7 @@ def check_options_in_gymnasium(name: str, options: dict[str, Any]) -> None:
     Raises:
       UserError: if Gymnasium will not have these options. Nothing happens without options, or if it has no such task.
     """
-    if options and in_gymnasium(name):
+    if options and in_gymnasium(name) and name == gymnasium_name(name):
         with contextlib.closing(_make_environment(name, options)) as environment, _told_in_one_line(name, options):
             environment.step(np.zeros(environment.action_space.shape, np.float32))
 
@@ -113,8 +114,7 @@ def _run(policy: Policy, episodes: int, seed: int, task: str | None, progress: b
         raise UserError(f"episodes must be at least 1, not {brief(episodes)}")
     if seed < 0 or seed + episodes > 2**31:
         raise UserError(f"seed must be 0 or more, and seed + episodes at most 2**31, not {brief(seed + episodes)}")
-    if name not in task_names():  # Gymnasium would import a module that a name like "module:Task" speaks of
-        raise unknown_name("task", name, task_names())
+    check_name(name)  # Gymnasium would import a module that a name like "module:Task" speaks of
     if in_gymnasium(name):
         steps = _run_in_gymnasium(policy, episodes, seed, name, options)
     else:
@@ -186,6 +186,9 @@ def _run_here(policy: Policy, episodes: int, seed: int, task: Task) -> Iterator[
 
 def _make_environment(name: str, options: dict[str, Any]) -> gymnasium.Env:
     """Returns Gymnasium's environment of a task, after a reset. Raises UserError for options that it will not have."""
+    if name != gymnasium_name(name):
+        options = {key: value for key, value in options.items() if key != "vectorization_mode"}
+        return make_registered(gymnasium_name(name), options)
     with _told_in_one_line(name, options), quiet_deprecations():
         environment = gymnasium.make(name, **options)
         environment.reset(seed=0)

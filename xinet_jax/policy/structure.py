@@ -12,7 +12,7 @@ from xinet_jax.networks import complexity, layout
 from xinet_jax.networks.complexity import LayerCount
 from xinet_jax.networks.modules import Shape
 from xinet_jax.tasks.options import as_json
-from xinet_jax.tasks.registry import checked_options, task_names
+from xinet_jax.tasks.registry import check_name, checked_options
 from xinet_jax.type_hints import has_type
 
 FORMAT = "xinet_jax policy 2"
@@ -105,8 +105,7 @@ def load_structure(folder: Path) -> Structure:
         }
         for name in ("task", "agent"):
             values[name] = _checked(values[name], str)
-        if values["task"] not in task_names():
-            raise ValueError(str(unknown_name("task", values["task"], task_names())))
+        check_name(values["task"])
         for name in ("seed", "environment_steps"):
             values[name] = _not_negative(_checked(values[name], int))
         if values["nu"] is not None:

@@ -7,6 +7,7 @@ tests/test_startup.py holds every number, name and type here against the functio
 import importlib
 import importlib.util
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from math import inf
 from pathlib import Path
@@ -63,10 +64,11 @@ class Deferred:
     Args:
       place: `module:function`.
       options: its arguments that have a default.
+      any_option: whether it takes others too, which it checks itself.
     """
 
-    def __init__(self, place: str, options: Options):
-        self.place = place
+    def __init__(self, place: str, options: Options, any_option: bool = False):
+        self.place, self.any_option = place, any_option
         keyword = inspect.Parameter.KEYWORD_ONLY
         self.__signature__ = inspect.Signature(
             inspect.Parameter(name, keyword, default=default, annotation=kind)
@@ -307,6 +309,31 @@ def _library(prefix: str, library: Library) -> dict[str, Entry]:
         f"{prefix}/{name}": Entry(make, None, (library.engine,), False, library, sizes)
         for name, sizes in library.tasks.items()
     }
+
+
+# Any environment of Gymnasium's registry, whose names are not known here: `registered(NAME)`.
+REGISTERED = Library("gymnasium", "gymnasium", "gymnasium", {}, {})
+REGISTERED_PREFIX = "gymnasium/"
+_ENVIRONMENT = re.compile(r"[A-Za-z0-9_./-]+")
+
+
+def registered(name: str) -> Entry | None:
+    """Returns how the task of an environment of Gymnasium's registry is made; None if a name is not of one.
+
+    Whether there is such an environment is known when it is made. A name that Gymnasium would import a module for, like
+    `module:Name`, is none here: names come with files of policies.
+
+    Examples:
+      >>> registered("gymnasium/Pendulum-v1").engines
+      ('gymnasium',)
+      >>> registered("Pendulum-v1") is registered("gymnasium/module:Pendulum-v1") is None
+      True
+    """
+    inner = name.removeprefix(REGISTERED_PREFIX)
+    if inner == name or not _ENVIRONMENT.fullmatch(inner):
+        return None
+    make = Deferred("xinet_jax.tasks.libraries.gymnasium:make", {}, any_option=True)
+    return Entry(make, None, (REGISTERED.engine,), True, REGISTERED)
 
 
 BUILT_IN = GYMNASIUM | _library("playground", PLAYGROUND) | _library("brax", BRAX)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from xinet_jax.errors import UserError, unknown_name
 
-ENGINES = ("auto", "mjx", "native", "brax")  # the last for Brax's own tasks
+ENGINES = ("auto", "mjx", "native", "brax", "gymnasium")  # the last two for tasks of other libraries
 MJX_IMPLEMENTATIONS = ("jax", "warp")
 PHYSICS = ("exact", "fast")
 BraxBackend = Literal["generalized", "positional", "spring", "mjx"]

@@ -23,6 +23,8 @@ def defaults(define: Callable[..., Any]) -> dict[str, Any]:
 
 def check_options(task: str, define: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
     """Returns the options of a task, lists as tuples. Raises UserError for a name or value that is not allowed."""
+    if getattr(define, "any_option", False):
+        return _of_known_types(options)
     allowed = defaults(define)
     hints = typing.get_type_hints(define)
     checked = {}
@@ -32,6 +34,19 @@ def check_options(task: str, define: Callable[..., Any], options: dict[str, Any]
         checked[key] = _of_type(key, value, hints[key])
         _check_range(key, checked[key], may_be_infinite=allowed[key] in _INFINITE.values())
     return checked
+
+
+def _of_known_types(options: dict[str, Any]) -> dict[str, Any]:
+    """Returns options of which only the function itself knows the types."""
+
+    def known(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return tuple(map(known, value))
+        if not isinstance(value, (bool, int, float, str)):
+            raise UserError(f"task options must be numbers, names, true or false, not {brief(value, quoted=True)}")
+        return _number(value)
+
+    return {name: known(value) for name, value in options.items()}
 
 
 def as_json(options: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xinet_jax.errors import UserError, brief, first_line, unknown_name
-from xinet_jax.tasks.catalogue import BUILT_IN, Entry, Sizes
+from xinet_jax.tasks.catalogue import BUILT_IN, REGISTERED_PREFIX, Entry, Sizes, registered
 from xinet_jax.tasks.names import ENGINES, PHYSICS, check_implementation
 from xinet_jax.tasks.options import check_options, defaults
 
@@ -22,9 +22,20 @@ def task_names() -> tuple[str, ...]:
     return tuple(_ENTRIES)
 
 
+def check_name(name: object) -> None:
+    """Raises UserError for a name that no task has. Of `gymnasium/NAME` it does not look for the environment."""
+    if not isinstance(name, str) or (name not in _ENTRIES and registered(name) is None):
+        raise unknown_name("task", name, _ENTRIES)
+
+
 def in_gymnasium(name: str) -> bool:
-    """Returns whether a registered task is one of Gymnasium's, by the same name."""
-    return _ENTRIES[name].in_gymnasium
+    """Returns whether a registered task is one of Gymnasium's."""
+    return _entry(name).in_gymnasium
+
+
+def gymnasium_name(name: str) -> str:
+    """Returns what Gymnasium calls a task of its own."""
+    return name.removeprefix(REGISTERED_PREFIX)
 
 
 def register_task(name: str, xml: Path | str, define: "Callable[..., xinet_jax.tasks.task.Definition]") -> None:
@@ -144,13 +155,12 @@ def checked_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _entry(name: str) -> Entry:
-    if name not in _ENTRIES:
-        raise unknown_name("task", name, _ENTRIES)
-    return _ENTRIES[name]
+    check_name(name)
+    return _ENTRIES.get(name) or registered(name)
 
 
 def _measured_sizes(name: str) -> Sizes:
-    task = load_task(name, "native")
+    task = load_task(name, exact_engine(name))
     lengths = (task.observation_size, task.predicted_size, task.action_size)
     return Sizes(*lengths, task.dt, task.definition.episode_length)
 

@@ -29,6 +29,7 @@ class Definition(NamedTuple):
         takes it, `[nu]`, `dt` in seconds.
       terminated: `physics -> bool`, true where the episode ends for good.
       derived: what these functions read of `Physics.derived`.
+      truncated: `physics -> bool`, true where the episode is cut off before its length; None: it never is.
       unpredicted: how many trailing dimensions of the observation OFENet need not predict: contact forces.
       episode_length: control steps after which an episode is cut off (truncation).
     """
@@ -39,6 +40,7 @@ class Definition(NamedTuple):
     reward_terms: Callable[[Physics, Array, Physics, float], dict[str, Array]]
     terminated: Callable[[Physics], Array]
     derived: tuple[str, ...] = ()
+    truncated: Callable[[Physics], Array] | None = None
     unpredicted: int = 0
     episode_length: int = 1000
 
@@ -93,7 +95,7 @@ class Task(NamedTuple):
     Attributes:
       name: the registered name.
       options: what of its definition was chosen, by name.
-      model: the MuJoCo model that it is about.
+      model: the MuJoCo model that it is about; None if it is about none.
       definition: the task's own functions.
       engine: advances the physics.
       at_rest: the model's reference state; None for another library's task.
@@ -105,7 +107,7 @@ class Task(NamedTuple):
 
     name: str
     options: dict[str, Any]
-    model: mujoco.MjModel
+    model: mujoco.MjModel | None
     definition: Definition
     engine: Engine
     at_rest: Physics | None
@@ -174,6 +176,14 @@ def reset(task: Task, key: Key) -> TaskState:
     return TaskState(physics, task.definition.observe(physics), jnp.int32(0), jnp.float32(0.0))
 
 
+def _next_episode(task: Task, state: TaskState, key: Key) -> TaskState:
+    """Returns the episode after one that has ended."""
+    if task.engine.restart is None:
+        return reset(task, key)
+    physics = task.engine.restart(state.physics)
+    return TaskState(physics, task.definition.observe(physics), jnp.int32(0), jnp.float32(0.0))
+
+
 def begin_step(task: Task, state: TaskState, action: Float[Array, " action"]) -> Float[Array, "1"]:
     """Asks for a step's physics. Where the host computes it, the device goes on until the step itself is taken.
 
@@ -208,11 +218,14 @@ def step(
     finite = all_finite((physics.qpos, physics.qvel, observation, reward, action))
     episode_return = jnp.where(finite, state.episode_return + reward, jnp.nan)
     after = TaskState(physics, observation, state.elapsed + 1, episode_return)
+    truncated = after.elapsed >= definition.episode_length
+    if definition.truncated is not None:
+        truncated |= definition.truncated(physics)
     outcome = Outcome(
         observation=after.observation,
         reward=reward,
         terminated=definition.terminated(physics),
-        truncated=after.elapsed >= definition.episode_length,
+        truncated=truncated,
         finite=finite,
         episode_return=after.episode_return,
         reward_terms=terms,
@@ -234,7 +247,7 @@ def step_and_reset(
 
     def restart(ended: Bool[Array, " batch"], keys: Array, states: TaskState) -> TaskState:
         def start() -> TaskState:
-            fresh = jax.vmap(lambda key: reset(task, key))(keys)
+            fresh = jax.vmap(partial(_next_episode, task))(states, keys)
             return jax.vmap(lambda end, new, old: jax.tree.map(partial(jnp.where, end), new, old))(ended, fresh, states)
 
         def start_if_any() -> TaskState:

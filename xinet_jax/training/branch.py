@@ -66,8 +66,8 @@ def find_branch(config: Config, identities: Sequence[Identity], note: Callable[[
         members=tuple(identity.folder for identity in identities),
         settled=settled,
         capacity=setup.buffer.capacity,
-        filled=filled.reward.shape[1],
-        observations=filled.observation.shape[1],
+        filled=filled.reward.shape[-1],
+        observations=filled.observation.shape[-2],
         metrics_bytes=len(records),
     )
     replay = resized(filled, trunk.setup.buffer.capacity, setup.buffer.capacity)
@@ -176,17 +176,17 @@ def _check_replay(config: Config, replay: Replay, before: int, now: int) -> None
       replay: what the branch starts with, of all members: a snapshot's.
       before, now: transitions that there was and is room for.
     """
-    filled = replay.reward.shape[1]
+    filled, envs, source = replay.reward.shape[-1], config.envs, config.branch_from
     if now == before:
         return
     if filled >= now:
         raise UserError(
-            f"replay_capacity must be above the {filled} transitions that {config.branch_from} has, "
+            f"replay_capacity must be above the {filled * envs} transitions that {source} has, "
             f"not {config.sac.replay_capacity}"
         )
     if now < before and wrapped(replay, now):
         raise UserError(
-            f"replay_capacity must be at least {before} as in {config.branch_from}, which has many short episodes"
+            f"replay_capacity must be at least {before * envs} as in {source}, which has many short episodes"
         )
 
 

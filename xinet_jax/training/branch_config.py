@@ -12,7 +12,7 @@ from xinet_jax.errors import UserError, brief
 from xinet_jax.training.run_folder import CONFIG_FILE
 
 # What the arrays of a checkpoint depend on, and what lies in the past by then.
-FIXED = ("task", "task_options", "engine", "mjx_impl", "physics", "brax_backend", "preset", "random_steps")
+FIXED = ("task", "task_options", "engine", "mjx_impl", "physics", "brax_backend", "envs", "preset", "random_steps")
 FIXED += ("pretrain_updates", "blocks", "block_units", "actor_hidden", "critic_hidden", "widths_from", "uniform_widths")
 
 

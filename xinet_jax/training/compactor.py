@@ -49,6 +49,7 @@ class Compactor:
       recorder: records compactions.
       stop: what answers signals.
       ledger: what an earlier start of the run has learnt of their cost.
+      envs: environments of each member.
 
     Attributes:
       paces: how fast each phase goes, by the present program.
@@ -56,9 +57,9 @@ class Compactor:
       ledger: what was learnt of the cost of compactions.
     """
 
-    def __init__(self, recorder: Recorder, stop: StopOnSignal, ledger: Ledger) -> None:
-        self._recorder, self._stop, self.ledger = recorder, stop, ledger
-        self.paces = {phase: Pace() for phase in PHASES}
+    def __init__(self, recorder: Recorder, stop: StopOnSignal, ledger: Ledger, envs: int = 1) -> None:
+        self._recorder, self._stop, self.ledger, self._envs = recorder, stop, ledger, envs
+        self.paces = {phase: Pace(1 if phase == "pretrain" else envs) for phase in PHASES}
         self.evaluation = EvaluationPace()
         self._newest: Compaction | None = None  # until it is known how it turned out
 
@@ -134,7 +135,7 @@ class Compactor:
         """Makes the program for the agent as it is now. It is compiled when it is called."""
         if self.paces["train"].rate:
             self._report(self.paces["train"].rate)
-        self.paces["train"] = Pace()
+        self.paces["train"] = Pace(self._envs)
         self.evaluation.restart()
         return setup.with_agent(setup.agent)
 

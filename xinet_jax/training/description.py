@@ -20,9 +20,9 @@ class Description:
       members: names of the members' policy folders, in the order of the arrays.
       widths: the sizes that the networks have come to.
       settled: whether every gate was rounded for good.
-      capacity: transitions that each replay has room for.
-      filled: transitions of each replay that the checkpoint holds.
-      observations: rows of observations of each replay that the checkpoint holds.
+      capacity: transitions that each replay has room for; with several environments, that the ring of each has.
+      filled: transitions of each replay, or ring, that the checkpoint holds.
+      observations: rows of observations of each replay, or ring, that the checkpoint holds.
       metrics_bytes: length of the metrics file [bytes].
       ledger: what was learnt of the cost of compactions.
       newest_return: mean return of the newest evaluation or episodes; None if there was none, or it is not finite.

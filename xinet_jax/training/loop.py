@@ -5,7 +5,9 @@ import time
 import jax
 import numpy as np
 
+from xinet_jax.config import round_of
 from xinet_jax.errors import UserError
+from xinet_jax.tasks.engines.physics import Failure
 from xinet_jax.training.calls import program_call
 from xinet_jax.training.compactor import Compactor
 from xinet_jax.training.devices import pad, spread, unpad
@@ -44,6 +46,12 @@ class Loop:
         """Environment steps of each member so far."""
         return self.position.environment_steps(self.setup.config.random_steps)
 
+    @property
+    def failure(self) -> Failure | None:
+        """The exception in one of the environments on the host, if there was one."""
+        host = self.setup.task.engine.host
+        return None if host is None else host.failure
+
     def begin(self) -> Member:
         """Returns the members at the start of a run."""
         with program_call(self._stop, compiles=True):
@@ -53,10 +61,18 @@ class Loop:
         """Returns members that have come to a position already. `state`: on the host, without padding."""
         self.position = position
         rows = np.array(pad(range(len(self.setup.identities)), self.setup.mesh))
-        return spread(jax.tree.map(lambda leaf: leaf[rows], state), self.setup.mesh)
+        state = spread(jax.tree.map(lambda leaf: leaf[rows], state), self.setup.mesh)
+        if self.setup.task.engine.host is None:
+            return state
+        self._recorder.note(f"environments of {self.setup.config.task} cannot be restored: new episodes begin")
+        with program_call(self._stop, compiles=True):
+            return self.setup.program.restart(state)
 
     def train(self, state: Member) -> Member:
-        """Returns the members after every phase, or what is left of them; earlier if a signal ends the run."""
+        """Returns the members after every phase, or what is left of them.
+
+        A signal ends the run earlier, and so does an exception in an environment on the host.
+        """
         config = self.setup.config
         for segment in remaining(config, self.position):
             if self._nothing_left(state):
@@ -64,6 +80,8 @@ class Loop:
                 self._save(state)
                 break
             state = self._run_segment(state, segment)
+            if self.failure:
+                break
             if self.position != (segment.phase, segment.last):
                 break  # stopped by a signal; what is due at the segment's end is due when the run is resumed
             if segment.phase == "collect":
@@ -72,11 +90,13 @@ class Loop:
                 self.setup, state = self._compactor.after_segment(self.setup, state, segment)
             if segment.evaluate:
                 self._evaluate(state)
+                if self.failure:
+                    break
             if segment.phase == "train" and (self.steps % config.checkpoint_every == 0 or self.steps == config.steps):
                 self._save(state)
             if self._stop.requested:
                 break
-        if self._stop.requested:
+        if self._stop.requested or self.failure:
             self._save(state)
         return state
 
@@ -99,22 +119,27 @@ class Loop:
             sums = tally if sums is None else jax.tree.map(np.add, sums, tally)
             iteration += chunk
             self.position = Position(segment.phase, iteration)
+            if self.failure:
+                break
             self._recorder.show(self.position, self._compactor.paces)
         if sums is not None:
             self._recorder.segment(self.position, sums, self.setup.agent, state.agent, pace.rate)
         return state
 
     def _run_chunk(self, state: Member, phase: str, iteration: int, chunk: int) -> tuple[Member, Tally]:
-        program, hyper = self.setup.program, self.setup.hyper
-        if phase == "collect":
-            return program.collect(state, chunk)
+        program, hyper, cycle = self.setup.program, self.setup.hyper, round_of(self.setup.config)
         if phase == "pretrain":
             return program.pretrain(hyper, state, chunk)
-        return program.train(hyper, state, iteration, chunk, iteration - self.setup.config.random_steps)
+        rounds = chunk // cycle.steps
+        if phase == "collect":
+            return program.collect(state, rounds)
+        updates = (iteration - self.setup.config.random_steps) // cycle.steps * cycle.updates
+        return program.train(hyper, state, iteration, rounds, updates)
 
     def _check_transitions(self, state: Member) -> None:
         """Ends a run on a task that has not given a single transition that is finite."""
-        if not self._of_members(state.replay.stored).all():
+        stored = self._of_members(state.replay.stored)
+        if not stored.reshape(len(stored), -1).any(axis=1).all():
             task = self.setup.config.task
             raise UserError(f"{task} gave no transition that is finite in {self.position.iteration:,} random steps")
 

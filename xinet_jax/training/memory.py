@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 
-from xinet_jax.agent.replay import MORE, rows_for
+from xinet_jax.agent.replay import MORE, Buffer
 from xinet_jax.agent.state import Agent
 from xinet_jax.errors import UserError
 from xinet_jax.networks.complexity import dense_totals
@@ -48,16 +48,15 @@ class Memory(NamedTuple):
         return self.replay + self.agent
 
 
-def predict(agent: Agent, capacity: int, batch_size: int) -> Memory:
+def predict(agent: Agent, buffer: Buffer) -> Memory:
     """Returns the bytes that one member needs while it trains. From the sizes alone: no array is made.
 
     Args:
       agent: the agent.
-      capacity: transitions that the replay holds.
-      batch_size: transitions per update.
+      buffer: the sizes of its replay and minibatches.
     """
-    shape = agent.networks.shape
-    replay = (rows_for(capacity) * shape.observation + capacity * (shape.action + 2)) * _FLOAT
+    shape, capacity, batch_size = agent.networks.shape, buffer.capacity, buffer.batch_size
+    replay = buffer.envs * (buffer.rows * shape.observation + capacity * (shape.action + 2)) * _FLOAT
     totals, gated = dense_totals(shape), {"actor": sum(shape.actor_hidden), "critic": 2 * sum(shape.critic_hidden)}
     gated["ofenet"] = sum(shape.state_blocks) + sum(shape.action_blocks)
     parameters = sum(totals.values()) * _FLOAT

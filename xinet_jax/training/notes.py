@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from xinet_jax.config import to_flat, varied
+from xinet_jax.config import Round, round_of, to_flat, varied
 from xinet_jax.telemetry.progress import whole
 from xinet_jax.training.setup import Setup
 
@@ -15,13 +15,14 @@ _LISTED = 8  # members whose returns a line lists
 
 def introduction(setup: Setup, folder: Path) -> list[str]:
     """Returns what is trained, on what, what it needs, and where it goes."""
-    config, platform = setup.config, setup.mesh.devices.flat[0].platform
+    config, platform, cycle = setup.config, setup.mesh.devices.flat[0].platform, round_of(setup.config)
     several = " × ".join(f"{len(to_flat(config)[name])} values of {name}" for name in varied(config))
     processes = f", shared by {jax.process_count()} processes" if jax.process_count() > 1 else ""
     devices = platform if setup.mesh.size == 1 else f"{setup.mesh.size} {platform} devices"
     first = (
         f"{config.agent} on {config.task}, {config.seeds} seed{'s' * (config.seeds > 1)}"
         + (f" for each of {several}" if several else "")
+        + (f", {config.envs} environments and {cycle.updates} updates at a time" if cycle != Round() else "")
         + f"{processes}, {config.engine} physics on {devices}; writing to {folder}"
     )
     stop = config.pruning.prune_stop
@@ -46,7 +47,7 @@ def evaluation(steps: int, last: int, returns: Sequence[float], parameters_left:
 
 
 def compaction(steps: int, flops_left: float, seconds: float, rate_before: float, rate_after: float | None) -> str:
-    """Returns the line about a compaction. Arguments: as of `Recorder.compaction`."""
+    """Returns the line about a compaction. Arguments: as of `Recorder.compaction`, but updates per second."""
     return (
         f"compacted at step {steps:,}: the arrays need {flops_left:.0%} of the dense FLOPs; "
         f"it took {seconds:.0f} s; {rate_before:.0f}"

@@ -6,13 +6,17 @@ _SECONDS_PER_CHUNK = 1.0  # between two looks at the clock and at signals
 class Pace:
     """Measures a phase's rate, and chooses how many iterations a chunk has so that it lasts about a second.
 
+    Args:
+      unit: a chunk is a multiple of this [iterations].
+
     Attributes:
       compiled: whether the phase's program is compiled.
       compile_seconds: how long its first chunk took, which compiles it; None before that.
       rate: iterations per second, over the running segment or the one before; None before the second chunk.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unit: int = 1) -> None:
+        self._unit = unit
         self.compiled = False
         self.compile_seconds: float | None = None
         self.rate: float | None = None
@@ -23,10 +27,11 @@ class Pace:
         self._iterations, self._seconds = 0, 0.0
 
     def chunk(self, most: int) -> int:
-        """Returns the number of iterations to do next, `most` at most."""
+        """Returns the number of iterations to do next, `most` at most, a multiple of the unit itself."""
         if not self.compiled:
-            return 1
-        return min(most, max(1, round((self.rate or 10.0) * _SECONDS_PER_CHUNK)))
+            return self._unit
+        rate = (self.rate or 10.0 * self._unit) / self._unit
+        return min(most, max(1, round(rate * _SECONDS_PER_CHUNK)) * self._unit)
 
     def record(self, iterations: int, seconds: float) -> None:
         """Takes note of the time that a chunk took."""

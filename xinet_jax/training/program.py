@@ -16,12 +16,14 @@ from jaxtyping import Array, Float, Int
 
 from xinet_jax import agent as agents
 from xinet_jax.agent.replay import Buffer
-from xinet_jax.agent.state import Agent, AgentState, Hyper
+from xinet_jax.agent.state import Agent, AgentState, Hyper, Metrics
+from xinet_jax.config import Round
 from xinet_jax.tasks.task import Task, begin_step
 from xinet_jax.training import evaluation_program
 from xinet_jax.training.devices import on_every_device
-from xinet_jax.training.member import Member, advance, init_member
+from xinet_jax.training.member import Member, advance, each_env, init_member, restart_member
 from xinet_jax.training.tally import Tally, empty_tally
+from xinet_jax.types import Key
 
 
 class Program(NamedTuple):
@@ -29,9 +31,10 @@ class Program(NamedTuple):
 
     Attributes:
       init: `(hyper, seeds) -> members`.
-      collect: `(members, count) -> (members, tally)`; random actions, nothing learnt.
-      pretrain: `(hyper, members, count) -> (members, tally)`; OFENet alone, on what was collected.
-      train: `(hyper, members, first_step, count, first_update) -> (members, tally)`; act, step, store, sample, update.
+      collect: `(members, rounds) -> (members, tally)`; random actions, nothing learnt.
+      pretrain: `(hyper, members, updates) -> (members, tally)`; OFENet alone, on what was collected.
+      train: `(hyper, members, first_step, rounds, first_update) -> (members, tally)`; act, step, store, sample, update.
+      restart: `members -> members`; new episodes, where the environments' states are not in a checkpoint.
       evaluate: `(agent states, seeds) -> returns [members, episodes]`; the deterministic policy, whole episodes.
     """
 
@@ -39,11 +42,20 @@ class Program(NamedTuple):
     collect: Callable[..., tuple[Member, Tally]]
     pretrain: Callable[..., tuple[Member, Tally]]
     train: Callable[..., tuple[Member, Tally]]
+    restart: Callable[[Member], Member]
     evaluate: Callable[..., Float[Array, "members episodes"]]
 
 
-def make_program(agent: Agent, task: Task, buffer: Buffer, eval_episodes: int, mesh: Mesh) -> Program:
-    """Returns the phases of training for one agent on one task, jitted, for members spread over a mesh of devices."""
+def make_program(agent: Agent, task: Task, buffer: Buffer, eval_episodes: int, mesh: Mesh, updates: int = 1) -> Program:
+    """Returns the phases of training, jitted, for members spread over a mesh of devices.
+
+    Args:
+      agent, task, buffer: what learns what, and the sizes of its replay.
+      eval_episodes: episodes of an evaluation.
+      mesh: the devices.
+      updates: updates after each step of all environments of a member.
+    """
+    envs, cycle = (buffer.envs,) * (buffer.envs > 1), Round(buffer.envs, updates)
 
     def init(hyper: Hyper, seed: Int[Array, ""]) -> Member:
         return init_member(agent, task, buffer, hyper, seed)
@@ -51,7 +63,7 @@ def make_program(agent: Agent, task: Task, buffer: Buffer, eval_episodes: int, m
     def collect(members: Member, count: Int[Array, ""]) -> tuple[Member, Tally]:
         def step(_: Int[Array, ""], member: Member, tally: Tally) -> tuple[Member, Tally]:
             key, key_action, key_reset = jax.random.split(member.key, 3)
-            action = jax.random.uniform(key_action, (task.action_size,), minval=-1.0, maxval=1.0)
+            action = jax.random.uniform(key_action, (*envs, task.action_size), minval=-1.0, maxval=1.0)
             return advance(task, buffer, member._replace(key=key), action, key_reset, tally)
 
         return _repeat(step, count, members)
@@ -66,6 +78,18 @@ def make_program(agent: Agent, task: Task, buffer: Buffer, eval_episodes: int, m
 
         return _repeat(step, count, members, hyper)
 
+    def update_repeatedly(hyper: Hyper, member: Member, key_sample: Key, key_update: Key) -> tuple[AgentState, Metrics]:
+        """Takes a round's updates, and returns the agent's state and the sums of their figures."""
+
+        def update(carry: tuple[AgentState, Metrics], keys: tuple[Key, Key]) -> tuple[tuple[AgentState, Metrics], None]:
+            state, sums = carry
+            batch = buffer.sample(member.replay, keys[0])
+            state, metrics = agents.update_weights(agent, hyper, state, batch, keys[1])
+            return (state, jax.tree.map(jnp.add, sums, metrics)), None
+
+        keys = jax.random.split(key_sample, updates), jax.random.split(key_update, updates)
+        return jax.lax.scan(update, (member.agent, empty_tally().metrics), keys)[0]
+
     def train(
         hyper: Hyper, members: Member, first_step: Int[Array, ""], count: Int[Array, ""], first_update: Int[Array, ""]
     ) -> tuple[Member, Tally]:
@@ -73,28 +97,34 @@ def make_program(agent: Agent, task: Task, buffer: Buffer, eval_episodes: int, m
             key, key_action, key_reset, key_sample, key_update = jax.random.split(member.key, 5)
             action = agents.act(agent, member.agent, member.task.observation, key_action)
             # The host steps the physics while the device updates, from transitions up to the one before.
-            begun = begin_step(task, member.task, action)
-            batch, begun = jax.lax.optimization_barrier((buffer.sample(member.replay, key_sample), begun))
-            state, metrics = agents.update_weights(agent, hyper, member.agent, batch, key_update)
+            begun = each_env(partial(begin_step, task), buffer.envs)(member.task, action)
+            if updates == 1:
+                batch, begun = jax.lax.optimization_barrier((buffer.sample(member.replay, key_sample), begun))
+                state, metrics = agents.update_weights(agent, hyper, member.agent, batch, key_update)
+            else:
+                keys, begun = jax.lax.optimization_barrier(((key_sample, key_update), begun))
+                state, metrics = update_repeatedly(hyper, member, *keys)
             # XLA orders by data alone. The transition must be stored after the minibatch is read, or the whole replay
             # is copied before; and a GPU must be busy before the host is waited for. The temperature is finite and
             # depends on all gradients, since it stays as it is where one is not finite.
             updated = 0.0 * state.params["temperature"]
             begun, action = begun + updated, action + updated
-            tally = tally._replace(metrics=jax.tree.map(jnp.add, tally.metrics, metrics), updates=tally.updates + 1)
+            sums = jax.tree.map(jnp.add, tally.metrics, metrics)
+            tally = tally._replace(metrics=sums, updates=tally.updates + updates)
             member = member._replace(agent=state, key=key)
             return advance(task, buffer, member, action, key_reset, tally, begun)
 
         def move_theta(i: Int[Array, ""], member: Member, tally: Tally, hyper: Hyper) -> tuple[Member, Tally]:
             key, key_sample, key_update = jax.random.split(member.key, 3)
             batch = buffer.sample(member.replay, key_sample)
-            state, held = agents.update_theta(agent, hyper, member.agent, batch, key_update, first_step + i)
+            steps = first_step + i * cycle.steps
+            state, held = agents.update_theta(agent, hyper, member.agent, batch, key_update, steps)
             return member._replace(agent=state, key=key), tally._replace(theta_held=tally.theta_held + held)
 
         def prune(i: Int[Array, ""], member: Member, tally: Tally, _: Hyper) -> tuple[Member, Tally]:
             key, key_sample, key_prune = jax.random.split(member.key, 3)
             batch = buffer.sample_more(member.replay, key_sample)
-            state = agents.prune(agent, member.agent, batch, key_prune, first_step + i)
+            state = agents.prune(agent, member.agent, batch, key_prune, first_step + i * cycle.steps)
             return member._replace(agent=state, key=key), tally
 
         def phase(each: Callable, carry: tuple[Member, Tally], hyper: Hyper) -> tuple[Member, Tally]:
@@ -105,9 +135,11 @@ def make_program(agent: Agent, task: Task, buffer: Buffer, eval_episodes: int, m
             # iteration or none, and not a conditional, which would copy the state.
             def stretch(carry: tuple[Array, tuple[Member, Tally]]) -> tuple[Array, tuple[Member, Tally]]:
                 start, rest = carry
-                end = start + agents.until_due(agent, first_step + start + 1, first_update + start, count - start)
+                steps, done = first_step + (start + 1) * cycle.steps, first_update + start * cycle.updates
+                end = start + agents.until_due(agent, steps, done, count - start, cycle)
                 rest = _loop(each, step, start, end, rest, hyper)
-                theta_due, prune_due = agents.schedule(agent, first_step + end, first_update + end - 1)
+                steps, done = first_step + end * cycle.steps, first_update + (end - 1) * cycle.updates
+                theta_due, prune_due = agents.schedule(agent, steps, done)
                 if agent.pruner == "theta":
                     rest = _loop(each, move_theta, end, end + theta_due, rest, hyper)
                 return end, _loop(each, prune, end, end + prune_due, rest, hyper)
@@ -115,6 +147,9 @@ def make_program(agent: Agent, task: Task, buffer: Buffer, eval_episodes: int, m
             return jax.lax.while_loop(lambda carry: carry[0] < count, stretch, (jnp.int32(0), carry))[1]
 
         return _for_members(phase, members, hyper)
+
+    def restart(members: Member) -> Member:
+        return jax.vmap(partial(restart_member, task, buffer))(members)
 
     def evaluate(state: AgentState, seed: Int[Array, ""]) -> Float[Array, " episodes"]:
         return evaluation_program.evaluate(agent, task, eval_episodes, state, seed)
@@ -124,6 +159,7 @@ def make_program(agent: Agent, task: Task, buffer: Buffer, eval_episodes: int, m
         collect=on_every_device(collect, mesh, (True, False), donated=0),
         pretrain=on_every_device(pretrain, mesh, (True, True, False), donated=1),
         train=on_every_device(train, mesh, (True, True, False, False, False), donated=1),
+        restart=on_every_device(restart, mesh, (True,), donated=0),
         evaluate=on_every_device(jax.vmap(evaluate), mesh, (True, True)),
     )
 

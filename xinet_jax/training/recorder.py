@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xinet_jax.agent.state import Agent, AgentState
-from xinet_jax.config import Config
+from xinet_jax.config import Config, round_of
 from xinet_jax.networks.complexity import count, left
 from xinet_jax.telemetry.json_lines import JsonLines
 from xinet_jax.telemetry.progress import ProgressDisplay, Status
@@ -85,7 +85,7 @@ class Recorder:
                 total=config.pretrain_updates if position.phase == "pretrain" else config.steps,
                 episode_return=self.newest_return,
                 parameters_left=self._parameters_left,
-                updates_per_second=None if position.phase == "collect" else pace.rate,
+                updates_per_second=None if position.phase == "collect" else self._updates(position.phase, pace.rate),
                 seconds_left=(config.steps - steps) / training_rate if training_rate else None,
                 diverged=sum(trouble == "diverged" for trouble, _ in self._troubles),
             )
@@ -121,13 +121,14 @@ class Recorder:
         Args:
           steps: environment steps taken.
           returns: of every member's episodes, `[members, episodes]`.
-          rate: updates per second.
+          rate: environment steps per second.
         """
         self.newest_return = float(returns.mean())
         self._evaluations = [float(episodes.mean()) for episodes in returns]
         for row, episodes in enumerate(returns):
             self._write("evaluation", steps, row, return_entries(episodes))
-        self.note(notes.evaluation(steps, self._config.steps, self._evaluations, self._parameters_left, rate))
+        updates = self._updates("train", rate)
+        self.note(notes.evaluation(steps, self._config.steps, self._evaluations, self._parameters_left, updates))
 
     def policy(self, steps: int, row: int, returns: np.ndarray) -> None:
         """Records the returns of one member's saved policy, `[episodes]`."""
@@ -146,12 +147,18 @@ class Recorder:
           steps: environment steps when it was done.
           flops_left: ratio of the FLOPs of the arrays to the dense networks'.
           seconds: how long it took, compilation included.
-          rate_before, rate_after: updates per second; None if the next came too soon to measure.
+          rate_before, rate_after: environment steps per second; None if the next came too soon to measure.
         """
         entries = {"flops_of_arrays_left": flops_left, "compaction_seconds": round(seconds, 3)}
         entries |= {"iterations_per_second_before": rate_before, "iterations_per_second": rate_after}
         self._metrics.write({"kind": "compaction"} | self._stamp(steps) | entries)
-        self.note(notes.compaction(steps, flops_left, seconds, rate_before, rate_after))
+        rates = self._updates("train", rate_before), self._updates("train", rate_after)
+        self.note(notes.compaction(steps, flops_left, seconds, *rates))
+
+    def _updates(self, phase: str, rate: float | None) -> float | None:
+        """Returns the updates in some iterations of a phase, of OFENet alone or in environment steps."""
+        cycle = round_of(self._config)
+        return rate if rate is None or phase == "pretrain" else rate * cycle.updates / cycle.steps
 
     def _write(self, kind: str, steps: int, row: int, entries: dict[str, Any]) -> None:
         """Writes a line about one member."""

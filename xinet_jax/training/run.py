@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import jax
 
 from xinet_jax.compat.jax import in_float32
-from xinet_jax.config import Config, check
-from xinet_jax.errors import UserError
+from xinet_jax.config import Config, check, in_whole_rounds
+from xinet_jax.errors import UserError, brief
 from xinet_jax.tasks.registry import in_gymnasium
 from xinet_jax.telemetry.progress import ProgressDisplay
 from xinet_jax.training import members, notes, processes
@@ -19,7 +19,7 @@ from xinet_jax.training.opening import Opened, opened
 from xinet_jax.training.policies import evaluate_policies, remove_policies, save_policies
 from xinet_jax.training.recorder import Recorder
 from xinet_jax.training.results import Result, read_members, save_trade_off
-from xinet_jax.training.run_folder import STOP_FILE
+from xinet_jax.training.run_folder import ENVIRONMENT_ERROR_FILE, STOP_FILE
 from xinet_jax.training.saver import Saver
 from xinet_jax.training.savings import Ledger
 from xinet_jax.training.signals import StopOnSignal
@@ -40,13 +40,15 @@ def train(config: Config, progress: bool = True) -> Result:
       UserError: for a configuration that is not allowed, or a run folder that exists.
     """
     check(config)
+    config = in_whole_rounds(config)
+    check(config)
     everyone = members.identities(config)
     processes.join(config.distributed)
     claim_cores(config.devices, len(everyone))
     display = ProgressDisplay(progress and jax.process_index() == 0)
     with opened(config, everyone, display.note) as run, display, StopOnSignal(run.folder / STOP_FILE) as stop:
         recorder = Recorder(run.setup.config, run.setup.identities, run.metrics, display)
-        compactor = Compactor(recorder, stop, run.start.description.ledger if run.start else Ledger())
+        compactor = Compactor(recorder, stop, run.start.description.ledger if run.start else Ledger(), config.envs)
         saver = Saver(run.checkpoints, recorder)
         loop = Loop(run.setup, recorder, compactor, saver, stop)
         state = loop.train(_begin(run, loop, recorder))
@@ -54,6 +56,8 @@ def train(config: Config, progress: bool = True) -> Result:
         mistake = _finish(run, loop, state, recorder, saver, stop)
         run.checkpoints.close()
         run.metrics.close()
+        if (host := run.setup.task.engine.host) is not None:
+            host.close()
         return _gather(run, loop, everyone, recorder, stop, mistake)
 
 
@@ -79,6 +83,8 @@ def _finish(
         save_policies(loop.setup, state, loop.steps, run.folder)
     except UserError as error:
         return UserError(f"{error}; when that is mended: xinet train --resume {run.folder}")
+    if loop.failure is not None:
+        return _failed_environments(run, loop)
     if stop.requested:
         recorder.note(
             f"{stop.requested.name} at step {loop.steps:,}: what was learnt so far is saved in {run.folder}; "
@@ -92,6 +98,20 @@ def _finish(
     recorder.note(f"policies saved; running them in {where}{task}")
     evaluate_policies(loop.setup, loop.steps, run.folder, recorder)
     return None
+
+
+def _failed_environments(run: Opened, loop: Loop) -> UserError:
+    """Writes down the exception in one of the environments on the host, and returns what to say of it."""
+    file = run.folder / ENVIRONMENT_ERROR_FILE
+    try:
+        file.write_text(loop.failure.trace)
+        where = f"its traceback is in {file}"
+    except OSError as error:
+        where = f"its traceback cannot be written to {file}: {error.strerror}"
+    return UserError(
+        f"an environment of {loop.setup.config.task} failed by step {loop.steps:,}: {brief(loop.failure.summary)}; "
+        f"{where}; what was learnt so far is saved; when that is mended: xinet train --resume {run.folder}"
+    )
 
 
 def _gather(

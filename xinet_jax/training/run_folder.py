@@ -15,9 +15,11 @@ from xinet_jax.errors import UserError
 CONFIG_FILE, METRICS_FILE, POLICY_FOLDER = "config.yaml", "metrics.jsonl", "policy"
 TRADE_OFF_TABLE, TRADE_OFF_FIGURE = "trade_off.csv", "trade_off.png"
 STOP_FILE = "stopping"  # while a run of several processes ends early
+ENVIRONMENT_ERROR_FILE = "environment_error.txt"
 LOCK_FILE = "lock"  # held by the process that writes to the folder
 CHECKPOINT_FOLDER = "checkpoints"
 _FILES = (CONFIG_FILE, METRICS_FILE, TRADE_OFF_TABLE, TRADE_OFF_FIGURE, STOP_FILE, f"{CONFIG_FILE}.new")
+_FILES += (ENVIRONMENT_ERROR_FILE,)
 _OTHER_METRICS = re.compile(r"metrics-\d+\.jsonl")
 
 

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from xinet_jax import agent as agents
 from xinet_jax.agent.replay import Buffer
 from xinet_jax.agent.state import Agent, Hyper
-from xinet_jax.config import Config, options_of_task, override
+from xinet_jax.config import Config, options_of_task, override, round_of
 from xinet_jax.errors import UserError
 from xinet_jax.networks.modules import Shape, make_networks
 from xinet_jax.policy.evaluation import check_options_in_gymnasium
@@ -58,8 +58,7 @@ class Setup(NamedTuple):
 
     def with_agent(self, agent: Agent) -> "Setup":
         """Returns the setup for the agent in other sizes, or without its pruner. Its program is not compiled yet."""
-        program = make_program(agent, self.task, self.buffer, self.config.eval_episodes, self.mesh)
-        return self._replace(agent=agent, program=program)
+        return self._replace(agent=agent, program=_program(self.config, agent, self.task, self.buffer, self.mesh))
 
 
 def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None = None, settled: bool = False) -> Setup:
@@ -96,13 +95,13 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
     mesh = make_mesh(config.devices, len(identities))
     rows, batch_size = pad(identities, mesh), config.sac.batch_size
     capacity = max(min(config.sac.replay_capacity, config.steps), batch_size)
-    predicted = memory.predict(agent, capacity, batch_size)
+    buffer = Buffer(math.ceil(capacity / config.envs), batch_size, config.envs)
+    predicted = memory.predict(agent, buffer)
     memory.check_fits(predicted, len(rows), mesh.devices.flat[0], mesh.size)  # before any array is made
     if config.pruner in PRUNERS:
         _check_reachable(agent, "final_share", config.pruning.final_share)
     elif config.pruning.keep_share:
         _check_reachable(agent, "keep_share", config.pruning.keep_share, config.pruning.cost)
-    buffer = Buffer(capacity, batch_size)
     return Setup(
         config=config,
         identities=identities,
@@ -111,11 +110,15 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
         widths=widths,
         mesh=mesh,
         buffer=buffer,
-        program=make_program(agent, task, buffer, config.eval_episodes, mesh),
+        program=_program(config, agent, task, buffer, mesh),
         hyper=members.hyper_of_members(config, task.action_size, rows),
         seeds=members.seeds_of_members(rows),
         memory=memory.describe(predicted, len(rows)),
     )
+
+
+def _program(config: Config, agent: Agent, task: Task, buffer: Buffer, mesh: Mesh) -> Program:
+    return make_program(agent, task, buffer, config.eval_episodes, mesh, round_of(config).updates)
 
 
 def _with_widths(config: Config, seeds: Sequence[int]) -> tuple[Config, list[small.Widths]]:

@@ -41,6 +41,30 @@ class PhysicalState(Protocol):
     def qvel(self) -> Float[Array, "*batch nv"]: ...
 
 
+class Failure(NamedTuple):
+    """An exception inside an environment.
+
+    Attributes:
+      summary: in one line.
+      trace: its traceback.
+    """
+
+    summary: str
+    trace: str
+
+
+class Host(Protocol):
+    """Environments on the host.
+
+    Attributes:
+      failure: the first exception in one of them, if there was one.
+    """
+
+    failure: Failure | None
+
+    def close(self) -> None: ...
+
+
 class Engine(NamedTuple):
     """A physics engine for one model: functions of `Physics`, or of another library's states.
 
@@ -50,6 +74,8 @@ class Engine(NamedTuple):
       cheap_start: whether an episode's first state takes no physics, so that it may be computed at every step.
       begin, finish: `step` in two, where the host may compute while the device goes on: `begin(state, control)` returns
         an array that `finish(state, control, begun)` takes, `[1]`.
+      restart: from a state that ended an episode to the first of the next; None: episodes begin by the task's `reset`.
+      host: environments on the host, whose state no program can restore; None where states are all there is.
     """
 
     step: Callable[[Any, Array], Any]
@@ -57,6 +83,8 @@ class Engine(NamedTuple):
     cheap_start: bool = False
     begin: Callable[[Any, Array], Array] = lambda state, control: jnp.zeros(1)
     finish: Callable[[Any, Array, Array], Any] | None = None
+    restart: Callable[[Any], Any] | None = None
+    host: Host | None = None
 
 
 # Fields of MuJoCo's data that tasks may ask for. At a reset, external forces are zero.

@@ -1,0 +1,211 @@
+"""Environments on the host that are stepped together, and keep a state of their own that no program can restore."""
+
+import threading
+import time
+import traceback
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from xinet_jax.cores import available_cores
+from xinet_jax.errors import first_line
+from xinet_jax.tasks.engines.physics import Failure
+from xinet_jax.tasks.libraries.environments import EnvironmentFailed, as_arrays, without_interrupts
+
+TURNS = 2**20  # numbers of turns start again after so many: a float32 holds them exactly
+_WORTH_A_PROCESS = 3e-4  # a step that takes longer is worth a process for each environment [s]
+_ENVIRONMENTS_PER_CORE = 4  # at most, where each has a process
+
+
+class Steps(NamedTuple):
+    """What a step of all environments led to.
+
+    Attributes:
+      observation: the observations after the step, before any reset, `[envs, observation]`.
+      reward: `[envs]`.
+      terminated, truncated: whether the episode ended for good, or was cut off, `[envs]`.
+      start: where an episode ended, the first observation of the next, `[envs, observation]`.
+    """
+
+    observation: np.ndarray
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    start: np.ndarray
+
+
+class Vector:
+    """Some environments of one kind. Where an episode ends, or anything is not finite, the next begins at once.
+
+    Args:
+      name: their name in Gymnasium's registry.
+      options: what they are made with; `vectorization_mode` is `sync` (one after the other) or `async` (a process
+        each); without it, whichever is faster by the time of a step.
+      seeds: of their first episodes.
+      step_seconds: how long a step of one takes [s].
+    """
+
+    def __init__(self, name: str, options: dict[str, Any], seeds: list[int], step_seconds: float) -> None:
+        options = dict(options)
+        mode = options.pop("vectorization_mode", None) or _mode(len(seeds), step_seconds)
+        arguments: dict[str, Any] = {"autoreset_mode": AutoresetMode.DISABLED}
+        if mode == "async":  # JAX has threads, which a fork would not
+            arguments |= {"context": "spawn"}
+        self._environments = gymnasium.make_vec(
+            name,
+            num_envs=len(seeds),
+            vectorization_mode=mode,
+            vector_kwargs=arguments,
+            wrappers=(without_interrupts, as_arrays),
+            **options,
+        )
+        space = self._environments.single_action_space
+        self._middle, self._dtype = (space.low + space.high) / 2, space.dtype
+        self._seeds = seeds
+        self._turn, self._steps = 0, None
+
+    def reset(self) -> np.ndarray:
+        """Begins new episodes by the seeds, and returns their first observations, `[envs, observation]`."""
+        self._turn, self._steps = 0, None
+        return _float32(self._environments.reset(seed=self._seeds)[0])
+
+    def step(self, turn: int, actions: np.ndarray) -> Steps:
+        """Returns what a step leads to. A turn that is asked for again gives the same.
+
+        Args:
+          turn: the number of the step, from 0, modulo `TURNS`.
+          actions: `[envs, action]`. Where one is not finite, the episode ends without a step.
+
+        Raises:
+          RuntimeError: if the turn is not the next.
+        """
+        if self._steps is not None and turn == (self._turn - 1) % TURNS:
+            return self._steps
+        if turn != self._turn:
+            raise RuntimeError(f"environments were asked for step {turn} after {self._turn - 1}")
+        finite = np.isfinite(actions).all(axis=1)
+        actions = np.where(finite[:, None], actions, self._middle).astype(self._dtype)
+        observation, reward, terminated, truncated, _ = self._environments.step(actions)
+        observation, reward = _float32(observation), _float32(reward)
+        finite &= np.isfinite(observation).all(axis=1) & np.isfinite(reward)
+        ended = terminated | truncated | ~finite
+        start = np.zeros_like(observation)
+        if ended.any():
+            start[ended] = _float32(self._environments.reset(options={"reset_mask": ended})[0])[ended]
+        self._turn, self._steps = (turn + 1) % TURNS, Steps(observation, reward, terminated, truncated, start)
+        return self._steps
+
+    def close(self) -> None:
+        """Ends what they run in."""
+        self._environments.close()
+
+
+class Vectors:
+    """The vectors of one task in this process, by number. An exception in one is kept, and ends no program.
+
+    Args:
+      name, options: see `Vector`.
+      observation_size: of one environment.
+
+    Attributes:
+      step_seconds: how long a step of one takes [s].
+      failure: the first exception.
+    """
+
+    def __init__(self, name: str, options: dict[str, Any], observation_size: int, step_seconds: float) -> None:
+        self._name, self._options, self._size = name, options, observation_size
+        self.step_seconds = step_seconds
+        self.failure: Failure | None = None
+        self._vectors: dict[int, Vector] = {}
+        self._numbers: dict[tuple[int, ...], int] = {}  # by seeds
+        self._making = threading.Lock()
+
+    def reset(self, seeds: np.ndarray) -> np.ndarray:
+        """Begins episodes, one for each seed. The environments of seeds that were asked for before begin again.
+
+        Args:
+          seeds: `[*batch, 1]`.
+
+        Returns:
+          The vector's number, the environment's place in it, and its first observation, `[*batch, 2 + observation]`.
+        """
+        rows = np.full((seeds.size, 2 + self._size), np.nan, np.float32)
+        order = tuple(seeds.ravel().astype(int).tolist())
+        try:
+            with self._making:
+                if order not in self._numbers:
+                    number = self._numbers[order] = len(self._numbers)
+                    self._vectors[number] = Vector(self._name, self._options, [*order], self.step_seconds)
+                number = self._numbers[order]
+            rows[:, 0], rows[:, 1], rows[:, 2:] = number, np.arange(seeds.size), self._vectors[number].reset()
+        except Exception as error:
+            self._fail(error)
+        return rows.reshape(*seeds.shape[:-1], -1)
+
+    def step(self, packed: np.ndarray) -> np.ndarray:
+        """Steps all environments of a vector.
+
+        Args:
+          packed: the vector's number, the environment's place, the turn and the action, `[*batch, 3 + action]`.
+
+        Returns:
+          Observation, reward, terminated, truncated and start of `Steps`, `[*batch, 2 observation + 3]`; NaN after an
+          exception.
+        """
+        given = packed.reshape(-1, packed.shape[-1])
+        rows = np.full((len(given), 2 * self._size + 3), np.nan, np.float32)
+        if self.failure is None:
+            try:
+                number, turn = given[0, 0], given[:, 2].max()  # an evaluation leaves behind what has ended
+                if not ((given[:, 0] == number) & (given[:, 1] == np.arange(len(given)))).all():
+                    raise RuntimeError("environments of several vectors in one call, or not in their order")
+                steps = self._vectors[int(number)].step(int(turn), given[:, 3:])
+                ends = np.stack([steps.reward, steps.terminated, steps.truncated], axis=1)
+                rows[:] = np.concatenate([steps.observation, ends, steps.start], axis=1)
+            except Exception as error:
+                self._fail(error)
+        return rows.reshape(*packed.shape[:-1], -1)
+
+    def close(self) -> None:
+        """Ends all of them."""
+        self._numbers.clear()
+        while self._vectors:
+            self._vectors.popitem()[1].close()
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, EnvironmentFailed):
+            summary, trace = error.args
+        else:
+            summary, trace = f"{type(error).__name__}: {first_line(error)}", traceback.format_exc()
+        self.failure = self.failure or Failure(summary, trace)
+
+
+def measure_step(environment: gymnasium.Env, steps: int = 10) -> float:
+    """Returns how long a step of an environment takes, after a first [s].
+
+    Raises:
+      Exception: whatever the environment raises.
+    """
+    environment.reset(seed=0)
+    space = environment.action_space
+    action, seconds = ((space.low + space.high) / 2).astype(space.dtype), []
+    for _ in range(1 + steps):
+        before = time.perf_counter()
+        _, _, terminated, truncated, _ = environment.step(action)
+        seconds.append(time.perf_counter() - before)
+        if terminated or truncated:
+            environment.reset()
+    return float(np.median(seconds[1:]))
+
+
+def _mode(count: int, step_seconds: float) -> str:
+    cores = available_cores()
+    few = 1 < count <= _ENVIRONMENTS_PER_CORE * cores
+    return "async" if few and cores > 1 and step_seconds > _WORTH_A_PROCESS else "sync"
+
+
+def _float32(values: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.asarray(values).astype(np.float32)
