@@ -299,7 +299,9 @@ def _tasks(arguments: list[str]) -> int:
         print(json.dumps(finite({"tasks": described}), allow_nan=False))
         return 0
     _console().print(tasks_table(descriptions))
-    if options.name:
+    if not options.name:
+        print("gymnasium/NAME: any environment of Gymnasium's registry with continuous actions, as it is")
+    elif descriptions[0]["options"]:
         _console().print(options_table(descriptions[0]["options"]))
     return 0
 

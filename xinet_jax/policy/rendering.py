@@ -1,5 +1,6 @@
-"""Films a saved policy: MuJoCo's own renderer, off screen."""
+"""Films a saved policy: MuJoCo's own renderer, off screen; the environment's own for tasks gymnasium/NAME."""
 
+import contextlib
 import copy
 import importlib.util
 import itertools
@@ -8,7 +9,9 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 import jax
 import mujoco
 import numpy as np
@@ -22,7 +25,8 @@ from xinet_jax.errors import UserError, brief, first_line
 from xinet_jax.policy.policy import Policy
 from xinet_jax.policy.viewer import write_page
 from xinet_jax.tasks import task as tasks
-from xinet_jax.tasks.registry import exact_engine, load_task
+from xinet_jax.tasks.libraries.environments import in_one_line, make_environment, seconds_per_step
+from xinet_jax.tasks.registry import exact_engine, gymnasium_name, load_task
 from xinet_jax.tasks.task import Task
 from xinet_jax.telemetry.progress import counted
 
@@ -94,6 +98,13 @@ def render(
         raise UserError(f"--out must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not '{out.suffix}'")
     if kind == ".html" and (width, height) != (None, None):
         raise UserError("width and height are for pictures: a page fills its window")
+    if gymnasium_name(policy.structure.task) != policy.structure.task:
+        if kind == ".html":
+            raise UserError(
+                f"{policy.structure.task} has no MuJoCo model that a page could show: choose another ending"
+            )
+        if (width, height) != (None, None):
+            raise UserError(f"{policy.structure.task} draws pictures of its own size: leave width and height out")
     width, height = 480 if width is None else width, 360 if height is None else height
     if not 16 <= width <= 4096 or not 16 <= height <= 4096:
         raise UserError(f"width and height must be from 16 to 4096 pixels, not {width} and {height}")
@@ -106,16 +117,21 @@ def render(
     if kind == ".mp4" and not importlib.util.find_spec("imageio_ffmpeg"):
         raise UserError("MP4 needs the extra 'video': pip install 'xinet_jax[video]', or choose a .gif")
     structure = policy.structure
-    task = load_task(structure.task, exact_engine(structure.task), **structure.task_options)
-    steps_per_frame = interval(task.dt)
-    per_second = 1.0 / (steps_per_frame * task.dt)
-    poses = _play(policy, task, seed, seconds, steps_per_frame, progress)
+    name = gymnasium_name(structure.task)
     try:
         with replacing(out, out.with_name(f".{out.stem}.new{kind}")) as aside:
-            if kind == ".html":
-                return write_page(aside, task.model, (pose for pose, _ in poses), per_second)
-            frames = _draw(task.model, poses, width, height)
-            return _write_gif(aside, frames, task.dt) if kind == ".gif" else _write_mp4(aside, frames, per_second)
+            if name != structure.task:
+                frames, dt = _draw_registered(policy, name, structure.task_options, seed, seconds, progress)
+            else:
+                task = load_task(structure.task, exact_engine(structure.task), **structure.task_options)
+                dt = task.dt
+                poses = _play(policy, task, seed, seconds, interval(dt), progress)
+                if kind == ".html":
+                    return write_page(aside, task.model, (pose for pose, _ in poses), 1.0 / (interval(dt) * dt))
+                frames = _draw(task.model, poses, width, height)
+            if kind == ".gif":
+                return _write_gif(aside, frames, dt)
+            return _write_mp4(aside, frames, 1.0 / (interval(dt) * dt))
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or first_line(error)}") from None
 
@@ -153,6 +169,54 @@ def _play(
         if outcome.ended:
             break
     yield data, since
+
+
+def _draw_registered(
+    policy: Policy, name: str, options: dict[str, Any], seed: int, seconds: float | None, progress: bool
+) -> tuple[Iterator[tuple[UInt8[np.ndarray, "height width 3"], int]], float]:
+    """Films an episode of an environment of Gymnasium's registry by its own pictures.
+
+    Args:
+      policy: the policy.
+      name, options: the environment.
+      seed, seconds, progress: see `render`.
+
+    Returns:
+      A picture every so many steps, with the steps until the next; and how long a step is shown [s].
+
+    Raises:
+      UserError: if it cannot be made, or has no pictures.
+    """
+    options = {key: value for key, value in options.items() if key != "vectorization_mode"}
+    if "rgb_array" not in make_environment(name, options).metadata.get("render_modes", ()):
+        raise UserError(f"gymnasium/{name} cannot be drawn: it has no render mode rgb_array")
+    environment = make_environment(name, options, "rgb_array")
+    dt, length = seconds_per_step(environment), environment.spec.max_episode_steps
+    most = length if seconds is None else max(1, round(min(length, seconds / dt)))
+    return _pictures(policy, environment, seed, most, interval(dt), in_one_line(name, options), progress), dt
+
+
+def _pictures(
+    act: Callable[[np.ndarray], np.ndarray],
+    environment: gymnasium.Env,
+    seed: int,
+    most: int,
+    steps_per_frame: int,
+    mistakes: contextlib.AbstractContextManager,
+    progress: bool,
+) -> Iterator[tuple[UInt8[np.ndarray, "height width 3"], int]]:
+    with mistakes, contextlib.closing(environment):
+        observation, _ = environment.reset(seed=seed)
+        picture, since = np.asarray(environment.render()), 0
+        for _ in counted(most, "filming", progress):
+            if since == steps_per_frame:
+                yield picture, since
+                picture, since = np.asarray(environment.render()), 0
+            observation, _, terminated, truncated, _ = environment.step(act(observation))
+            since += 1
+            if terminated or truncated:
+                break
+        yield picture, since
 
 
 def _draw(

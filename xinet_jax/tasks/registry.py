@@ -25,7 +25,8 @@ def task_names() -> tuple[str, ...]:
 def check_name(name: object) -> None:
     """Raises UserError for a name that no task has. Of `gymnasium/NAME` it does not look for the environment."""
     if not isinstance(name, str) or (name not in _ENTRIES and registered(name) is None):
-        raise unknown_name("task", name, _ENTRIES)
+        others = f"; {REGISTERED_PREFIX}NAME for any environment of Gymnasium"
+        raise UserError(f"{unknown_name('task', name, _ENTRIES)}{others}")
 
 
 def in_gymnasium(name: str) -> bool:

@@ -19,7 +19,7 @@ def tasks_table(tasks: Iterable[dict[str, Any]]) -> Table:
             str(task["observation"]),
             str(task["predicted"]),
             str(task["action"]),
-            f"{task['episode_length']} × {task['seconds_per_step']:g} s",
+            f"{task['episode_length']} × {task['seconds_per_step']:.3g} s",
             escape(f"{engines}: {task['missing']}" if task["missing"] else engines),
         )
     return table

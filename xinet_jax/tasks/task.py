@@ -234,8 +234,13 @@ def step(
 
 
 def _finite_control(task: Task, action: Float[Array, " action"]) -> Float[Array, " nu"]:
-    """MuJoCo would replace, and write to a log, an action that is not finite. The reward shows what it was."""
+    """MuJoCo would replace, and write to a log, an action that is not finite. The reward shows what it was.
+
+    Environments on the host have to see it: their episode ends.
+    """
     control = to_control(task, action)
+    if task.engine.host is not None:
+        return control
     return jnp.where(jnp.isfinite(control), control, 0.0)
 
 

@@ -76,7 +76,7 @@ class Vector:
 
         Args:
           turn: the number of the step, from 0, modulo `TURNS`.
-          actions: `[envs, action]`. Where one is not finite, the episode ends without a step.
+          actions: `[envs, action]`. Where one is not finite, another is taken in its place, and the episode ends.
 
         Raises:
           RuntimeError: if the turn is not the next.

@@ -39,6 +39,10 @@ class EnvironmentFailed(Exception):
         super().__init__(summary, trace)
 
 
+class Unsupported(Exception):
+    """An environment's spaces are not supported: why, in one line."""
+
+
 class _Guarded(gymnasium.Wrapper):
     """An environment whose exceptions can cross to another process with their traceback."""
 
@@ -62,7 +66,7 @@ def as_arrays(environment: gymnasium.Env) -> gymnasium.Env:
     """Returns an environment with one axis of numbers as observation, and one as action.
 
     Raises:
-      UserError: if its spaces are not supported.
+      Unsupported: if its spaces are not.
     """
     _check_space("observations", environment.observation_space, (np.floating, np.integer))
     _check_space("actions", environment.action_space, (np.floating,))
@@ -73,9 +77,9 @@ def as_arrays(environment: gymnasium.Env) -> gymnasium.Env:
     flat = spaces.flatten_space(nested) if _is_nested(nested) else nested
     low, high = flat.low, flat.high
     if not (np.isfinite(low) & np.isfinite(high) & (low < high)).all():
-        raise UserError("its actions must have finite bounds, the lower below the upper")
+        raise Unsupported("actions must have finite bounds, the lower below the upper")
     if environment.observation_space.shape[0] > _MOST_NUMBERS:
-        raise UserError(f"it observes {environment.observation_space.shape[0]:,} numbers: more than {_MOST_NUMBERS:,}")
+        raise Unsupported(f"observations must have at most {_MOST_NUMBERS:,} numbers")
 
     def within_bounds(action: np.ndarray) -> Any:
         action = np.clip(action, low, high).astype(flat.dtype)
@@ -117,7 +121,9 @@ def in_one_line(name: str, options: dict[str, Any]) -> Iterator[None]:
         yield
     except _UNKNOWN:
         raise unknown_environment(name) from None
-    except UserError as error:
+    except UserError:
+        raise
+    except Unsupported as error:
         raise UserError(f"{PREFIX}{name} is not supported: {error}") from None
     except DependencyNotInstalled as error:
         raise UserError(f"{PREFIX}{name} needs a package: {first_line(error)}") from None
@@ -127,7 +133,7 @@ def in_one_line(name: str, options: dict[str, Any]) -> Iterator[None]:
     except EnvironmentFailed as error:
         raise UserError(f"{PREFIX}{name} cannot run{_with(options)}: {brief(error.args[0])}") from None
     except Exception as error:  # each environment checks its options in its own way
-        reason = f"{type(error).__name__}: {first_line(error)}"
+        reason = f"{type(error).__name__}: {first_line(error)}".partition(" was raised from the environment creator")[0]
         raise UserError(f"Gymnasium cannot make {name}{_with(options)}: {reason}") from None
 
 
@@ -160,4 +166,4 @@ def _check_space(what: str, space: spaces.Space, kinds: tuple[type, ...]) -> Non
     picture = isinstance(space, spaces.Box) and len(space.shape) > 2
     if picture or not isinstance(space, spaces.Box) or not issubclass(space.dtype.type, kinds):
         allowed = "continuous numbers (Box)" if kinds == (np.floating,) else "numbers (Box)"
-        raise UserError(f"{what} must be {allowed} or dictionaries of them, not {brief(str(space))}")
+        raise Unsupported(f"{what} must be {allowed} or dictionaries of them, not {brief(str(space))}")
