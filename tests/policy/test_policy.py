@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gymnasium
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import tiny_config
@@ -32,6 +33,21 @@ def made():
     state = agents.init(agent, agents.make_hyper(config, 6), jax.random.PRNGKey(0))
     about = {"name": "xinet", "seed": 3, "nu": 400.0, "settings": {"tau": 0.01}, "environment_steps": 10}
     return policy.from_agent(agent, state, task=load_task("HalfCheetah-v5", "native"), **about)
+
+
+@pytest.mark.parametrize("name", ["xinet", "sac"])
+def test_a_policy_takes_observations_as_they_are(name):
+    """Of an agent that normalises them: the policy has the normalisation in its first layers."""
+    config = tiny_config(agent=name, normalize_observations=True)
+    agent = agents.make_agent(config, 17, 6)
+    state = agents.init(agent, agents.make_hyper(config, 6), jax.random.PRNGKey(0))
+    rows = (3.0 * OBSERVATION + 7.0).astype(np.float32)
+    state = agents.observe(state, jnp.asarray(rows), jnp.ones(5, bool))
+    task = load_task("HalfCheetah-v5", "native")
+    about = {"name": name, "seed": 3, "nu": None, "settings": {}, "environment_steps": 10}
+    saved = policy.from_agent(agent, state, task=task, **about)
+    np.testing.assert_allclose(saved(rows), agents.act(agent, state, jnp.asarray(rows), None), atol=1e-5)
+    assert np.abs(saved(rows) - saved(rows + 1.0)).max() > 1e-2
 
 
 @pytest.fixture

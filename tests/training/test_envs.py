@@ -43,10 +43,18 @@ def arrays(folder, step):
 
 
 def test_a_run_prunes_settles_shrinks_and_is_resumed_to_the_last_bit(tmp_path, monkeypatch):
-    """With four environments, and two updates for each step of them; from before gates settle and arrays shrink."""
+    """With four environments, two updates for each step of them, and normalised observations; from before gates settle
+    and arrays shrink."""
     monkeypatch.setattr(Ledger, "is_due", lambda ledger, saving, steps_left, last=False: saving > 0 and steps_left > 0)
     whole, copy = tmp_path / "whole", tmp_path / "copy"
-    settings = {"envs": 4, "update_ratio": "1/2", "steps": 158, "random_steps": 42, "checkpoint_keep": 9}
+    settings = {
+        "envs": 4,
+        "update_ratio": "1/2",
+        "normalize_observations": True,
+        "steps": 158,
+        "random_steps": 42,
+        "checkpoint_keep": 9,
+    }
     result = xinet_jax.train(tiny_config(task="Hopper-v5", out=str(whole), **RULES | settings), progress=False)
     # Whole rounds of four steps.
     assert (result.config.steps, result.config.random_steps, result.config.checkpoint_every) == (160, 44, 40)
@@ -61,6 +69,7 @@ def test_a_run_prunes_settles_shrinks_and_is_resumed_to_the_last_bit(tmp_path, m
     assert sum(row.get("episodes", 0) for row in records(whole)) > 4, "some end within forty rounds, in both members"
     header = checkpoints.read_header(whole / "checkpoints" / "all" / "80")
     assert header["arrays"]["replay.action"]["shape"] == [2, 4, 20, 3]
+    assert header["arrays"]["agent.observations.mean"]["shape"] == [2, 11]
 
     shutil.copytree(whole, copy)
     for later in (120, 160):

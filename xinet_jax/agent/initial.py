@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from xinet_jax.agent.optimiser import adam, average
 from xinet_jax.agent.state import Agent, AgentState, Hyper
 from xinet_jax.config import SWEPT, Config, to_flat
-from xinet_jax.networks import layout
+from xinet_jax.networks import layout, normalisation
 from xinet_jax.networks.modules import Shape, make_networks, precision_on
 from xinet_jax.types import Key
 
@@ -31,7 +31,8 @@ def make_agent(config: Config, observation_size: int, action_size: int, predicte
         critic_hidden=tuple(sizes.critic_hidden),
     )
     precision = precision_on(jax.default_backend(), config.precision)
-    return Agent(make_networks(shape, precision), shape, config.gated, config.pruner, config.pruning)
+    normalises = config.networks.normalize_observations
+    return Agent(make_networks(shape, precision), shape, config.gated, config.pruner, config.pruning, normalises)
 
 
 def make_hyper(config: Config, action_size: int) -> Hyper:
@@ -77,4 +78,5 @@ def init(agent: Agent, hyper: Hyper, key: Key) -> AgentState:
         origin=layout.original(shape, agent.gated),
         mse_bars=average.init({"ofenet": jnp.zeros(()), "critic": jnp.zeros(2)}),
         diverged=jnp.bool_(False),
+        observations=normalisation.init(shape.observation) if agent.normalises else None,
     )

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from xinet_jax.agent.observing import batch_as_seen
 from xinet_jax.agent.state import Agent, AgentState, acting_gates
 from xinet_jax.config import Round
 from xinet_jax.pruning import folding, gates, schedules, substitutes, theta
@@ -105,7 +106,7 @@ def _without(agent: Agent, state: AgentState, alive: Units, batch: Transition) -
     """Returns parameters, target critics and statistics with substitutes for the units that `alive` no longer has."""
     params = state.params | {"target_critic": state.target_critic}
     lost = {name: jax.tree.map(jnp.subtract, state.alive[name], alive[name]) for name in alive}
-    units = acting_gates(agent, state)
+    units, batch = acting_gates(agent, state), batch_as_seen(state, batch)
     params, statistics = substitutes.without(agent.networks, params, state.statistics, units, alive, lost, batch)
     target_critic = params.pop("target_critic")
     return {"params": params, "target_critic": target_critic, "statistics": statistics}

@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from xinet_jax.config import SWEPT, PruningConfig
 from xinet_jax.networks.modules import Networks, Shape
+from xinet_jax.networks.normalisation import ObservationStatistics
 from xinet_jax.types import Tree, Units
 
 
@@ -19,6 +20,7 @@ class Agent(NamedTuple):
       gated: the networks whose units carry gates.
       pruner: what prunes: `theta` (XiNet), a name of `xinet_jax.pruning.schedules.PRUNERS`, or `none`.
       pruning: the rules of pruning.
+      normalises: whether observations are normalised by their running mean and variance.
     """
 
     networks: Networks
@@ -26,6 +28,7 @@ class Agent(NamedTuple):
     gated: tuple[str, ...]
     pruner: str
     pruning: PruningConfig
+    normalises: bool = False
 
 
 Hyper = NamedTuple("Hyper", [(name, Float[Array, "*members"] | float) for name in SWEPT])
@@ -47,6 +50,7 @@ class AgentState(NamedTuple):
         not change which numbers a unit gets.
       mse_bars: moving averages of the mean squared errors of OFENet and critics.
       diverged: whether a loss or gradient has not been finite; all else then stays as it was before.
+      observations: what observations are normalised by; None if they are not.
     """
 
     params: dict[str, Tree]
@@ -58,6 +62,7 @@ class AgentState(NamedTuple):
     origin: Units
     mse_bars: optax.OptState
     diverged: Bool[Array, "*members"]
+    observations: ObservationStatistics | None = None
 
 
 class Metrics(NamedTuple):

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Int
 
 from xinet_jax.agent import losses, pruning, theta
 from xinet_jax.agent.losses import Figures, Losses
+from xinet_jax.agent.observing import batch_as_seen
 from xinet_jax.agent.optimiser import average, averages, descend
 from xinet_jax.agent.state import Agent, AgentState, Hyper, Metrics, acting_gates
 from xinet_jax.pruning import gates
@@ -23,6 +24,8 @@ def pretrain(agent: Agent, hyper: Hyper, state: AgentState, batch: Transition) -
     Returns:
       The new state, and the loss.
     """
+
+    batch = batch_as_seen(state, batch)
 
     def loss_at(params: Tree) -> tuple[Array, Tree]:
         units = acting_gates(agent, state).get("ofenet")
@@ -92,6 +95,7 @@ def update_weights(
     key_gates, key_next, key_action = jax.random.split(key, 3)
 
     # Targets: what the losses take as constants.
+    batch = batch_as_seen(state, batch)
     targets = losses.make_targets(agent, hyper, state, batch, key_next)
 
     # Losses, by parameters, at the gates that the weights see: those that networks act with, or a sample.
@@ -146,6 +150,7 @@ def update_theta(
       The new state, and how many units stayed where they were since their gradient was not finite.
     """
     key_gates, key_next, key_action = jax.random.split(key, 3)
+    batch = batch_as_seen(state, batch)
     targets = losses.make_targets(agent, hyper, state, batch, key_next)
     means, alpha = averages(state.mse_bars), jnp.exp(state.params["temperature"])
 

@@ -5,6 +5,6 @@ COSTS = ("parameters", "flops")
 ESTIMATORS = ("heun", "straight_through", "disarm")  # of theta's gradient
 NETWORKS = ("ofenet", "actor", "critic")
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")  # of matrix products; everything else is float32
-PRESETS = ("quick", "paper")
+PRESETS = ("quick", "many-envs", "paper", "wide", "playground")
 PRUNERS = ("magnitude", "random")  # that prune on a schedule
 WEIGHTS_SEE = ("open", "mean", "sampled")  # gates at which weights learn

@@ -37,6 +37,8 @@ class NetworkConfig:
     """Width of each hidden layer of the actor [units]."""
     critic_hidden: tuple[int, ...] = ranged((128, 128), WIDTHS)
     """Width of each hidden layer of each of the two critics [units]."""
+    normalize_observations: bool = False
+    """Whether networks take observations less their running mean, divided by their running standard deviation."""
     widths_from: str | None = None
     """For agent small: the run or policy folder whose final widths, and dense sizes, it is trained with; of a run with
     several seeds each seed takes its own, of a run with several prices those of nu [path]."""
@@ -142,7 +144,9 @@ class Config:
     task_options: tuple[str, ...] = ()
     """Options of the task by Gymnasium's names, as name=value: ctrl_cost_weight=0.2 healthy_z_range=0.5,1.2 [list]."""
     preset: str = "quick"
-    """Defaults of all other fields: quick (small networks, minutes) or paper (published sizes) [name]."""
+    """Defaults of all other fields: quick (small networks, minutes), many-envs (the same networks, 32 environments),
+    paper (published sizes), wide (larger ones) or playground (128 environments, as MuJoCo Playground trains SAC)
+    [name]."""
     agent: str = "xinet"
     """sac (no feature extractor), ofenet (dense OFENet-SAC), xinet (OFENet-SAC that prunes itself); baselines small
     (OFENet-SAC with the widths that --widths-from ended with), magnitude and random (pruned on a schedule) [name]."""

@@ -9,7 +9,7 @@ import numpy as np
 from xinet_jax.agent.state import Agent, AgentState, acting_gates
 from xinet_jax.compat.jax import in_float32
 from xinet_jax.compat.xla import jit_options
-from xinet_jax.networks import complexity, layout
+from xinet_jax.networks import complexity, layout, normalisation
 from xinet_jax.networks.modules import MLP, OFENet, policy_mode
 from xinet_jax.policy.structure import Structure
 from xinet_jax.pruning import compaction, folding
@@ -105,9 +105,11 @@ def from_agent(
         layers=complexity.count(agent.dense, shape, state.alive),
     )
     plan = compaction.plan(shape, kept)
-    params = folding.fold(shape, state.params, acting_gates(agent, state))
+    params, statistics = folding.fold(shape, state.params, acting_gates(agent, state)), state.statistics
+    if state.observations is not None:
+        params, statistics = normalisation.fold(shape, params, statistics, state.observations)
     acting = {"ofenet": _state_branch(params["ofenet"]), "actor": params["actor"]}
-    statistics = compaction.take(plan.statistics, _state_branch(state.statistics))
+    statistics = compaction.take(plan.statistics, _state_branch(statistics))
     arrays = compaction.take(plan.params, acting) | ({"statistics": statistics} if statistics else {})
     return Policy(structure, arrays)
 

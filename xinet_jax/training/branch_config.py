@@ -13,7 +13,16 @@ from xinet_jax.training.run_folder import CONFIG_FILE
 
 # What the arrays of a checkpoint depend on, and what lies in the past by then.
 FIXED = ("task", "task_options", "engine", "mjx_impl", "physics", "brax_backend", "envs", "preset", "random_steps")
-FIXED += ("pretrain_updates", "blocks", "block_units", "actor_hidden", "critic_hidden", "widths_from", "uniform_widths")
+FIXED += (
+    "pretrain_updates",
+    "normalize_observations",
+    "blocks",
+    "block_units",
+    "actor_hidden",
+    "critic_hidden",
+    "widths_from",
+    "uniform_widths",
+)
 
 
 def branch_config(run: Path | str, **changes: Any) -> Config:

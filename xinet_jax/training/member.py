@@ -89,7 +89,8 @@ def advance(
         bad_transitions=tally.bad_transitions + (~outcome.finite).sum(),
     )
     replay = buffer.add(member.replay, transition, stored=outcome.finite, ended=outcome.ended)
-    return member._replace(task=after, replay=replay), tally
+    state = agents.observe(member.agent, observation, outcome.finite)
+    return member._replace(agent=state, task=after, replay=replay), tally
 
 
 def each_env(function: Callable, envs: int) -> Callable:
