@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import pytest
 import yaml
-from helpers import tiny_config
+from helpers import SMALLEST, tiny_config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -43,7 +43,7 @@ ANYTHING = st.recursive(
 def run(tmp_path_factory):
     """A short run with checkpoints. Its Orbax files, and no others, lie in the folder."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    small = {"checkpoint_every": 20, "eval_episodes": 1, "final_episodes": 1, "nu": 20_000.0, "prune_ramp": 0}
+    small = {"checkpoint_every": 20, "eval_episodes": 1, "final_episodes": 1, "nu": 20_000.0, "prune_ramp": 0, **SMALLEST}
     xinet_jax.train(tiny_config(out=str(folder), **small), progress=False)
     return folder
 

@@ -113,7 +113,8 @@ def test_names_are_those_that_are_implemented():
     assert tuple(pruners.PRUNERS) == names.PRUNERS
     assert (*estimators.ESTIMATORS, "disarm") == names.ESTIMATORS
     assert all(isinstance(getattr(complexity.Layer, cost), property) for cost in names.COSTS)
-    assert {"auto"}.union(*(entry.engines for entry in catalogue.BUILT_IN.values())) == set(ENGINES)
+    entries = [*catalogue.BUILT_IN.values(), catalogue.registered("gymnasium/Pendulum-v1")]
+    assert {"auto"}.union(*(entry.engines for entry in entries)) == set(ENGINES)
 
 
 @pytest.mark.parametrize("name", task_names())

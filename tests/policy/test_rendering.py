@@ -55,6 +55,7 @@ def test_films_are_in_real_time_and_have_at_most_50_frames_a_second(control_step
         assert delays.sum() == pytest.approx(duration, rel=0.01)
 
 
+@pytest.mark.slow
 def test_two_seconds_of_hopper_take_two_seconds(tmp_path, capsys):
     """Its control step is 0.008 s: of a whole number of them no delay of a GIF can be made."""
     made, size = make("Hopper-v5", tmp_path / "policy", terminate_when_unhealthy=False), ("--width", "32")

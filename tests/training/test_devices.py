@@ -24,7 +24,7 @@ from xinet_jax.training import processes as of_run
 from xinet_jax.training.results import read_records
 
 # Swimmer touches nothing: contacts would make rounding hundreds of times as large.
-SIZES = "--task Swimmer-v5 --blocks 2 --block-units 5 --actor-hidden 7 6 --critic-hidden 8 7 --batch-size 16"
+SIZES = "--task Swimmer-v5 --blocks 1 --block-units 5 --actor-hidden 7 --critic-hidden 8 --batch-size 16"
 SIZES += " --steps 60 --random-steps 20"
 SIZES += " --pretrain-updates 5 --eval-every 60 --log-every 20 --eval-episodes 1 --final-episodes 1 --prune-stop 45"
 SIZES += " --prune-start 25 --prune-ramp 0 --theta-every 1 --theta-learning-rate 5e-3 --nu 2000 --width-multiple 1"

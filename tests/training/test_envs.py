@@ -17,7 +17,7 @@ from xinet_jax.training import checkpoints
 from xinet_jax.training.savings import Ledger
 
 RULES = {"gated": ("ofenet", "actor", "critic"), "prune_start": 61, "prune_ramp": 0, "prune_stop": 120}
-RULES |= {"theta_learning_rate": 2e-2, "nu": 2000.0, "keep_share": 0.4, "width_multiple": 1, "seeds": 2}
+RULES |= {"theta_learning_rate": 2e-2, "nu": 2000.0, "keep_share": 0.4, "width_multiple": 1}
 RULES |= {
     "eval_episodes": 1,
     "final_episodes": 1,
@@ -66,10 +66,10 @@ def test_a_run_prunes_settles_shrinks_and_is_resumed_to_the_last_bit(tmp_path, m
         member.structure.parameters < sum(layer.parameters_before for layer in member.structure.layers)
         for member in result.seeds
     )
-    assert sum(row.get("episodes", 0) for row in records(whole)) > 4, "some end within forty rounds, in both members"
+    assert sum(row.get("episodes", 0) for row in records(whole)) > 2, "some end within forty rounds"
     header = checkpoints.read_header(whole / "checkpoints" / "all" / "80")
-    assert header["arrays"]["replay.action"]["shape"] == [2, 4, 20, 3]
-    assert header["arrays"]["agent.observations.mean"]["shape"] == [2, 11]
+    assert header["arrays"]["replay.action"]["shape"] == [1, 4, 20, 3]
+    assert header["arrays"]["agent.observations.mean"]["shape"] == [1, 11]
 
     shutil.copytree(whole, copy)
     for later in (120, 160):

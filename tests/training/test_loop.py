@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+from types import SimpleNamespace
 from unittest.mock import create_autospec
 
 import jax
@@ -11,7 +12,9 @@ from helpers import tiny_config
 
 from xinet_jax.agent.replay import Buffer
 from xinet_jax.agent.state import AgentState, Metrics
+from xinet_jax.config import round_of
 from xinet_jax.errors import UserError
+from xinet_jax.tasks.engines.physics import Failure
 from xinet_jax.training.compactor import Compactor
 from xinet_jax.training.devices import make_mesh
 from xinet_jax.training.loop import Loop
@@ -31,25 +34,28 @@ from xinet_jax.training.tally import Tally
 class Bench:
     """A loop, and what it has done."""
 
-    def __init__(self, stop_at=None, finite=True, diverge_at=None, **settings):
+    def __init__(self, stop_at=None, finite=True, diverge_at=None, fail_at=None, **settings):
         self.config = tiny_config(**({"eval_every": 30, "checkpoint_every": 40} | settings))
         self.events, self.stop_at, self.finite, self.diverge_at = [], stop_at, finite, diverge_at
+        self.fail_at = fail_at
         self.stop = create_autospec(StopOnSignal, instance=True)
         self.stop.requested = None
         self.recorder = create_autospec(Recorder, instance=True)
         self.saver = create_autospec(Saver, instance=True)
         self.saver.save.side_effect = lambda setup, state, position, ledger: self.events.append(("save", *position))
         self.compactor = create_autospec(Compactor, instance=True)
-        self.compactor.paces = {phase: Pace() for phase in PHASES}
+        self.cycle, self.host = round_of(self.config), SimpleNamespace(failure=None)
+        self.compactor.paces = {phase: Pace(1 if phase == "pretrain" else self.cycle.steps) for phase in PHASES}
         self.compactor.evaluation, self.compactor.ledger = EvaluationPace(), Ledger()
         self.compactor.after_segment.side_effect = self.after_segment
-        program = Program(self.init, self.collect, self.pretrain, self.train, self.evaluate)
+        program = Program(self.init, self.collect, self.pretrain, self.train, self.restart, self.evaluate)
+        task = SimpleNamespace(engine=SimpleNamespace(host=None if fail_at is None else self.host))
         mesh, seeds = make_mesh(1, 1), np.zeros(1, np.int32)
-        setup = Setup(self.config, identities(self.config), None, None, [], mesh, None, program, (), seeds, "")
+        setup = Setup(self.config, identities(self.config), task, None, [], mesh, None, program, (), seeds, "")
         self.loop = Loop(setup, self.recorder, self.compactor, self.saver, self.stop)
 
     def state(self, filled=0, diverged=False):
-        replay = Buffer(60, 16).init(2, 1)
+        replay = Buffer(60, 16, self.config.envs).init(2, 1)
         replay = replay._replace(stored=replay.stored + filled * self.finite)
         agent = AgentState(*[()] * 8, np.bool_(diverged))
         return jax.tree.map(lambda leaf: np.asarray(leaf)[None], Member(agent, replay, (), ()))
@@ -58,6 +64,8 @@ class Bench:
         self.events.append((phase, first, first + count))
         if self.stop_at and first + count >= self.stop_at[1] and phase == self.stop_at[0]:
             self.stop.requested = signal.SIGTERM
+        if self.fail_at and first + count >= self.fail_at[1] and phase == self.fail_at[0]:
+            self.host.failure = Failure("it fell", "in line 7")
         ones = np.ones(1, np.int32)
         diverged = phase == "train" and self.diverge_at is not None and first + count >= self.diverge_at
         tally = Tally(Metrics(*[ones * 1.0] * 6), count * ones, ones * 0.0, ones, ones * 1.0, ones, ones)
@@ -68,15 +76,19 @@ class Bench:
         return self.state()
 
     def collect(self, state, count):
-        return self.chunk("collect", self.loop.position.iteration, count)
+        return self.chunk("collect", self.loop.position.iteration, count * self.cycle.steps)
 
     def pretrain(self, hyper, state, count):
         position = self.loop.position
         return self.chunk("pretrain", position.iteration if position.phase == "pretrain" else 0, count)
 
     def train(self, hyper, state, first, count, first_update):
-        assert first_update == first - self.config.random_steps
-        return self.chunk("train", first, count)
+        assert first_update * self.cycle.steps == (first - self.config.random_steps) * self.cycle.updates
+        return self.chunk("train", first, count * self.cycle.steps)
+
+    def restart(self, state):
+        self.events.append(("restart",))
+        return state
 
     def evaluate(self, agents, seeds):
         self.events.append(("evaluate", self.loop.steps))
@@ -92,6 +104,36 @@ class Bench:
 
     def iterations(self, phase):
         return [event[1:] for event in self.events if event[0] == phase]
+
+
+def test_rounds_of_several_environments_are_whole():
+    """Steps are counted over all environments; the program is told rounds and updates."""
+    settings = {"envs": 4, "update_ratio": "3/4", "theta_every": 3, "prune_every": 3, "steps": 80, "eval_every": 40}
+    bench = Bench(**settings)
+    bench.run()
+    ranges = bench.iterations("collect") + bench.iterations("train")
+    assert [number for first, last in ranges for number in range(first, last)] == list(range(80))
+    assert {edge % 4 for each in ranges for edge in each} == {0}
+    assert [event[1] for event in bench.events if event[0] == "evaluate"] == [40, 80]
+
+
+def test_an_exception_in_an_environment_ends_the_run_with_a_checkpoint():
+    bench = Bench(fail_at=("train", 24))
+    events = bench.run()
+    last = max(last for _, last in bench.iterations("train"))
+    assert 24 <= last < 60
+    assert events[-1] == ("save", "train", last)
+    assert bench.loop.failure == ("it fell", "in line 7")
+    assert Bench().loop.failure is None
+
+
+def test_environments_on_the_host_begin_new_episodes_where_a_run_goes_on():
+    bench = Bench(fail_at=("train", 1000))
+    bench.loop.resume(Position("train", 40), jax.tree.map(np.asarray, bench.state(40)))
+    assert bench.events == [("restart",)]
+    bench = Bench()
+    bench.loop.resume(Position("train", 40), jax.tree.map(np.asarray, bench.state(40)))
+    assert bench.events == []
 
 
 def test_every_iteration_is_run_once_and_in_order():

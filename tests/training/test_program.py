@@ -105,7 +105,10 @@ def test_replay_holds_what_happened():
         assert tally.episode_length[member] == sum(map(len, returns))
 
 
-@pytest.mark.parametrize(("count", "envs", "ratio"), [(1, 1, 1), (2, 1, 1), (1, 3, 1), (2, 3, "1/3")])
+@pytest.mark.parametrize(
+    ("count", "envs", "ratio"),
+    [(1, 1, 1), (2, 1, 1), pytest.param(1, 3, "1/3", marks=pytest.mark.slow), (2, 3, 1)],
+)
 def test_no_step_copies_the_replay(count, envs, ratio):
     config = tiny_config(steps=4321, engine="native", envs=envs, update_ratio=ratio)
     program, hyper = make(config)
@@ -183,7 +186,9 @@ def test_theta_and_pruning_come_at_their_times_however_long_chunks_are():
     assert (ends[0].agent.theta["ofenet"]["state"][0] < 1).any()
 
 
-@pytest.mark.parametrize(("envs", "updates"), [(4, 1), (4, 3), (2, 6)])
+@pytest.mark.parametrize(
+    ("envs", "updates"), [(4, 3), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((4, 1), (2, 6)))]
+)
 def test_rounds_of_several_environments_come_at_their_times(envs, updates):
     """In one chunk and in uneven ones: the same agents to the last bit, with what is due by steps and updates."""
     every = {"theta_every": 2 * updates, "prune_every": 3 * updates, "prune_start": 20 + 3 * envs}

@@ -122,7 +122,8 @@ def test_a_resumed_run_is_the_whole_run_to_the_last_bit(whole, tmp_path, capsys,
     assert steps_kept(folder)[0] == 180
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_in_a_checkpoint_and_says_how_to_go_on(whole, tmp_path, number):
     folder = tmp_path / "run"
     process = subprocess.Popen(command("--out", folder, *OPTIONS.split()), stderr=subprocess.PIPE, text=True)
@@ -160,6 +161,7 @@ def kill_again_and_again(folder, times, seed):
     assert code == 0 or "is trained to 160 steps already" in said, said
 
 
+@pytest.mark.slow
 def test_a_run_survives_being_killed(whole, tmp_path):
     kill_again_and_again(tmp_path / "run", times=2, seed=0)
     assert_the_same(tmp_path / "run", whole)

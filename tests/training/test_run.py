@@ -94,6 +94,7 @@ def test_returns_are_gymnasiums(result):
         assert [step for step, _ in seed.curve] == [30, 60]
 
 
+@pytest.mark.slow
 def test_compaction_in_training_changes_speed_and_nothing_else(tmp_path, monkeypatch):
     """The same run twice: in whole arrays, and with every chance to compact taken."""
     settings = {"nu": 3_000.0, "prune_ramp": 0, "theta_learning_rate": 5e-3, "log_every": 10}
@@ -209,6 +210,7 @@ def test_a_run_in_bfloat16_learns_something_else_and_saves_float32(result, tmp_p
     assert xinet_jax.load_policy(rounded.seeds[0].folder)(np.zeros(17)).dtype == np.float32
 
 
+@pytest.mark.slow
 def test_gates_are_not_rounded_where_prune_stop_is_never_reached(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(xinet_jax.agent, "settle", None)  # any call fails
     short = {"prune_stop": 41, "steps": 40, "eval_episodes": 1, "final_episodes": 1}
@@ -277,6 +279,7 @@ def test_of_runs_started_at_the_same_time_only_one_gets_a_folder(tmp_path, monke
 OF_DIVERGED = {"agent": "sac", "eval_every": 30, "eval_episodes": 1, "final_episodes": 1, "log_every": 10}
 
 
+@pytest.mark.slow
 def test_a_diverged_member_is_marked_and_disturbs_no_other(tmp_path, capsys):
     policies = []
     for name, rates in (("healthy", (3e-4, 1e-4)), ("ill", (3e-4, 1e10))):
@@ -368,6 +371,7 @@ def test_policies_that_cannot_be_saved_are_saved_by_resuming(tmp_path, monkeypat
     assert result.seeds[0].returns is not None
 
 
+@pytest.mark.slow
 def test_a_run_ends_when_every_member_has_diverged(tmp_path, capsys):
     folder = tmp_path / "a [b] c"
     config = tiny_config(out=str(folder), learning_rate=1e10, **OF_DIVERGED)
@@ -558,7 +562,7 @@ def test_a_run_interrupted_before_its_first_step_says_how_to_go_on(tmp_path, mon
 
 
 @pytest.mark.parametrize(
-    "agent", ["ofenet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("xinet", "sac"))]
+    "agent", ["sac", *(pytest.param(name, marks=pytest.mark.slow) for name in ("xinet", "ofenet"))]
 )
 def test_everything_is_computed_in_float32_whatever_jax_is_set_to(agent, tmp_path):
     config = tiny_config(agent=agent, out=str(tmp_path / "run"), steps=30, eval_episodes=1, final_episodes=1)

@@ -46,6 +46,7 @@ def test_a_checkpoint_at_prune_stop_goes_on_to_the_last_bit(whole, tmp_path):
     assert arrays(folder, 60) == arrays(whole, 60)
 
 
+@pytest.mark.slow
 def test_before_and_after_a_resumption_the_same_program_is_compiled(tmp_path, monkeypatch):
     """Another one, with a pass for theta that is never due, would round differently."""
     programs = []

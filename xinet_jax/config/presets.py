@@ -39,8 +39,8 @@ _MANY_ENVS = {
     "prune_ramp": 40_000,
     "prune_stop": 160_000,
 }
-# Larger extractors and heads, which Ota et al. 2021 (arXiv 2102.07920) found to learn better. The blocks of a branch add
-# 2048 units in all; how these and the heads are divided is ours.
+# Larger extractors and heads, which Ota et al. 2021 (arXiv 2102.07920) found to learn better. The blocks of a branch
+# add 2048 units in all; how these and the heads are divided is ours.
 _WIDE = _PAPER | {"blocks": 8, "block_units": 256, "actor_hidden": (512, 512), "critic_hidden": (1024, 1024)}
 # SAC of MuJoCo Playground for the DeepMind Control Suite (its config/dm_control_suite_params.py), but for the
 # extractor, the schedules and the layer normalisation of its critics.
