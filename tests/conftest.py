@@ -10,7 +10,7 @@ from pathlib import Path
 from jaxtyping import install_import_hook
 
 # The configuration and the command line check values themselves, and tell the user: their tests hand them wrong ones.
-_UNCHECKED = re.compile(r"xinet_jax\.(config(\..*)?|cli)")
+_UNCHECKED = re.compile(r"xinet_jax\.((config|command_line)(\..*)?|cli)")
 _PACKAGE = Path(__file__).parent.parent / "xinet_jax"
 _MODULES = [".".join(p.relative_to(_PACKAGE.parent).with_suffix("").parts) for p in _PACKAGE.rglob("[a-z]*.py")]
 install_import_hook([name for name in _MODULES if not _UNCHECKED.fullmatch(name)], "beartype.beartype")

@@ -43,8 +43,8 @@ ANYTHING = st.recursive(
 def run(tmp_path_factory):
     """A short run with checkpoints. Its Orbax files, and no others, lie in the folder."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    small = {"checkpoint_every": 20, "eval_episodes": 1, "final_episodes": 1, "nu": 20_000.0, "prune_ramp": 0, **SMALLEST}
-    xinet_jax.train(tiny_config(out=str(folder), **small), progress=False)
+    small = {"checkpoint_every": 20, "eval_episodes": 1, "final_episodes": 1, "nu": 20_000.0, "prune_ramp": 0}
+    xinet_jax.train(tiny_config(out=str(folder), **small, **SMALLEST), progress=False)
     return folder
 
 

@@ -243,10 +243,10 @@ def test_what_does_not_start_is_told_in_one_line(environment, seeds, message, tm
     ],
 )
 def test_a_cache_that_cannot_be_written_is_told_in_one_line(environment, message):
-    code = "import os, pwd\nfrom xinet_jax.cli import _keep_compiled_programs\n"
+    code = "import os, pwd\nfrom xinet_jax.command_line.start import keep_compiled_programs\n"
     if not environment:  # a user whose number has no name
         code += "del os.environ['HOME']\nos.environ.pop('XDG_CACHE_HOME', None)\npwd.getpwuid = {}.__getitem__\n"
-    code += "_keep_compiled_programs()\nimport jax\nprint([jax.jit(lambda x: x + k)(1).item() for k in (1, 2)])"
+    code += "keep_compiled_programs()\nimport jax\nprint([jax.jit(lambda x: x + k)(1).item() for k in (1, 2)])"
     done = python(code, **environment)
     assert done.stdout == "[2, 3]\n", done.stderr
     assert done.stderr.startswith(f"xinet: compiled programs are not kept: {message}")
@@ -254,7 +254,7 @@ def test_a_cache_that_cannot_be_written_is_told_in_one_line(environment, message
 
 
 def test_a_cache_that_can_be_written_is_written(tmp_path):
-    code = "from xinet_jax.cli import _keep_compiled_programs\n_keep_compiled_programs()\nimport jax\n"
+    code = "from xinet_jax.command_line.start import keep_compiled_programs\nkeep_compiled_programs()\nimport jax\n"
     done = python(f"{code}print(jax.jit(lambda x: x + 1)(1))", XDG_CACHE_HOME=str(tmp_path))
     assert (done.stdout, done.stderr) == ("2\n", "")
     assert list((tmp_path / "xinet_jax").iterdir())

@@ -5,7 +5,7 @@
 
 Trains dense agents of the quick preset on HalfCheetah-v5, two seeds each, with 1, 8 and 32 environments and 1, 1/2 and
 1/8 updates per environment step, one run after the other. `runs.csv` gets a line per seed and evaluation. Runs that it
-has already are left out. `--table` prints the table of the documentation from it.
+has already are left out. `--table` prints the tables of the documentation from it.
 """
 
 import argparse
@@ -22,7 +22,8 @@ ARMS = [(1, "1"), (8, "1/8"), (32, "1/8"), (8, "1/2"), (32, "1/2"), (8, "1"), (3
 OPTIONS = "--task HalfCheetah-v5 --agent ofenet --engine native --seeds 2 --first-seed 100 --devices 1"
 FILE = Path(__file__).parent / "runs.csv"
 FIELDS = ("envs", "update_ratio", "seed", "environment_steps", "seconds", "return", "steps_per_second")
-SHOWN = (10_000, 20_000, 40_000)  # environment steps
+STEPS = (10_000, 20_000, 40_000)  # environment steps at which returns are shown
+MINUTES = (5, 10, 20)
 
 
 def main() -> None:
@@ -30,12 +31,12 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/environments"), help="folder of the runs")
     parser.add_argument("--cores", help="cores to run on, as taskset takes them; all if none")
     parser.add_argument("--steps", type=int, default=40_000, help="environment steps per seed")
-    parser.add_argument("--table", action="store_true", help="print the table and train nothing")
+    parser.add_argument("--table", action="store_true", help="print the tables and train nothing")
     arguments = parser.parse_args()
     if not arguments.table:
         for envs, ratio in ARMS:
             train(envs, ratio, arguments)
-    print(table(read()))
+    print(tables(read()))
 
 
 def train(envs: int, ratio: str, arguments: argparse.Namespace) -> None:
@@ -67,20 +68,31 @@ def read() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def table(rows: list[dict[str, str]]) -> str:
-    """Returns the table in Markdown: for each arm the returns of its seeds, minutes, and steps per second."""
-    heads = ["environments, updates per step", *(f"return at {steps:,}" for steps in SHOWN), "minutes", "steps/s"]
-    lines = [" | ".join(heads), "|".join(["---"] + ["---:"] * (len(heads) - 1))]
-    for envs, ratio in sorted({(int(row["envs"]), Fraction(row["update_ratio"])) for row in rows}):
+def tables(rows: list[dict[str, str]]) -> str:
+    """Returns two tables in Markdown, by environment steps and by minutes. Each cell has the returns of the seeds."""
+    arms = sorted({(int(row["envs"]), Fraction(row["update_ratio"])) for row in rows})
+    first, second = "environments, updates per step", [f"return after {minutes} minutes" for minutes in MINUTES]
+    by_steps = [[first, *(f"return at {steps:,} steps" for steps in STEPS), "minutes"]]
+    by_minutes = [[first, *second, "steps/s of each agent"]]
+    for envs, ratio in arms:
         of_arm = [row for row in rows if (int(row["envs"]), Fraction(row["update_ratio"])) == (envs, ratio)]
-        cells = [f"{envs}, {ratio}"]
-        for steps in SHOWN:
-            returns = [float(row["return"]) for row in of_arm if abs(int(row["environment_steps"]) - steps) < envs]
-            cells.append(", ".join(f"{value:.0f}" for value in returns))
-        cells.append(f"{max(float(row['seconds']) for row in of_arm) / 60:.1f}")
-        cells.append(f"{float(of_arm[0]['steps_per_second']):.0f}")
-        lines.append(" | ".join(cells))
-    return "\n".join(f"| {line} |" for line in lines)
+        minutes = max(float(row["seconds"]) for row in of_arm) / 60
+        at = [returns(of_arm, "environment_steps", 1.006 * steps) for steps in STEPS]
+        by_steps.append([f"{envs}, {ratio}", *at, f"{minutes:.1f}"])
+        after = [returns(of_arm, "seconds", 60 * each) if each <= minutes + 1 else "ended" for each in MINUTES]
+        by_minutes.append([f"{envs}, {ratio}", *after, f"{float(of_arm[0]['steps_per_second']):.0f}"])
+    return "\n\n".join(map(markdown, (by_steps, by_minutes)))
+
+
+def returns(rows: list[dict[str, str]], name: str, limit: float) -> str:
+    """Returns the returns of each seed's newest evaluation up to a limit of steps or seconds."""
+    newest = {row["seed"]: float(row["return"]) for row in rows if float(row[name]) <= limit}
+    return ", ".join(f"{value:.0f}" for value in newest.values()) or "none yet"
+
+
+def markdown(rows: list[list[str]]) -> str:
+    rows.insert(1, ["---"] + ["---:"] * (len(rows[0]) - 1))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 if __name__ == "__main__":

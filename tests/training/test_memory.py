@@ -18,13 +18,16 @@ from xinet_jax.training.devices import make_mesh
 from xinet_jax.training.program import make_program
 
 
-@pytest.mark.parametrize("name", ["xinet", "ofenet", "sac", pytest.param("magnitude", marks=pytest.mark.slow)])
-def test_prediction_holds_what_xla_counts_and_not_much_more(name):
+@pytest.mark.parametrize(
+    ("name", "envs"),
+    [("xinet", 1), ("ofenet", 1), ("sac", 1), ("sac", 5), pytest.param("magnitude", 1, marks=pytest.mark.slow)],
+)
+def test_prediction_holds_what_xla_counts_and_not_much_more(name, envs):
     settings = ({} if name == "sac" else {"blocks": 3}) | ({"prune_stop": None} if name == "xinet" else {})
     config = make_config(agent=name, engine="native", **settings)
     task = load_task(config.task, config.engine)
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
-    buffer = Buffer(config.steps, config.sac.batch_size)
+    buffer = Buffer(config.steps // envs, config.sac.batch_size, envs)
     program = make_program(agent, task, buffer, 1, make_mesh(1, 1))
     identities = members.identities(config)
     hyper = members.hyper_of_members(config, task.action_size, identities)

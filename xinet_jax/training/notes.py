@@ -1,6 +1,7 @@
 """The lines that a run prints, as text."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ _LISTED = 8  # members whose returns a line lists
 def introduction(setup: Setup, folder: Path) -> list[str]:
     """Returns what is trained, on what, what it needs, and where it goes."""
     config, platform, cycle = setup.config, setup.mesh.devices.flat[0].platform, round_of(setup.config)
+    fraction = Fraction(cycle.updates, cycle.steps)
     several = " × ".join(f"{len(to_flat(config)[name])} values of {name}" for name in varied(config))
     processes = f", shared by {jax.process_count()} processes" if jax.process_count() > 1 else ""
     devices = platform if setup.mesh.size == 1 else f"{setup.mesh.size} {platform} devices"
     first = (
         f"{config.agent} on {config.task}, {config.seeds} seed{'s' * (config.seeds > 1)}"
         + (f" for each of {several}" if several else "")
-        + (f", {config.envs} environments and {cycle.updates} updates at a time" if cycle != Round() else "")
+        + ("" if cycle == Round() else f", {config.envs} environments each, updates per step: {fraction}")
         + f"{processes}, {config.engine} physics on {devices}; writing to {folder}"
     )
     stop = config.pruning.prune_stop

@@ -7,7 +7,7 @@ import jax
 from xinet_jax.compat.jax import in_float32
 from xinet_jax.config import Config, check, in_whole_rounds
 from xinet_jax.errors import UserError, brief
-from xinet_jax.tasks.registry import in_gymnasium
+from xinet_jax.tasks.registry import gymnasium_name, in_gymnasium
 from xinet_jax.telemetry.progress import ProgressDisplay
 from xinet_jax.training import members, notes, processes
 from xinet_jax.training.compactor import Compactor
@@ -95,7 +95,7 @@ def _finish(
         recorder.note(summary)
     task = loop.setup.config.task
     where = "Gymnasium's " if in_gymnasium(task) else ""
-    recorder.note(f"policies saved; running them in {where}{task}")
+    recorder.note(f"policies saved; running them in {where}{gymnasium_name(task)}")
     evaluate_policies(loop.setup, loop.steps, run.folder, recorder)
     return None
 

@@ -1,0 +1,69 @@
+"""The options of each command."""
+
+import dataclasses
+from typing import Annotated
+
+import tyro
+
+from xinet_jax.config import Config
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateArguments:
+    """Run saved policies in Gymnasium's own environment, or where it does not have the task, in the task itself."""
+
+    path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
+    """A run folder, or one of its policy/seed_N folders."""
+    episodes: int = 10
+    """Episodes per policy [episodes]."""
+    seed: int = 0
+    """Reset seed of the first episode; the others count up from it [integer]."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class InspectArguments:
+    """Show what is left of saved policies' networks: widths, parameters and FLOPs against the dense start."""
+
+    path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
+    """A run folder, or one of its policy/seed_N folders."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RenderArguments:
+    """Film one episode of a saved policy, off screen."""
+
+    path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
+    """A policy/seed_N folder, or a run folder that holds one."""
+    out: str = "policy.gif"
+    """File to write: .gif; .mp4 with the extra `video`; .html, a page with Brax's viewer, with the extra `brax`
+    [path]."""
+    seed: int = 0
+    """Of the episode's first state [integer]."""
+    seconds: float | None = None
+    """How much of the episode to film at most; all of it if none [s]."""
+    width: int | None = None
+    """Width of the picture; none: 480. Not for .html [pixels]."""
+    height: int | None = None
+    """Height of the picture; none: 360. Not for .html [pixels]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TasksArguments:
+    """List the tasks: what is observed, what OFENet predicts, actions, episodes, engines, options."""
+
+    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[TASK]")] = None
+    """A task, to see its options."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainArguments(Config):
+    branch_from: Annotated[str | None, tyro.conf.arg(name="from")] = None  # a field cannot be called `from`
+
+
+TrainArguments.__doc__ = Config.__doc__
