@@ -30,8 +30,8 @@ def main() -> None:
     parser.add_argument("--preset", default="quick", help="quick or paper")
     parser.add_argument("--seeds", type=int, default=1, help="members")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    given = parser.parse_args()
-    config = make_config(preset=given.preset, seeds=given.seeds, devices=1)
+    arguments = parser.parse_args()
+    config = make_config(preset=arguments.preset, seeds=arguments.seeds, devices=1)
     setup = prepare(config, members.identities(config))
     state = setup.program.init(setup.hyper, setup.seeds)
     state, _ = setup.program.collect(state, config.random_steps)
@@ -46,7 +46,7 @@ def main() -> None:
         name: noise.standard_normal(getattr(state.replay, name).shape, np.float32)
         for name in ("observation", "action", "reward")
     }
-    count = np.full(given.seeds, setup.buffer.rows, np.int32)
+    count = np.full(arguments.seeds, setup.buffer.rows, np.int32)
     state = state._replace(replay=state.replay._replace(stored=count, head=count, **random))
 
     held_up, written, size = [], [], 0
@@ -54,16 +54,16 @@ def main() -> None:
         checkpoints = Checkpoints(Path(folder), 2, print)
         for step in range(REPEATS):
             before = time.perf_counter()
-            host = snapshot(state, given.seeds, setup.buffer.capacity)
+            host = snapshot(state, arguments.seeds, setup.buffer.capacity)
             checkpoints.save(step, host, {}, None)
             held_up.append(time.perf_counter() - before)
             checkpoints.wait()
             written.append(time.perf_counter() - before)
             size = sum(file.stat().st_size for file in (Path(folder) / str(step)).rglob("*") if file.is_file())
         checkpoints.close()
-    found = {
-        "preset": given.preset,
-        "seeds": given.seeds,
+    result = {
+        "preset": arguments.preset,
+        "seeds": arguments.seeds,
         "steps_per_second": 1.0 / seconds_per_step,
         "megabytes": size / 1e6,
         "held_up_seconds": float(np.median(held_up)),
@@ -71,15 +71,17 @@ def main() -> None:
         "share": float(np.median(held_up)) / (config.checkpoint_every * seconds_per_step),
         "share_if_writing_took_a_core": float(np.median(written)) / (config.checkpoint_every * seconds_per_step),
     }
-    if given.json:
-        print(json.dumps(found, allow_nan=False))
+    if arguments.json:
+        print(json.dumps(result, allow_nan=False))
         return
     print(
-        f"{given.preset}, {given.seeds} seed(s): {found['steps_per_second']:.0f} steps/s, {found['megabytes']:.0f} MB"
+        f"{arguments.preset}, {arguments.seeds} seed(s): {result['steps_per_second']:.0f} steps/s, "
+        f"{result['megabytes']:.0f} MB"
     )
-    print(f"held up {found['held_up_seconds']:.2f} s: {found['share']:.2%} of {config.checkpoint_every:,} steps")
+    print(f"held up {result['held_up_seconds']:.2f} s: {result['share']:.2%} of {config.checkpoint_every:,} steps")
     print(
-        f"written in {found['written_seconds']:.2f} s: {found['share_if_writing_took_a_core']:.2%}, if nothing overlaps"
+        f"written in {result['written_seconds']:.2f} s: {result['share_if_writing_took_a_core']:.2%}, "
+        "if nothing overlaps"
     )
 
 

@@ -40,8 +40,8 @@ def start(cache: Path) -> dict:
             process.wait()
             said.seek(0)
             text = said.read()
-    found = re.findall(r"Finished XLA compilation of jit\((\w+)\) in ([\d.]+) sec", text)
-    compiled = {name: round(sum(float(s) for n, s in found if n == name), 2) for name in PROGRAMS}
+    compilations = re.findall(r"Finished XLA compilation of jit\((\w+)\) in ([\d.]+) sec", text)
+    compiled = {name: round(sum(float(s) for n, s in compilations if n == name), 2) for name in PROGRAMS}
     return {"seconds": seconds, "compiled": compiled}
 
 
@@ -56,7 +56,7 @@ def main() -> None:
     result = {
         "cold_seconds": round(cold["seconds"], 1),
         "cold_seconds_compiling": cold["compiled"],
-        "warm_seconds": round(statistics.median(own["seconds"] for own in warm), 1),
+        "warm_seconds": round(statistics.median(warm_start["seconds"] for warm_start in warm), 1),
         "warm_seconds_compiling": warm[-1]["compiled"],
     }
     if arguments.json:

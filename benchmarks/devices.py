@@ -37,8 +37,8 @@ def child(count: int, members: int) -> None:
     from xinet_jax.training.program import make_program
 
     if jax.process_count() > 1:
-        own = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {own[jax.process_index() % len(own)]})
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[jax.process_index() % len(cores)]})
     config = make_config(seeds=members, engine="native", prune_start=20_000, prune_stop=None)
     identities = processes.local_members(of_run.identities(config))
     task, mesh = load_task(config.task, config.engine), make_mesh(min(count, len(identities)), len(identities))
@@ -114,23 +114,23 @@ def main() -> None:
     set_ups = [SetUp(f"{count} devices", 1, count, arguments.members) for count in arguments.devices]
     set_ups += [SetUp(f"{count} processes", count, 1, arguments.members) for count in arguments.processes]
     for repeat in range(REPEATS + 1):
-        for own in set_ups:
-            seconds = max(own.ask("go"))
+        for set_up in set_ups:
+            seconds = max(set_up.ask("go"))
             if repeat:
-                own.seconds.append(seconds)
+                set_up.seconds.append(seconds)
     first, rows = set_ups[0].seconds, []
-    for own in set_ups:
-        ratio = statistics.median(a / b for a, b in zip(first, own.seconds, strict=True))
+    for set_up in set_ups:
+        ratio = statistics.median(a / b for a, b in zip(first, set_up.seconds, strict=True))
         rows.append(
             {
-                "set_up": own.name,
-                "member_steps_per_second": round(STEPS * arguments.members / statistics.median(own.seconds), 1),
+                "set_up": set_up.name,
+                "member_steps_per_second": round(STEPS * arguments.members / statistics.median(set_up.seconds), 1),
                 "faster_than_the_first": round(ratio, 3),
-                "norm_of_parameters": sum(own.ask("parameters")) ** 0.5,
+                "norm_of_parameters": sum(set_up.ask("parameters")) ** 0.5,
             }
         )
-    for own in set_ups:
-        own.close()
+    for set_up in set_ups:
+        set_up.close()
     if arguments.json:
         print(json.dumps(rows, allow_nan=False))
         return

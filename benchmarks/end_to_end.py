@@ -65,26 +65,26 @@ def main() -> None:
     state, _ = program.collect(state, config.random_steps)
     fixed = jax.tree.map(jnp.array, state)  # what the parts read: the whole works in place
 
-    def physics(member, hyper, i, own):
-        after, _ = tasks.step_and_reset(task, own, 0.1 * jnp.ones(task.action_size), jax.random.PRNGKey(i))
+    def physics(member, hyper, i, task_state):
+        after, _ = tasks.step_and_reset(task, task_state, 0.1 * jnp.ones(task.action_size), jax.random.PRNGKey(i))
         return after
 
-    def acting(member, hyper, i, own):
-        action = agents.act(agent, member.agent, member.task.observation + own, jax.random.PRNGKey(i))
-        return own + 1e-6 * action[0]
+    def acting(member, hyper, i, offset):
+        action = agents.act(agent, member.agent, member.task.observation + offset, jax.random.PRNGKey(i))
+        return offset + 1e-6 * action[0]
 
-    def replaying(member, hyper, i, own):
-        kept, total = own
+    def replaying(member, hyper, i, carry):
+        kept, total = carry
         row = jax.tree.map(lambda leaf: leaf[0] + i, buffer.transitions(kept, jnp.arange(1)))
         kept = buffer.add(kept, row, jnp.bool_(True), i < 0)
         batch = buffer.sample(kept, jax.random.PRNGKey(i))
         return kept, total + sum(leaf.mean() for leaf in batch)
 
-    def updating(member, hyper, i, own):
-        state, batch = own
+    def updating(member, hyper, i, carry):
+        state, batch = carry
         return agents.update_weights(agent, hyper, state, batch, jax.random.PRNGKey(i))[0], batch
 
-    batch = jax.jit(jax.vmap(lambda own: buffer.sample(own, jax.random.PRNGKey(0))))(fixed.replay)
+    batch = jax.jit(jax.vmap(lambda replay: buffer.sample(replay, jax.random.PRNGKey(0))))(fixed.replay)
     zeros = spread(jnp.zeros(len(identities)), mesh)
     starts = {
         "physics": (physics, fixed.task),
@@ -95,7 +95,7 @@ def main() -> None:
 
     def in_a_loop(part):
         def loop(member, hyper, carry):
-            return jax.lax.fori_loop(0, STEPS, lambda i, own: part(member, hyper, i, own), carry)
+            return jax.lax.fori_loop(0, STEPS, lambda i, part_carry: part(member, hyper, i, part_carry), carry)
 
         return jax.jit(jax.shard_map(jax.vmap(loop), mesh=mesh, in_specs=SPREAD, out_specs=SPREAD, check_vma=False))
 
@@ -112,15 +112,15 @@ def main() -> None:
         jax.block_until_ready(tally)
         taken["whole"] = time.perf_counter() - before
         if repeat:  # the first compiles
-            for name, own in taken.items():
-                times[name].append(own / STEPS)
-    median = {name: statistics.median(own) for name, own in times.items()}
+            for name, seconds in taken.items():
+                times[name].append(seconds / STEPS)
+    median = {name: statistics.median(seconds) for name, seconds in times.items()}
     shares = {name: round(median[name] / median["whole"], 3) for name in loops}
     result = {
         "members": count,
         "steps_per_second_of_each": round(1 / median["whole"], 1),
         "share_of_the_whole": shares | {"rest": round(1 - sum(shares.values()), 3)},
-        "microseconds": {name: round(1e6 * own, 1) for name, own in median.items()},
+        "microseconds": {name: round(1e6 * seconds, 1) for name, seconds in median.items()},
     }
     if arguments.run:
         result["host_share_of_the_run"] = round(host_share(arguments.run), 3)

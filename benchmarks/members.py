@@ -65,7 +65,7 @@ def main() -> None:
             times[count].append(train(steps[count]))
     rows = []
     for count, (_, (stays, works)) in made.items():
-        ratio = statistics.median(own / alone for own, alone in zip(times[count], times[1], strict=True))
+        ratio = statistics.median(together / alone for together, alone in zip(times[count], times[1], strict=True))
         seconds = statistics.median(times[count])
         rows.append(
             {

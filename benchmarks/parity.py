@@ -66,16 +66,16 @@ def differences(
     seconds = time.monotonic() - began
     outcome = jax.tree.map(np.asarray, compiled(start, actions))
     relative = lambda ours, theirs: np.abs(ours - theirs) / (1 + np.abs(theirs))  # noqa: E731
-    found = {
+    errors = {
         "observation": relative(outcome.observation, np.stack([row[2] for row in rows])).max(axis=1),
         "reward": relative(outcome.reward, np.array([row[3] for row in rows])),
     }
     for term, values in outcome.reward_terms.items():
         if term in rows[0][5]:
-            found[term] = relative(values, np.array([row[5][term] for row in rows]))
+            errors[term] = relative(values, np.array([row[5][term] for row in rows]))
     theirs = np.array([row[4] for row in rows])
     return {
-        "differences": found,
+        "differences": errors,
         "terminated": int(theirs.sum()),
         "terminations_missed": int((outcome.terminated != theirs).sum()),
         "compile_seconds": seconds,
@@ -121,27 +121,27 @@ def main() -> None:
     parser.add_argument("--physics", default="exact", help="exact or fast")
     parser.add_argument("--no-returns", action="store_true", help="leave the free-running episodes out")
     parser.add_argument("--json", action="store_true", help="print JSON lines")
-    given = parser.parse_args()
-    if given.mjx_impl != "jax" and given.engine != ["mjx"]:
+    arguments = parser.parse_args()
+    if arguments.mjx_impl != "jax" and arguments.engine != ["mjx"]:
         parser.error("--mjx-impl is for --engine mjx alone")
-    if not given.json:
+    if not arguments.json:
         print("| task | engine | observation: largest, typical | reward | terminations missed | return | compile [s] |")
         print("|---|---|---|---|---|---|---|")
-    for name in given.task:
-        for engine in given.engine:
-            how = (given.mjx_impl, given.physics)
-            found = differences(name, engine, given.steps, *how)
-            label = ", ".join([engine, *(own for own in how if own not in ("jax", "exact"))])
-            row = {"task": name, "engine": label, "terminations": found["terminated"]}
+    for name in arguments.task:
+        for engine in arguments.engine:
+            how = (arguments.mjx_impl, arguments.physics)
+            comparison = differences(name, engine, arguments.steps, *how)
+            label = ", ".join([engine, *(choice for choice in how if choice not in ("jax", "exact"))])
+            row = {"task": name, "engine": label, "terminations": comparison["terminated"]}
             for what in ("observation", "reward"):
-                row |= {what: float(found["differences"][what].max())}
-                row |= {f"typical_{what}": float(np.median(found["differences"][what]))}
-            row |= {key: found[key] for key in ("terminations_missed", "compile_seconds")}
-            if not given.no_returns:
+                row |= {what: float(comparison["differences"][what].max())}
+                row |= {f"typical_{what}": float(np.median(comparison["differences"][what]))}
+            row |= {key: comparison[key] for key in ("terminations_missed", "compile_seconds")}
+            if not arguments.no_returns:
                 ours, theirs = returns(name, engine, *how)
                 row |= {"return": float(ours.mean()), "gymnasium_return": float(theirs.mean())}
                 row |= {"gymnasium_deviation": float(theirs.std())}
-            print(json.dumps(finite(row), allow_nan=False) if given.json else markdown(row), flush=True)
+            print(json.dumps(finite(row), allow_nan=False) if arguments.json else markdown(row), flush=True)
 
 
 def markdown(row: dict[str, Any]) -> str:

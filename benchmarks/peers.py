@@ -45,8 +45,8 @@ def ours(hidden=HIDDEN, size=BATCH, precision="float32"):
 
     def update(i, carry):
         state, key = carry
-        key, own = jax.random.split(key)
-        return agents.update_weights(agent, hyper, state, batch, own)[0], key
+        key, key_update = jax.random.split(key)
+        return agents.update_weights(agent, hyper, state, batch, key_update)[0], key
 
     return update, (agents.init(agent, hyper, jax.random.PRNGKey(0)), jax.random.PRNGKey(1))
 
@@ -128,13 +128,13 @@ def brax():
 
     def update(i, carry):
         log_alpha, policy, critic, target, (o_alpha, o_actor, o_critic), key = carry
-        key, *own = jax.random.split(key, 4)
-        _, new_alpha, o_alpha = alpha_update(log_alpha, policy, None, batch, own[0], optimizer_state=o_alpha)
+        key, *keys = jax.random.split(key, 4)
+        _, new_alpha, o_alpha = alpha_update(log_alpha, policy, None, batch, keys[0], optimizer_state=o_alpha)
         alpha = jnp.exp(log_alpha)
         _, critic, o_critic = critic_update(
-            critic, policy, None, target, alpha, batch, own[1], optimizer_state=o_critic
+            critic, policy, None, target, alpha, batch, keys[1], optimizer_state=o_critic
         )
-        _, policy, o_actor = actor_update(policy, None, critic, alpha, batch, own[2], optimizer_state=o_actor)
+        _, policy, o_actor = actor_update(policy, None, critic, alpha, batch, keys[2], optimizer_state=o_actor)
         target = optax.incremental_update(critic, target, 0.005)
         return new_alpha, policy, critic, target, (o_alpha, o_actor, o_critic), key
 
@@ -158,10 +158,10 @@ def main() -> None:
             states[name] = jax.block_until_ready(loop(states[name]))
             if repeat:  # the first compiles
                 times[name].append((time.perf_counter() - before) / UPDATES)
-    milliseconds = {name: round(1e3 * statistics.median(own), 2) for name, own in times.items()}
+    milliseconds = {name: round(1e3 * statistics.median(seconds), 2) for name, seconds in times.items()}
     ratios = {
-        name: round(float(np.median([theirs / mine for theirs, mine in zip(own, times["ours"], strict=True)])), 3)
-        for name, own in times.items()
+        name: round(float(np.median([theirs / mine for theirs, mine in zip(seconds, times["ours"], strict=True)])), 3)
+        for name, seconds in times.items()
     }
     result = {"milliseconds": milliseconds, "times_ours": ratios}
     if arguments.json:

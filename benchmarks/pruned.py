@@ -34,11 +34,11 @@ def with_share(dense, share):
         return dense._replace(**{name: layer(getattr(dense, name)) for name in names})
 
     fractions = [step / 200 for step in range(1, 201)]
-    return min(map(scaled, fractions), key=lambda own: abs(left(dense, own) - share))
+    return min(map(scaled, fractions), key=lambda shape: abs(left(dense, shape) - share))
 
 
-def left(dense, own):
-    return complexity.dense_total(own, "flops") / complexity.dense_total(dense, "flops")
+def left(dense, shape):
+    return complexity.dense_total(shape, "flops") / complexity.dense_total(dense, "flops")
 
 
 def make_loops(agent, hyper, batch):
@@ -46,12 +46,12 @@ def make_loops(agent, hyper, batch):
     key = jax.random.PRNGKey(0)
 
     def update(state):
-        body = lambda i, own: agents.update_weights(agent, hyper, own, batch, jax.random.fold_in(key, i))[0]  # noqa: E731
+        body = lambda i, carry: agents.update_weights(agent, hyper, carry, batch, jax.random.fold_in(key, i))[0]  # noqa: E731
         return jax.lax.fori_loop(0, UPDATES, body, state)
 
     def act(state, observation):
         # Each action's input depends on the one before, so that none is left out.
-        body = lambda _, own: own + 1e-6 * agents.act(agent, state, own, None)[:, :1]  # noqa: E731
+        body = lambda _, inputs: inputs + 1e-6 * agents.act(agent, state, inputs, None)[:, :1]  # noqa: E731
         return jax.lax.fori_loop(0, ACTS, body, observation)
 
     return jax.jit(update, donate_argnums=0), jax.jit(act), agents.init(agent, hyper, key)
@@ -67,7 +67,7 @@ def main() -> None:
     rows = jax.random.normal(jax.random.PRNGKey(1), (config.sac.batch_size, OBSERVATION))
     batch = Transition(rows, jnp.tanh(rows[:, :ACTION]), rows[:, 0], rows + 0.1, jnp.ones(len(rows)))
     shapes = {share: with_share(agent.dense, share) for share in SHARES}
-    made = {s: make_loops(agent._replace(networks=make_networks(own)), hyper, batch) for s, own in shapes.items()}
+    made = {s: make_loops(agent._replace(networks=make_networks(shape)), hyper, batch) for s, shape in shapes.items()}
     states = {share: state for share, (_, _, state) in made.items()}
     times = {(share, what): [] for share in SHARES for what in ("update", "act")}
     for repeat in range(REPEATS + 1):
@@ -81,8 +81,8 @@ def main() -> None:
                 times[share, "update"].append((between - before) / UPDATES)
                 times[share, "act"].append((after - between) / ACTS)
     result = []
-    for share, own in shapes.items():
-        row = {"flops_left": round(left(agent.dense, own), 3)}
+    for share, shape in shapes.items():
+        row = {"flops_left": round(left(agent.dense, shape), 3)}
         for what in ("update", "act"):
             ratios = (a / b for a, b in zip(times[1.0, what], times[share, what], strict=True))
             row[f"{what}_microseconds"] = round(1e6 * statistics.median(times[share, what]), 1)

@@ -43,7 +43,7 @@ def make_case(preset, name, fraction):
         return agents.update_weights(agent, hyper, state, batch, jax.random.fold_in(key, i))[0]
 
     def loop(state):
-        return jax.lax.fori_loop(0, UPDATES, lambda i, own: update(own, i), state)
+        return jax.lax.fori_loop(0, UPDATES, lambda i, carry: update(carry, i), state)
 
     state = agents.init(agent, hyper, key)
     counted = jax.jit(lambda s: update(s, 1)).lower(state).compile().cost_analysis()
@@ -62,7 +62,7 @@ def main() -> None:
     states = {case: made[1] for case, made in cases.items()}
 
     def product(left, right):
-        return jax.lax.fori_loop(0, PRODUCTS, lambda _, own: jnp.dot(own, right) * 1e-3, left)
+        return jax.lax.fori_loop(0, PRODUCTS, lambda _, carry: jnp.dot(carry, right) * 1e-3, left)
 
     def elementwise(parts):
         # Four arrays read and three written at every pass.
@@ -75,7 +75,7 @@ def main() -> None:
     product, elementwise = jax.jit(product), jax.jit(elementwise)
     times = {name: [] for name in (*cases, "product", "elementwise")}
     for repeat in range(REPEATS + 1):
-        for name, own in times.items():
+        for name, seconds in times.items():
             before = time.perf_counter()
             if name == "product":
                 jax.block_until_ready(product(square, square))
@@ -85,8 +85,8 @@ def main() -> None:
                 states[name] = jax.block_until_ready(cases[name][0](states[name]))
             taken = time.perf_counter() - before
             if repeat:  # the first compiles
-                own.append(taken / (PRODUCTS if isinstance(name, str) else UPDATES))
-    median = {name: statistics.median(own) for name, own in times.items()}
+                seconds.append(taken / (PRODUCTS if isinstance(name, str) else UPDATES))
+    median = {name: statistics.median(seconds) for name, seconds in times.items()}
     rate, bandwidth = 2.0 * SIDE**3 / median["product"], 7 * 4 * length / median["elementwise"]
     result = {"gflops_per_second": round(rate / 1e9, 1), "gigabytes_per_second": round(bandwidth / 1e9, 1), "cases": []}
     for case, (_, _, flops, moved, left) in cases.items():

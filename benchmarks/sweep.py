@@ -44,7 +44,7 @@ def main() -> None:
     result = {
         "members": arguments.members,
         "seconds_together": round(together, 1),
-        "seconds_alone": [round(own, 1) for own in alone],
+        "seconds_alone": [round(seconds, 1) for seconds in alone],
         "seconds_one_after_the_other": round(in_turn, 1),
         "sooner": round(in_turn / together, 3),
     }

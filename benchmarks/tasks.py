@@ -75,9 +75,9 @@ def gymnasium_rate(name: str, mode: str, parallel: int) -> float:
         for index in range(count):
             environments.step(actions[index % 16])
 
-    found = rate(run, parallel)
+    steps_per_second = rate(run, parallel)
     environments.close()
-    return found
+    return steps_per_second
 
 
 def main() -> None:
@@ -88,32 +88,35 @@ def main() -> None:
     parser.add_argument("--physics", default="exact", help="exact or fast")
     parser.add_argument("--parallel", nargs="+", type=int, default=[1, 16, 128, 1024], help="environments")
     parser.add_argument("--json", action="store_true", help="print JSON lines")
-    given = parser.parse_args()
-    if given.mjx_impl != "jax" and given.engine != ["mjx"]:
+    arguments = parser.parse_args()
+    if arguments.mjx_impl != "jax" and arguments.engine != ["mjx"]:
         parser.error("--mjx-impl is for --engine mjx alone")
-    if not given.json:
+    if not arguments.json:
         print(
             "| task | in parallel | "
-            + " | ".join(given.engine)
+            + " | ".join(arguments.engine)
             + " | Gymnasium, synchronous | asynchronous | ours / best | compile | memory |"
         )
-        print("|---|" + "---|" * (len(given.engine) + 6))
-    for name in given.task:
-        for parallel in given.parallel:
+        print("|---|" + "---|" * (len(arguments.engine) + 6))
+    for name in arguments.task:
+        for parallel in arguments.parallel:
             row: dict[str, Any] = {"task": name, "parallel": parallel}
-            for engine in given.engine:
-                how = (given.mjx_impl, given.physics)
+            for engine in arguments.engine:
+                how = (arguments.mjx_impl, arguments.physics)
                 run, row[f"{engine}_compile_seconds"] = ours(name, engine, how, parallel)
                 row[engine] = rate(run, parallel)
             row["sync"] = gymnasium_rate(name, "sync", parallel)
             row["async"] = gymnasium_rate(name, "async", parallel) if parallel <= MOST_PROCESSES else None
-            row["ratio"] = max(row[engine] for engine in given.engine) / max(row["sync"], row["async"] or 0.0)
+            row["ratio"] = max(row[engine] for engine in arguments.engine) / max(row["sync"], row["async"] or 0.0)
             row["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-            if given.json:
+            if arguments.json:
                 print(json.dumps(row, allow_nan=False), flush=True)
                 continue
-            rates = [f"{row[key]:,.0f}" if row[key] else "not run" for key in (*given.engine, "sync", "async")]
-            more = f"{max(row[f'{own}_compile_seconds'] for own in given.engine):.0f} s | {row['megabytes']:,.0f} MB"
+            rates = [f"{row[key]:,.0f}" if row[key] else "not run" for key in (*arguments.engine, "sync", "async")]
+            more = (
+                f"{max(row[f'{engine}_compile_seconds'] for engine in arguments.engine):.0f} s | "
+                f"{row['megabytes']:,.0f} MB"
+            )
             print(f"| {name} | {parallel} | " + " | ".join(rates) + f" | {row['ratio']:.2f} | {more} |", flush=True)
 
 

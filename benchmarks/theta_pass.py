@@ -65,7 +65,7 @@ def main() -> None:
     config = make_config(preset=arguments.preset, gated=gated, theta_learning_rate=0.0, prune_stop=None)
     xinet, state_xinet = make_loop(config)
     dense, state_dense = make_loop(make_config(preset=arguments.preset, agent="ofenet"))
-    low = jax.tree.map(lambda own: own.at[..., : max(own.shape[-1] // 32, 1)].set(0.0), state_xinet.theta)
+    low = jax.tree.map(lambda theta: theta.at[..., : max(theta.shape[-1] // 32, 1)].set(0.0), state_xinet.theta)
     timed = {
         "dense": (dense, state_dense, UPDATES),
         "gates": (xinet, state_xinet, UPDATES),
@@ -75,9 +75,9 @@ def main() -> None:
     times = {name: [] for name in timed}
     for repeat in range(REPEATS + 1):
         for name, (loop, state, count) in timed.items():
-            own = jax.block_until_ready(jax.tree.map(jnp.copy, state))
+            copy = jax.block_until_ready(jax.tree.map(jnp.copy, state))
             before = time.perf_counter()
-            jax.block_until_ready(loop(own, count))
+            jax.block_until_ready(loop(copy, count))
             if repeat:  # the first compiles
                 times[name].append((time.perf_counter() - before) / count)
     seconds = {name: statistics.median(values) for name, values in times.items()}

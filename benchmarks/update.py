@@ -39,7 +39,7 @@ def make_loop(config):
         return agents.update_weights(agent, hyper, state, batch, key)[0]
 
     def loop(state):
-        body = lambda i, own: update(own, jax.random.fold_in(key, i))  # noqa: E731
+        body = lambda i, carry: update(carry, jax.random.fold_in(key, i))  # noqa: E731
         return jax.lax.fori_loop(0, UPDATES, body, state)
 
     state = agents.init(agent, hyper, key)
@@ -77,9 +77,9 @@ def main() -> None:
         for name, (loop, _, _) in loops.items():
             taken[name], states[name] = seconds(lambda loop=loop, name=name: loop(states[name]))
         if repeat:  # the first compiles
-            for name, own in taken.items():
-                times[name].append(own / (UPDATES if name in loops else 1))
-    median = {name: statistics.median(own) for name, own in times.items()}
+            for name, duration in taken.items():
+                times[name].append(duration / (UPDATES if name in loops else 1))
+    median = {name: statistics.median(durations) for name, durations in times.items()}
     peak = 2.0 * SIDE**3 / min(median["product"], median["numpy"])
     result = {"peak_gflops_per_second": round(peak / 1e9, 1)}
     for name, (_, _, flops) in loops.items():
@@ -95,8 +95,8 @@ def main() -> None:
         return
     print(f"best matrix product: {result['peak_gflops_per_second']} GFLOP/s")
     for name in loops:
-        own = result[name]
-        print(f"{name:>6}: {own['milliseconds']} ms, {own['gflops']} GFLOP, {own['share_of_peak']:.0%} of the best")
+        row = result[name]
+        print(f"{name:>6}: {row['milliseconds']} ms, {row['gflops']} GFLOP, {row['share_of_peak']:.0%} of the best")
     print(f"gates over dense: {result['gates_over_dense']:.3f}")
 
 

@@ -226,10 +226,10 @@ def test_train_evaluate_inspect(tmp_path, capsys, monkeypatch):
     assert "critic_2" in out
     code, out, _ = run(f"evaluate {folder} --episodes 3 --json", capsys)
     assert code == 0
-    found = json.loads(out)["policies"]
-    assert len(found) == 1
-    assert len(found[0]["returns"]) == 3
-    assert found[0]["task"] == "Hopper-v5"
+    policies = json.loads(out)["policies"]
+    assert len(policies) == 1
+    assert len(policies[0]["returns"]) == 3
+    assert policies[0]["task"] == "Hopper-v5"
     code, out, _ = run(f"evaluate {folder / 'policy' / 'seed_0'} --episodes 1", capsys)
     assert code == 0
     assert "Hopper-v5" in out

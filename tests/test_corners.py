@@ -45,7 +45,7 @@ def rate(i):
     return jnp.where(i < 1000, 0.0, 1e-3)
 
 
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(own, marks=pytest.mark.slow) for own in range(2, 6))])
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))])
 def test_with_the_exact_gradient_theta_ends_at_0_and_1_exactly(seed):
     """Weights and theta descend E_xi[l] + price together; the expectation is enumerated. Theta waits at first."""
     batch = data(jax.random.PRNGKey(100), 512)
@@ -98,8 +98,8 @@ def pruned(seed, weights_see, copies=(), steps=8000):
         slope = jax.grad(loss)(weights, seen, (x, y))
 
         def losses_at(units):
-            own = loss(weights, of_units(units), (x, y))
-            return Losses(own, jnp.zeros(2), jnp.zeros(()), jnp.zeros(()))
+            batch_loss = loss(weights, of_units(units), (x, y))
+            return Losses(batch_loss, jnp.zeros(2), jnp.zeros(()), jnp.zeros(()))
 
         theta, _ = theta_of_agent.step(agent, hyper, state, losses_at, key_gates, i)
         theta, alive = gates.prune(theta, state.alive, agent.pruning.theta_min)

@@ -123,17 +123,17 @@ def test_a_claim_is_run_once_and_interrupted_without_loss(tmp_path):
     assert len(list((runs / "Hopper-v5" / "xinet" / "checkpoints" / "all").iterdir())) > 0
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "| Hopper-v5 | xinet |" in done.stdout
-    own = folder / "Hopper-v5" / "xinet"
-    about = results.about(own)
+    arm_folder = folder / "Hopper-v5" / "xinet"
+    about = results.about(arm_folder)
     assert about["resumed"] == 1
     assert about["command"].startswith("xinet train --task Hopper-v5 --seeds 2 --steps 80 --agent xinet")
-    course = results.read(own, "course")
+    course = results.read(arm_folder, "course")
     assert [row["environment_steps"] for row in course] == [40, 40, 60, 60, 80, 80]
-    assert all(0 < row["parameters_left"] < 1 for row in results.read(own, "final"))
+    assert all(0 < row["parameters_left"] < 1 for row in results.read(arm_folder, "final"))
 
-    before = (own / "final.csv").stat().st_mtime_ns
+    before = (arm_folder / "final.csv").stat().st_mtime_ns
     subprocess.run(command, capture_output=True, check=True)
-    assert (own / "final.csv").stat().st_mtime_ns == before, "it is not run again"
+    assert (arm_folder / "final.csv").stat().st_mtime_ns == before, "it is not run again"
     refused = subprocess.run([*command[:-1], "--options=--nu 3"], capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert "was made by `xinet train" in refused.stderr
@@ -148,28 +148,28 @@ def test_a_branch_comes_to_what_a_run_from_scratch_does(tmp_path):
     runner.train(tiny_config(agent="magnitude", **before), False)
     assert trunk.is_trained(tmp_path / "trunk", 40)
     assert not trunk.is_trained(tmp_path / "trunk", 60)
-    own = tiny_config(**common, nu=(400.0, 8000.0), theta_learning_rate=0.02)
+    config = tiny_config(**common, nu=(400.0, 8000.0), theta_learning_rate=0.02)
     scratch, branch = tmp_path / "scratch", tmp_path / "branch"
-    runner.train(override(own, {"out": str(scratch)}), False)
-    own = override(own, {"branch_from": str(tmp_path / "trunk"), "out": str(branch)})
-    trunk.check_same(tmp_path / "trunk", own)
-    runner.train(own, False)
+    runner.train(override(config, {"out": str(scratch)}), False)
+    config = override(config, {"branch_from": str(tmp_path / "trunk"), "out": str(branch)})
+    trunk.check_same(tmp_path / "trunk", config)
+    runner.train(config, False)
     assert load_config(branch / "config.yaml").pruning.nu == (400.0, 8000.0)
-    told = []
+    rows_of_runs = []
     for run in (scratch, branch):
         records = [record for record in read_records(run) if record["kind"] != "checkpoint"]
-        told.append({(row["kind"], row["member"], row["environment_steps"]): row for row in records})
-    assert len(told[0]) == 28
-    assert set(told[0]) == set(told[1])
-    for place, one in told[0].items():
-        other = told[1][place]
+        rows_of_runs.append({(row["kind"], row["member"], row["environment_steps"]): row for row in records})
+    assert len(rows_of_runs[0]) == 28
+    assert set(rows_of_runs[0]) == set(rows_of_runs[1])
+    for place, one in rows_of_runs[0].items():
+        other = rows_of_runs[1][place]
         assert set(one) == set(other)
         numbers = {name for name, value in one.items() if isinstance(value, float)}
         for name in numbers - {"seconds", "iterations_per_second"}:
             assert other[name] == pytest.approx(one[name], rel=1e-5, abs=1e-5), (place, name)
         for name in set(one) - numbers - {"returns"}:
             assert other[name] == one[name], (place, name)
-    ends = [row for row in told[0].values() if row["kind"] == "train" and row["environment_steps"] == 60]
+    ends = [row for row in rows_of_runs[0].values() if row["kind"] == "train" and row["environment_steps"] == 60]
     left = [row["parameters_left"] for row in ends]
     assert len(left) == 4
     assert left[0] > left[2]
@@ -181,7 +181,7 @@ def test_a_branch_comes_to_what_a_run_from_scratch_does(tmp_path):
         ({"block_units": 6}, "block_units is 5 in .*trunk and cannot be changed to 6"),
     ):
         with pytest.raises(UserError, match=words):
-            trunk.check_same(tmp_path / "trunk", override(own, change))
+            trunk.check_same(tmp_path / "trunk", override(config, change))
 
 
 def test_the_page_shows_the_committed_results():
@@ -190,29 +190,31 @@ def test_the_page_shows_the_committed_results():
     assert "| Hopper-v5 | xinet |" in page
     for name, text in figures.csv_files(results.FOLDER).items():
         assert (figures.PAGE.with_suffix("") / name).read_text() == text, name
-    for found in results.FOLDER.glob("*/*"):
-        assert sorted(path.name for path in found.iterdir() if path.is_file()) == sorted(FILES), found
-        if found.name == "prices":
-            members = [f"nu_{row['nu']:g}_seed_{row['seed']:g}" for row in results.read(found, "final")]
-            assert sorted(members) == sorted(own.name for own in (found / "policy").iterdir())
-        if found.name.endswith("xinet"):  # what the arms of its widths start from
-            seeds = {int(row["seed"]) for row in results.read(found, "final")}
-            assert seeds == {int(own.name.removeprefix("seed_")) for own in (found / "policy").iterdir()}
-        load_config(found / "config.yaml")
-        task, arm = found.parent.name, found.name
-        assert results.about(found)["command"] == claims.command_of(task, arm, results.FOLDER), "the arm is another now"
+    for folder in results.FOLDER.glob("*/*"):
+        assert sorted(path.name for path in folder.iterdir() if path.is_file()) == sorted(FILES), folder
+        if folder.name == "prices":
+            members = [f"nu_{row['nu']:g}_seed_{row['seed']:g}" for row in results.read(folder, "final")]
+            assert sorted(members) == sorted(path.name for path in (folder / "policy").iterdir())
+        if folder.name.endswith("xinet"):  # what the arms of its widths start from
+            seeds = {int(row["seed"]) for row in results.read(folder, "final")}
+            assert seeds == {int(path.name.removeprefix("seed_")) for path in (folder / "policy").iterdir()}
+        load_config(folder / "config.yaml")
+        task, arm = folder.parent.name, folder.name
+        assert results.about(folder)["command"] == claims.command_of(task, arm, results.FOLDER), (
+            "the arm is another now"
+        )
         if arm in ("small-1000", "small-3000"):  # which take over xinet's sizes
             final, _ = prices.by_price(results.FOLDER / task, "prices")[RIVALS[arm]]
-            own = results.column(results.read(found, "final"), "parameters")
-            np.testing.assert_array_equal(own, results.column(final, "parameters"))
-            assert f"--nu {RIVALS[arm]}" in results.about(found)["command"]
+            parameters = results.column(results.read(folder, "final"), "parameters")
+            np.testing.assert_array_equal(parameters, results.column(final, "parameters"))
+            assert f"--nu {RIVALS[arm]}" in results.about(folder)["command"]
         if arm in ("uniform-1000", "magnitude-1000", "random-1000"):
             final, _ = prices.by_price(results.FOLDER / task, "prices")[1000]
-            own = results.column(results.read(found, "final"), "parameters")
-            np.testing.assert_allclose(own.mean(), results.column(final, "parameters").mean(), rtol=0.05)
+            parameters = results.column(results.read(folder, "final"), "parameters")
+            np.testing.assert_allclose(parameters.mean(), results.column(final, "parameters").mean(), rtol=0.05)
         if arm in ("small", "uniform", "paper-small"):
             pruned = "paper-xinet" if arm.startswith("paper") else "xinet"
-            finals = (results.read(results.FOLDER / task / own, "final") for own in (arm, pruned))
+            finals = (results.read(results.FOLDER / task / arm_name, "final") for arm_name in (arm, pruned))
             sizes = [results.column(final, "parameters") for final in finals]
             np.testing.assert_allclose(*sizes, rtol=0.05 if arm == "uniform" else 0.0)
 
@@ -225,7 +227,7 @@ def policies(tmp_path_factory):
     agent = agents.make_agent(config, task.observation_size, task.action_size)
     about = {"task": task, "name": "xinet", "nu": 400.0, "settings": {}, "environment_steps": 1}
     state = agents.init(agent, agents.make_hyper(config, task.action_size), jax.random.PRNGKey(0))
-    alive = state.alive | {"ofenet": jax.tree.map(lambda own: own.at[::2].set(0.0), state.alive["ofenet"])}
+    alive = state.alive | {"ofenet": jax.tree.map(lambda mask: mask.at[::2].set(0.0), state.alive["ofenet"])}
     for seed in (0, 1):
         made = policy.from_agent(agent, state._replace(alive=alive), seed=seed, **about)
         files.save_policy(made, folder / f"seed_{seed}")
@@ -237,11 +239,11 @@ FILES = ("about.yaml", "config.yaml", "course.csv", "final.csv", "speed.csv")
 
 def finished_run(runs, policies, task, arm, returns):
     """Makes what the training of two seeds leaves: files alone. Their returns are given, of two episodes each."""
-    own = runs / task / arm
-    own.mkdir(parents=True)
-    save_config(make_config(task, seeds=2, out=str(own)), own / "config.yaml")
+    folder = runs / task / arm
+    folder.mkdir(parents=True)
+    save_config(make_config(task, seeds=2, out=str(folder)), folder / "config.yaml")
     starts.Starts(runs / task / f"{arm}.starts").add(claims.command_of(task, arm, runs / "none"), anew=True)
-    shutil.copytree(policies, own / "policy")
+    shutil.copytree(policies, folder / "policy")
     lines = []
     for seed in (0, 1):
         for step in (9_000, 10_000, 15_000, 30_000):
@@ -253,7 +255,7 @@ def finished_run(runs, policies, task, arm, returns):
             lines.append({"kind": "train", "diverged": seed == 1 and step == 30_000} | trained | stamp)
             lines.append({"kind": "evaluation", "return": float(step + seed)} | stamp)
         lines.append({"kind": "gymnasium", "return": returns[seed], "returns": [returns[seed]] * 2} | stamp)
-    (own / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
 
 
 def test_evaluations_are_compared_from_where_arms_may_differ(tmp_path):
@@ -264,7 +266,7 @@ def test_evaluations_are_compared_from_where_arms_may_differ(tmp_path):
     }
     for name, course in courses.items():
         (tmp_path / name).mkdir()
-        lines = [f"{seed},{step},{value}" for step, own in course.items() for seed, value in enumerate(own)]
+        lines = [f"{seed},{step},{value}" for step, returns in course.items() for seed, value in enumerate(returns)]
         (tmp_path / name / "course.csv").write_text("\n".join(["seed,environment_steps,return", *lines]))
     assert tables.above(tmp_path / "one", tmp_path / "other") == "1 of 3"
     assert tables.above(tmp_path / "other", tmp_path / "one") == "2 of 3"
@@ -274,32 +276,32 @@ def test_evaluations_are_compared_from_where_arms_may_differ(tmp_path):
 
 
 def test_every_price_has_a_line(tmp_path):
-    own, small = (tmp_path / "Hopper-v5" / arm for arm in ("prices", "small-3000"))
-    own.mkdir(parents=True)
+    priced, small = (tmp_path / "Hopper-v5" / arm for arm in ("prices", "small-3000"))
+    priced.mkdir(parents=True)
     small.mkdir()
     shares = dict.fromkeys([f"{part}_left" for part in tables.PARTS], 0.25)
     lines = [(3000.0, 100.0, 900.0), (100.0, 200.0, 400.0), (3000.0, 120.0, 1100.0), (100.0, 240.0, 440.0)]
     final = [{"seed": i // 2, "nu": nu, "return": r, "parameters": p, **shares} for i, (nu, r, p) in enumerate(lines)]
-    results._write(own / "final.csv", [row | {"diverged": 0} for row in final])
+    results._write(priced / "final.csv", [row | {"diverged": 0} for row in final])
     course = [row | {"environment_steps": step, "return": step + row["nu"]} for row in final for step in (7, 9, 10)]
-    results._write(own / "course.csv", course)
+    results._write(priced / "course.csv", course)
     final = [row | {"nu": None, "return": row["return"] + 50, "diverged": 0} for row in final[::2]]
     results._write(small / "final.csv", final)
     results._write(small / "course.csv", [row | {"environment_steps": 10, "return": 2000.0} for row in final])
-    found = [line.split(" | ")[1:10] for line in prices.table(tmp_path, ["Hopper-v5"], prices.ARMS).splitlines()[2:]]
-    assert found[0] == ["100", "xinet", "220 [200, 240]", "200, 240", "", "110 [110, 110]", "", "420", "25%"]
-    assert found[1] == ["3000", "xinet", "110 [100, 120]", "100, 120", "", "3010 [3010, 3010]", "", "1,000", "25%"]
-    assert found[2][:4] == ["3000", "small", "160 [150, 170]", "150, 170"]
-    assert found[2][4:8] == ["50 [30, 70]", "2000 [2000, 2000]", "-1010 [-1010, -1010]", "1,000"]
-    assert len(found) == 3
+    rows = [line.split(" | ")[1:10] for line in prices.table(tmp_path, ["Hopper-v5"], prices.ARMS).splitlines()[2:]]
+    assert rows[0] == ["100", "xinet", "220 [200, 240]", "200, 240", "", "110 [110, 110]", "", "420", "25%"]
+    assert rows[1] == ["3000", "xinet", "110 [100, 120]", "100, 120", "", "3010 [3010, 3010]", "", "1,000", "25%"]
+    assert rows[2][:4] == ["3000", "small", "160 [150, 170]", "150, 170"]
+    assert rows[2][4:8] == ["50 [30, 70]", "2000 [2000, 2000]", "-1010 [-1010, -1010]", "1,000"]
+    assert len(rows) == 3
     dense = tmp_path / "Hopper-v5" / "ofenet"
     dense.mkdir()
     course = [(0, 80_000, 3.0), (1, 80_000, 5.0), (0, 85_000, 99.0), (1, 85_000, 99.0)]
     lines = [{"seed": seed, "environment_steps": step, "return": value} for seed, step, value in course]
     results._write(dense / "course.csv", lines)
-    found = [line.split(" | ")[1:8] for line in prices.table(tmp_path, ["Hopper-v5"], prices.ARMS).splitlines()[2:]]
-    assert found[0] == ["", "ofenet", "", "", "", "4 [3, 5]", ""]
-    assert found[1][5:] == ["110 [110, 110]", "106 [104, 106]"]
+    rows = [line.split(" | ")[1:8] for line in prices.table(tmp_path, ["Hopper-v5"], prices.ARMS).splitlines()[2:]]
+    assert rows[0] == ["", "ofenet", "", "", "", "4 [3, 5]", ""]
+    assert rows[1][5:] == ["110 [110, 110]", "106 [104, 106]"]
     drawn = figures.by_price(tmp_path)
     assert [text.get_text() for text in drawn.axes[0].texts] == ["ν 100", "ν 3000"]
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["ofenet", "xinet", "small"]
@@ -321,14 +323,14 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     claim = functools.partial(claims.main, "", pruned_vs_dense.ARMS, SEEDS, pruned_vs_dense.table)
     claim()
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
-    found = {(row[0].removeprefix("| "), row[1]): row[2:] for row in rows[2:]}
-    assert found["Hopper-v5", "xinet"][:3] == ["400 [300, 500]", "300, 500 (diverged)", "-400 [-500, -300]"]
-    assert found["Hopper-v5", "ofenet"][:3] == ["800 [800, 800]", "800, 800 (diverged)", ""]
-    assert found["HalfCheetah-v5", "ofenet"][0] == "nan"
-    assert found["Hopper-v5", "xinet"][3:5] == ["30000 [30000, 30001]", "0 [-1, 1]"]  # of steps after 24,000
-    assert found["Hopper-v5", "xinet"][5] == "0 of 1"  # evaluations after step 25,000
-    assert found["Hopper-v5", "ofenet"][5] == ""
-    assert found["all 2", "xinet"][3] == "100 [100, 100] % of ofenet"
+    cells = {(row[0].removeprefix("| "), row[1]): row[2:] for row in rows[2:]}
+    assert cells["Hopper-v5", "xinet"][:3] == ["400 [300, 500]", "300, 500 (diverged)", "-400 [-500, -300]"]
+    assert cells["Hopper-v5", "ofenet"][:3] == ["800 [800, 800]", "800, 800 (diverged)", ""]
+    assert cells["HalfCheetah-v5", "ofenet"][0] == "nan"
+    assert cells["Hopper-v5", "xinet"][3:5] == ["30000 [30000, 30001]", "0 [-1, 1]"]  # of steps after 24,000
+    assert cells["Hopper-v5", "xinet"][5] == "0 of 1"  # evaluations after step 25,000
+    assert cells["Hopper-v5", "ofenet"][5] == ""
+    assert cells["all 2", "xinet"][3] == "100 [100, 100] % of ofenet"
     command_line(monkeypatch, "ofenet", "xinet", "--results", folder)
     compare.main()
     assert "| Hopper-v5 | ofenet | 800 [800, 800] | 800, 800 (diverged) | 400 [300, 500] |" in capsys.readouterr().out
@@ -340,13 +342,13 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     command_line(monkeypatch, "ofenet", "--results", folder)
     with pytest.raises(SystemExit):
         compare.main()
-    own = folder / "Hopper-v5" / "xinet"
-    final, course = results.read(own, "final"), results.read(own, "course")
+    arm_folder = folder / "Hopper-v5" / "xinet"
+    final, course = results.read(arm_folder, "final"), results.read(arm_folder, "course")
     assert [row["bad_transitions"] for row in final] == [4, 4]
     assert 0 < final[0]["policy_parameters"] < final[0]["parameters"]
     assert 0 < final[0]["ofenet_left"] < final[0]["parameters_left"] < 1
     assert [row["return"] for row in course[:3]] == [9_000, 10_000, 15_000]
-    _, units = structure.units_over_time(own)
+    _, units = structure.units_over_time(arm_folder)
     np.testing.assert_array_equal(units["ofenet/state_1"][-1], [7, 8])
     assert set(units) == {"ofenet/state_1", "actor/hidden_1"}
     lines = structure.table(folder, ["Hopper-v5"], ["xinet"]).splitlines()
@@ -354,19 +356,19 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
     assert "| ofenet/state_1 | 7, 8 |" in lines
     assert not any("critics" in line for line in lines)
     assert "| Hopper-v5 | xinet | 40 | 100 | 2.50 | 3 | 1.91 |" in speed.table(folder, ["Hopper-v5"], ["xinet"])
-    about = results.about(own)
+    about = results.about(arm_folder)
     assert (about["resumed"], about["command"].split()[:2]) == (0, ["xinet", "train"])
-    assert not np.isnan(speed.minutes_in_all(own))
-    (own / "about.yaml").write_text(yaml.safe_dump(about | {"trunk": about | {"resumed": 1}}))
-    assert np.isnan(speed.minutes_in_all(own))
-    assert load_config(own / "config.yaml").seeds == 2
-    assert not Path(load_config(own / "config.yaml").out).is_absolute()
+    assert not np.isnan(speed.minutes_in_all(arm_folder))
+    (arm_folder / "about.yaml").write_text(yaml.safe_dump(about | {"trunk": about | {"resumed": 1}}))
+    assert np.isnan(speed.minutes_in_all(arm_folder))
+    assert load_config(arm_folder / "config.yaml").seeds == 2
+    assert not Path(load_config(arm_folder / "config.yaml").out).is_absolute()
 
     # The arms that take over from it have its widths; what was made in another way is told.
-    assert f"--widths-from {os.path.relpath(own)}" in claims.command_of("Hopper-v5", "small", folder)
+    assert f"--widths-from {os.path.relpath(arm_folder)}" in claims.command_of("Hopper-v5", "small", folder)
     published = folder / "HalfCheetah-v5" / "paper-xinet"
     assert f"--widths-from {os.path.relpath(published)}" in claims.command_of("HalfCheetah-v5", "paper-small", folder)
-    taken = find_structures(own, seeds=[1], nu=[])
+    taken = find_structures(arm_folder, seeds=[1], nu=[])
     assert taken[0].seed == 1
     assert sum(layer.parameters for layer in taken[0].layers) == final[1]["parameters"]
     with pytest.raises(SystemExit, match=r"xinet was made by `xinet train .*`, not by `xinet train .* --nu 3`"):
@@ -400,15 +402,15 @@ def test_finished_runs_become_tables_and_figures(policies, tmp_path, monkeypatch
 
 
 def test_what_was_begun_goes_on_and_what_was_refused_does_not_count(policies, tmp_path, monkeypatch):
-    called, own = [], tmp_path / "Ant-v5" / "sac"
+    called, run_folder = [], tmp_path / "Ant-v5" / "sac"
     for code, begun in ((2, False), (130, False), (2, True), (130, True)):
         monkeypatch.setattr(claims, "_wait_for", lambda command, code=code: called.append(command) or code)
         with pytest.raises(SystemExit, match=f"training ended with code {code}"):
             claims.train("Ant-v5", "sac", tmp_path, tmp_path, [])
         assert called[-1][3:5] == (["train", "--resume"] if begun else ["train", "--task"])
         if code == 130 and not begun:
-            own.mkdir()
-            save_config(make_config("Ant-v5", agent="sac"), own / "config.yaml")
+            run_folder.mkdir()
+            save_config(make_config("Ant-v5", agent="sac"), run_folder / "config.yaml")
     assert starts.Starts(tmp_path / "Ant-v5" / "sac.starts").about()["resumed"] == 1
     with pytest.raises(SystemExit, match="was made by"):
         claims.train("Ant-v5", "sac", tmp_path, tmp_path, ["--tau", "0.1"])
@@ -445,23 +447,23 @@ def test_tables_of_a_page_are_extracts(tmp_path):
 
 @pytest.mark.parametrize("name", ARMS)
 def test_the_arms_are_what_xinet_train_accepts(name, tmp_path, monkeypatch):
-    found = []
+    configs = []
 
     def train(config):
-        found.append(config)
+        configs.append(config)
         raise UserError("that is enough")
 
     monkeypatch.setattr(runner, "train", train)
     options = ARMS[name].options.format(share=0.11, price=ARMS[name].price, **dict.fromkeys(ARMS, tmp_path)).split()
     assert cli.main(["train", "--task", "Hopper-v5", "--steps", str(ARMS[name].steps), *options]) == 2
-    assert found[0].steps == ARMS[name].steps
+    assert configs[0].steps == ARMS[name].steps
     nu = set(PRICES) if name == "prices" else {float(RIVALS[name]) if "--nu" in options else 400.0}
-    assert set(found[0].pruning.nu) == nu
-    assert found[0].pruning.keep_share == (0.4 if name.endswith("xinet") else 0.0)
+    assert set(configs[0].pruning.nu) == nu
+    assert configs[0].pruning.keep_share == (0.4 if name.endswith("xinet") else 0.0)
     if name.startswith(("magnitude", "random")):  # as long as theta prunes, and to the same share
-        assert f"--prune-start {found[0].pruning.prune_start} " in XINET
-        assert f"--prune-stop {found[0].pruning.prune_start + found[0].pruning.prune_ramp}" in XINET
-        assert found[0].pruning.final_share == (0.11 if name in RIVALS else 0.4)
+        assert f"--prune-start {configs[0].pruning.prune_start} " in XINET
+        assert f"--prune-stop {configs[0].pruning.prune_start + configs[0].pruning.prune_ramp}" in XINET
+        assert configs[0].pruning.final_share == (0.11 if name in RIVALS else 0.4)
 
 
 @pytest.mark.parametrize("name", [name for name, arm in ARMS.items() if arm.branch])
@@ -495,7 +497,7 @@ def test_interquartile_means_and_their_intervals():
     assert 1 < gap.low < 4 < gap.high < 7
     ours, theirs = [np.full(3, 2.0), np.full(3, 6.0)], [np.full(3, 4.0), np.full(3, 4.0)]
     assert share(ours, theirs) == (100.0, 100.0, 100.0)
-    known, drawn = (share([np.array([8.0, 9, 10])], [own]) for own in (np.full(3, 9.0), np.array([3.0, 9, 15])))
+    known, drawn = (share([np.array([8.0, 9, 10])], [rival]) for rival in (np.full(3, 9.0), np.array([3.0, 9, 15])))
     assert known.value == drawn.value == pytest.approx(100.0)
     assert drawn.low < known.low < known.high < drawn.high
     assert np.isnan(interquartile_mean(np.array([1.0])).low)

@@ -27,8 +27,8 @@ def return_without_learning(name, size):
     def episode(key):
         def step(carry):
             state, key, _ = carry
-            key, own = jax.random.split(key)
-            action = jax.random.uniform(own, (task.action_size,), minval=-size, maxval=size)
+            key, key_action = jax.random.split(key)
+            action = jax.random.uniform(key_action, (task.action_size,), minval=-size, maxval=size)
             after, outcome = tasks.step(task, state, action)
             return after, key, outcome.ended
 
@@ -63,7 +63,7 @@ def test_each_task_is_learnt(name, steps, better_by, tmp_path):
     result = xinet_jax.train(config)
     curve = [mean for _, mean in result.seeds[0].curve]
     at_random, nothing = return_without_learning(name, 1.0), return_without_learning(name, 0.0)
-    shown = ", ".join(f"{own:.0f}" for own in curve)
+    shown = ", ".join(f"{mean:.0f}" for mean in curve)
     print(f"{name}: {at_random:.0f} at random, {nothing:.0f} by doing nothing; {shown}; saved", result.seeds[0].returns)
     assert max(curve) > max(at_random, nothing) + better_by
     assert np.isfinite(result.seeds[0].returns).all()

@@ -113,7 +113,7 @@ def test_with_compaction_off_a_policy_keeps_its_pruned_units():
     agent, state = pruned_agent(7, 0.5)
     whole = agent._replace(pruning=dataclasses.replace(agent.pruning, compact="off"))
     about = ABOUT | {"name": "xinet"}
-    small, large = (policy.from_agent(own, state, **about) for own in (agent, whole))
+    small, large = (policy.from_agent(variant, state, **about) for variant in (agent, whole))
     assert large.structure.state_blocks == agent.dense.state_blocks
     assert large.structure.parameters > small.structure.parameters
     assert large.structure.layers == small.structure.layers
@@ -173,7 +173,7 @@ def ten_updates(agent, state, rules):
 def test_the_next_ten_updates_are_the_same(keep_shares, multiple, rules):
     rules = tuple(rules.items())
     made = [pruned_agent(seed, share) for seed, share in enumerate(keep_shares)]
-    agent, state = made[0][0], stacked([own for _, own in made])
+    agent, state = made[0][0], stacked([pruned_state for _, pruned_state in made])
     widths = compaction.rounded_widths(agent.dense, jax.tree.map(np.asarray, state.alive), multiple)
     smaller_agent, smaller = agents.compact(agent, state, widths)
     if keep_shares == (1.0, 1.0):
@@ -186,9 +186,9 @@ def test_the_next_ten_updates_are_the_same(keep_shares, multiple, rules):
     # What the untouched run would look like in small arrays: every network, target, moment, statistic, theta and mask.
     assert not whole.diverged.any()
     assert not small.diverged.any()
-    whole, small = (own._replace(diverged=()) for own in (whole, small))
+    whole, small = (states._replace(diverged=()) for states in (whole, small))
     members = [jax.tree.map(lambda leaf, m=member: np.asarray(leaf[m]), whole) for member in range(2)]
-    kept = [compaction.kept_units(own.alive, widths) for _, own in made]
+    kept = [compaction.kept_units(pruned_state.alive, widths) for _, pruned_state in made]
     expected = stacked([compact_member(agent.dense, *pair) for pair in zip(members, kept, strict=True)])
     assert jax.tree.structure(expected) == jax.tree.structure(small)
     assert any((np.asarray(leaf) < 1).any() for leaf in jax.tree.leaves(small.theta)), "theta must have moved"
@@ -197,7 +197,7 @@ def test_the_next_ten_updates_are_the_same(keep_shares, multiple, rules):
         assert np.linalg.norm(ours - theirs) <= 5e-3 * np.linalg.norm(theirs) + 1e-6, name
     observation = random_batch(jax.random.PRNGKey(9)).observation
     for member in range(2):
-        one, other = (jax.tree.map(lambda leaf, m=member: leaf[m], own) for own in (whole, small))
+        one, other = (jax.tree.map(lambda leaf, m=member: leaf[m], states) for states in (whole, small))
         actions = [agents.act(*pair, observation, None) for pair in ((agent, one), (smaller_agent, other))]
         np.testing.assert_allclose(*actions, atol=1e-3)
 

@@ -301,7 +301,7 @@ def test_rounding_leaves_the_units_of_highest_theta_and_no_more_than_was_expecte
     bound = min(float(share(agent, theta)), keep_share or 1.0)
     assert share(agent, kept) <= bound + 1e-6
     open_ones = [t[k > 0.5] for t, k in zip(*map(jax.tree.leaves, (theta, kept)), strict=True)]
-    lowest = min(float(own.min()) for own in open_ones if own.size > 2)  # a layer's last one has to stay
+    lowest = min(float(layer.min()) for layer in open_ones if layer.size > 2)  # a layer's last one has to stay
     best = max(float((t * (k < 0.5)).max()) for t, k in zip(*map(jax.tree.leaves, (theta, kept)), strict=True))
     assert lowest > best > 0.1
     with_next = jax.tree.map(lambda t, k: jnp.maximum(k, t >= best), theta, kept)
@@ -429,15 +429,15 @@ def test_the_lesser_value_has_a_gradient_however_the_program_rounds(key):
 
     @jax.jit
     def slopes(params, z_o, action):
-        return jax.grad(lambda own: losses.lesser(critic.apply(params, (z_o, own))).sum())(action)
+        return jax.grad(lambda actions: losses.lesser(critic.apply(params, (z_o, actions))).sum())(action)
 
     @jax.jit
     def every(params, z_o, action):
-        return jax.jacrev(lambda own: critic.apply(params, (z_o, own)).sum(axis=1))(action)
+        return jax.jacrev(lambda actions: critic.apply(params, (z_o, actions)).sum(axis=1))(action)
 
-    for own in jax.random.split(key, 20):
-        z_o, action = 10 * jax.random.normal(own, (16, 17)), jax.random.uniform(own, (16, 6))
-        params = jax.tree.map(lambda leaf: leaf + 0.3, critic.init(own, (z_o, action)))
+    for key_case in jax.random.split(key, 20):
+        z_o, action = 10 * jax.random.normal(key_case, (16, 17)), jax.random.uniform(key_case, (16, 6))
+        params = jax.tree.map(lambda leaf: leaf + 0.3, critic.init(key_case, (z_o, action)))
         values = critic.apply(params, (z_o, action))
         np.testing.assert_array_equal(losses.lesser(values), values.min(axis=0))
         chosen = jnp.where((values[0] < values[1])[:, None], *every(params, z_o, action))
@@ -527,8 +527,8 @@ def test_a_rarely_left_out_unit_is_valued_without_bias(key):
         ofenet=sum(jnp.square(1 - gate.scale).sum() for gate in jax.tree.leaves(units, is_leaf=is_gate))
     )
     estimate = jax.jit(jax.vmap(lambda k: agent_theta.loss_gradient(agent, hyper, state, loss, k, 30)))
-    found = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(estimate(jax.random.split(key, 10_000)))])
-    assert found.mean() == pytest.approx(-1.0, abs=0.05)  # the loss falls from 1 to 0 as a gate opens
+    gradients = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(estimate(jax.random.split(key, 10_000)))])
+    assert gradients.mean() == pytest.approx(-1.0, abs=0.05)  # the loss falls from 1 to 0 as a gate opens
 
 
 def test_no_unit_is_left_out_of_networks_that_wait(key):

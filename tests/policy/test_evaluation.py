@@ -118,9 +118,9 @@ def test_the_command_tells_what_is_finished_and_exits_with_130(hopper, tmp_path,
     stop = 90
     assert main(["evaluate", str(tmp_path), "--episodes", "1000", "--json"]) == 130
     said = capsys.readouterr()
-    found = json.loads(said.out)
-    (row,) = found["policies"]
-    assert found["episodes"] == 1000
+    report = json.loads(said.out)
+    (row,) = report["policies"]
+    assert report["episodes"] == 1000
     assert 30 < row["episodes"] == len(row["returns"]) < 1000
     assert said.err == f"xinet: interrupted after {row['episodes']} of 2,000 episodes\n"
     calls.clear()

@@ -118,7 +118,7 @@ def test_policies_are_found_in_order_of_nu_and_seed(made, tmp_path):
     names = ["nu_1e-05_seed_0", "nu_0.5_seed_2", "nu_2_seed_0", "nu_10_seed_1", "nu_10_seed_10", "nu_1e+06_seed_0"]
     for name in reversed(names):
         files.save_policy(made, tmp_path / "policy" / name)
-    assert [found.name for found in files.find_policies(tmp_path)] == names
+    assert [path.name for path in files.find_policies(tmp_path)] == names
 
 
 def test_wrong_observation_size_is_refused(made):
@@ -282,7 +282,9 @@ def test_all_json_is_written_strictly():
     ):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.dump", "json.dumps"):
-                strict = any(own.arg == "allow_nan" and ast.unparse(own.value) == "False" for own in node.keywords)
+                strict = any(
+                    keyword.arg == "allow_nan" and ast.unparse(keyword.value) == "False" for keyword in node.keywords
+                )
                 calls.append((file.name, node.lineno, strict))
     assert len(calls) > 10
     assert [call for call in calls if not call[2]] == []

@@ -102,7 +102,7 @@ def test_a_page_shows_a_robot_that_moves(tmp_path, capsys, monkeypatch):
     shown = json.loads(zlib.decompress(base64.b64decode(packed)))
     assert shown["opt"]["timestep"] == pytest.approx(0.05)
     assert set(shown["geoms"]) == {"world", "torso", "bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot"}
-    places = np.array([own["pos"] for own in shown["states"]["x"]])
+    places = np.array([pose["pos"] for pose in shown["states"]["x"]])
     assert places.shape == (10, 7, 3)
     assert np.abs(places[-1] - places[0]).max() > 0.01, "it moves"
 

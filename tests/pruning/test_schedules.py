@@ -81,13 +81,13 @@ def test_magnitude_is_the_norm_of_what_disappears_with_a_unit(key):
         return less
 
     for path in (("ofenet", "state"), ("ofenet", "action"), ("actor",), ("critic",)):
-        own = score
+        scores = score
         for name in path:
-            own = own[name]
+            scores = scores[name]
         for unit in (1, 2, 4):
             index = (1, unit) if path == ("critic",) else unit
             gone = size(half) - size(without(*path, unit=index))
-            assert float(own[0][index]) == pytest.approx(gone, rel=1e-3), path
+            assert float(scores[0][index]) == pytest.approx(gone, rel=1e-3), path
 
 
 def test_the_smallest_units_go_first(key):
@@ -122,7 +122,7 @@ def test_compaction_does_not_change_what_is_pruned_next(key, name):
     agent, hyper, state = make(key, agent=name)
 
     def update(agent, state, step, count):
-        return jax.jit(lambda own: agents.update(agent, hyper, own, random_batch(key), key, step, count)[0])(state)
+        return jax.jit(lambda start: agents.update(agent, hyper, start, random_batch(key), key, step, count)[0])(state)
 
     early = update(agent, state, 200, 100)
     members = jax.tree.map(lambda leaf: leaf[None], early)

@@ -105,8 +105,8 @@ def changes_left(made, params, statistics, units, lost, batch, blunt):
     with_substitutes = replaced(made, params, statistics, units, lost, batch)
     after, without = (read(made, *arrays, left, batch) for arrays in (with_substitutes, blunt))
     return [
-        np.square(now - own).mean() / np.square(other - own).mean()
-        for now, other, own in zip(after, without, before, strict=True)
+        np.square(now - original).mean() / np.square(other - original).mean()
+        for now, other, original in zip(after, without, before, strict=True)
     ]
 
 
@@ -122,18 +122,18 @@ def twice(params):
     first does."""
 
     def columns(layer, width=None):
-        half = lambda own: (width or own.shape[-1]) // 2  # noqa: E731
+        half = lambda leaf: (width or leaf.shape[-1]) // 2  # noqa: E731
         return {
-            name: jnp.concatenate([own[..., : half(own)], own[..., : half(own)], own[..., 2 * half(own) :]], -1)
-            for name, own in layer.items()
+            name: jnp.concatenate([leaf[..., : half(leaf)], leaf[..., : half(leaf)], leaf[..., 2 * half(leaf) :]], -1)
+            for name, leaf in layer.items()
         }
 
     def head(layers):
-        return {name: own if name == "head" else columns(own) for name, own in layers.items()}
+        return {name: layer if name == "head" else columns(layer) for name, layer in layers.items()}
 
     branches = {
-        name: own | {"input": columns(own["input"], 6), "norm_1": columns(own["norm_1"])}
-        for name, own in params["ofenet"].items()
+        name: branch | {"input": columns(branch["input"], 6), "norm_1": columns(branch["norm_1"])}
+        for name, branch in params["ofenet"].items()
         if name != "predictor"
     }
     heads = {"actor": head(params["actor"]), "critic": {"twins": head(params["critic"]["twins"])}}
@@ -145,7 +145,7 @@ def test_copies_go_without_a_trace(key):
     made, params, statistics, units = make(shape, key)
     params, units, batch = twice(params), layout.ones(shape), random_batch(key, 5, 2, size=256)
     lost = halves(units)
-    lost["ofenet"] = {name: (own[0], jnp.zeros(5)) for name, own in lost["ofenet"].items()}
+    lost["ofenet"] = {name: (masks[0], jnp.zeros(5)) for name, masks in lost["ofenet"].items()}
     # Ridge regression holds back RIDGE / (1 + RIDGE) of a copy, layer after layer.
     untouched = (params, statistics)
     assert all(share < 0.02 for share in changes_left(made, params, statistics, units, lost, batch, untouched))
@@ -156,7 +156,7 @@ def test_features_of_other_blocks_can_say_what_is_lost(key):
     shape = SHAPE._replace(state_blocks=(6, 6), action_blocks=(0, 0))
     made, params, statistics, _ = make(shape, key)
     units, batch, state = layout.ones(shape), random_batch(key, 5, 2, size=256), params["ofenet"]["state"]
-    copied = {name: jnp.concatenate([own[..., :6], own[..., :6]], axis=-1) for name, own in state["input"].items()}
+    copied = {name: jnp.concatenate([leaf[..., :6], leaf[..., :6]], axis=-1) for name, leaf in state["input"].items()}
     state = state | {"input": copied, "block_1": {"kernel": jnp.zeros((6, 6))}}
     params = params | {"ofenet": params["ofenet"] | {"state": state}}
     lost = jax.tree.map(jnp.zeros_like, units)
@@ -196,17 +196,17 @@ def test_substitutes_are_ridge_regression(key):
     output = jax.nn.relu(x)
     lost = jnp.stack([jnp.arange(40) % 3 == 0, jnp.arange(40) < 20]) * 1.0
     stays = jnp.stack([jnp.arange(40) % 3 == 1, jnp.arange(40) >= 20]) * 1.0  # of the first some are long gone
-    found = jax.vmap(replacement.substitute)(output, stays, output * lost[:, None])
+    substitutes = jax.vmap(replacement.substitute)(output, stays, output * lost[:, None])
     for twin in range(2):
         h, out, kept = np.asarray(output[twin], np.float64), lost[twin] > 0.5, stays[twin] > 0.5
         covariance = np.cov(h.T, bias=True)
         system = covariance[np.ix_(kept, kept)] + replacement.RIDGE * np.diag(np.diag(covariance)[kept])
         mix = np.linalg.solve(system, covariance[np.ix_(kept, out)])
         expected = h.mean(axis=0)[out] + (h - h.mean(axis=0))[:, kept] @ mix
-        told = found.constant[twin] + h @ np.asarray(found.mix[twin], np.float64)
-        np.testing.assert_allclose(told[:, out], expected, atol=2e-2 * h[:, out].std())
-        assert (told[:, ~out] == 0).all()
-        residual = np.square(told[:, out] - h[:, out]).sum() / np.square(h[:, out] - h[:, out].mean(axis=0)).sum()
+        estimate = substitutes.constant[twin] + h @ np.asarray(substitutes.mix[twin], np.float64)
+        np.testing.assert_allclose(estimate[:, out], expected, atol=2e-2 * h[:, out].std())
+        assert (estimate[:, ~out] == 0).all()
+        residual = np.square(estimate[:, out] - h[:, out]).sum() / np.square(h[:, out] - h[:, out].mean(axis=0)).sum()
         assert residual < 0.5, "there is something to be learnt from the others"
 
 
@@ -220,14 +220,16 @@ def test_layers_that_are_regressed_together_do_not_notice(key):
     lost = jax.tree.map(lambda leaf: jnp.arange(leaf.shape[-1]) % 3 * leaf == 1.0, layout.ones(shape))
     lost = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), lost | {"target_critic": lost["critic"]})
     stays = jax.tree.map(lambda gone: 1.0 - gone, lost)
-    found = jax.jit(replacement.substitutes)(outputs, stays, lost)
+    together = jax.jit(replacement.substitutes)(outputs, stays, lost)
     twins = lambda leaf: jax.vmap(replacement.substitute) if leaf.ndim == 3 else replacement.substitute  # noqa: E731
-    alone = jax.tree.map(lambda own, mask, gone: twins(own)(own, mask, own * gone[..., None, :]), outputs, stays, lost)
-    assert jax.tree.structure(found) == jax.tree.structure(alone)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-3), found, alone)
-    assert all(not np.any(own) for own in found["actor"][0])
-    assert np.abs(found["ofenet"]["state"][2].mix).max() > 0.1
-    assert np.abs(found["critic"][0].mix - found["target_critic"][0].mix).max() > 0.1
+    alone = jax.tree.map(
+        lambda output, mask, gone: twins(output)(output, mask, output * gone[..., None, :]), outputs, stays, lost
+    )
+    assert jax.tree.structure(together) == jax.tree.structure(alone)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-3), together, alone)
+    assert all(not np.any(array) for array in together["actor"][0])
+    assert np.abs(together["ofenet"]["state"][2].mix).max() > 0.1
+    assert np.abs(together["critic"][0].mix - together["target_critic"][0].mix).max() > 0.1
     assert set(replacement.substitutes(outputs, {"actor": stays["actor"]}, {"actor": lost["actor"]})) == {"actor"}
 
 
@@ -253,7 +255,7 @@ def test_pruning_leaves_what_networks_compute(settings, key):
         low = jax.tree.map(lambda u: jnp.where(u < 0.5, 0.01, 1.0), gates.uniform(key, agent.dense, state.origin))
         state = state._replace(theta=low)
         if config.pruning.weights_see == "mean":
-            state = state._replace(theta=jax.tree.map(lambda own: jnp.minimum(own, 0.7), low))
+            state = state._replace(theta=jax.tree.map(lambda theta: jnp.minimum(theta, 0.7), low))
     batch = jax.tree.map(lambda leaf: jnp.repeat(leaf[:1], 16, axis=0), random_batch(key))
     prune = jax.jit(lambda s, b: agents.prune(agent, s, b, key, 1000))
     after = prune(state, batch)
@@ -262,8 +264,8 @@ def test_pruning_leaves_what_networks_compute(settings, key):
     assert sum(jax.tree.leaves(after.alive["actor"])[0]) > 0
 
     def every_output(of, critic):
-        own = of.params | {"critic": critic}
-        return read(agent.networks, own, of.statistics, acting_gates(agent, of), batch)
+        params = of.params | {"critic": critic}
+        return read(agent.networks, params, of.statistics, acting_gates(agent, of), batch)
 
     for before, now in ((state.params["critic"], after.params["critic"]), (state.target_critic, after.target_critic)):
         for a, b in zip(every_output(state, before), every_output(after, now), strict=True):

@@ -32,19 +32,19 @@ def test_a_batch_is_one_call_however_it_is_nested():
 
 def test_loops_and_threads_get_their_own_results():
     call = host_call(lambda x: x + 1, "increment", 3)
-    count = jax.jit(lambda x: jax.lax.fori_loop(0, 200, lambda _, own: call(own), x))
-    found = {}
+    count = jax.jit(lambda x: jax.lax.fori_loop(0, 200, lambda _, carry: call(carry), x))
+    results = {}
 
     def run(start):
-        found[start] = np.asarray(count(jnp.full(3, float(start))))
+        results[start] = np.asarray(count(jnp.full(3, float(start))))
 
     threads = [threading.Thread(target=run, args=(1000 * k,)) for k in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert set(found) == {0, 1000, 2000, 3000}
-    for start, result in found.items():
+    assert set(results) == {0, 1000, 2000, 3000}
+    for start, result in results.items():
         np.testing.assert_array_equal(result, start + 200)
 
 
@@ -141,7 +141,7 @@ task = load_task("Hopper-v5", "native")
 step = lambda state: tasks.step(task, state, jnp.ones(3))[0]
 @jax.jit
 def program(state):
-    return jax.lax.fori_loop(0, 10, lambda _, own: step(own), state)
+    return jax.lax.fori_loop(0, 10, lambda _, carry: step(carry), state)
 print(float(program(tasks.reset(task, jax.random.PRNGKey(0))).episode_return))
 """
     cache = tmp_path / "cache"

@@ -25,14 +25,14 @@ from xinet_jax.training import run as runner
 
 
 def environment_of(name):
-    library, own = name.split("/")
+    library, task = name.split("/")
     if library == "brax":
         from brax import envs
 
-        return envs.get_environment(own, backend="spring")
+        return envs.get_environment(task, backend="spring")
     from mujoco_playground import dm_control_suite
 
-    return dm_control_suite.load(own, config_overrides={"impl": "jax"})
+    return dm_control_suite.load(task, config_overrides={"impl": "jax"})
 
 
 @pytest.mark.parametrize(
@@ -108,17 +108,17 @@ def test_what_is_filmed_is_where_the_library_says_things_are():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [f"playground/{own}" for own in PLAYGROUND.tasks] + [f"brax/{own}" for own in BRAX.tasks]
+    "name", [f"playground/{task}" for task in PLAYGROUND.tasks] + [f"brax/{task}" for task in BRAX.tasks]
 )
 def test_sizes_are_the_libraries_own(name):
-    task, told = load_task(name), describe_task(name)
-    assert (told["observation"], told["action"]) == (task.observation_size, task.action_size)
-    assert told["seconds_per_step"] == pytest.approx(task.dt)
-    assert told["episode_length"] == task.definition.episode_length
+    task, description = load_task(name), describe_task(name)
+    assert (description["observation"], description["action"]) == (task.observation_size, task.action_size)
+    assert description["seconds_per_step"] == pytest.approx(task.dt)
+    assert description["episode_length"] == task.definition.episode_length
 
 
 def test_mistakes_are_told_in_one_line(monkeypatch, capsys):
-    for given, message in (
+    for options, message in (
         ({"task": "brax/ant", "brax_backend": "sprin"}, "unknown brax_backend 'sprin': did you mean 'spring'"),
         ({"task": "brax/ant", "engine": "mjx"}, "brax/ant runs on engine brax, not on mjx"),
         ({"task": "brax/ant", "mjx_impl": "warp"}, "mjx_impl warp is for tasks over our own engines, not for brax/ant"),
@@ -143,18 +143,18 @@ def test_mistakes_are_told_in_one_line(monkeypatch, capsys):
         ),
     ):
         with pytest.raises(UserError) as caught:
-            tiny_config(**given)
+            tiny_config(**options)
         assert message in str(caught.value)
     find = importlib.util.find_spec
     gone = ("brax", "mujoco_playground", "warp")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in gone else find(name))
-    for given, extra in (
+    for options, extra in (
         ({"task": "brax/ant"}, "brax"),
         ({"task": "playground/CheetahRun"}, "playground"),
         ({"engine": "mjx", "mjx_impl": "warp"}, "warp"),
     ):
         with pytest.raises(UserError, match=rf"needs an extra: pip install 'xinet_jax\[{extra}\]'"):
-            tiny_config(**given)
+            tiny_config(**options)
     assert main(["tasks"]) == 0
     said = capsys.readouterr().out
     assert said.count("brax: pip install 'xinet_jax[brax]'") == len(BRAX.tasks)

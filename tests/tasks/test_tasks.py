@@ -38,12 +38,12 @@ _TERMINATE = {"Hopper-v5", "Walker2d-v5", "Humanoid-v5", "InvertedPendulum-v5", 
 @pytest.mark.parametrize("name", _GYMNASIUM)
 def test_native_parity_with_gymnasium(name):
     """The same simulation: what differs is that states cross in float32."""
-    found = differences(name, "native")
-    for what, error in found["differences"].items():
+    comparison = differences(name, "native")
+    for what, error in comparison["differences"].items():
         assert error.max() < 1e-3, what
         assert np.median(error) < 3e-6, what
-    assert found["terminations_missed"] == 0
-    assert (found["terminated"] > 0) == (name in _TERMINATE), "for their parity to mean anything"
+    assert comparison["terminations_missed"] == 0
+    assert (comparison["terminated"] > 0) == (name in _TERMINATE), "for their parity to mean anything"
 
 
 @pytest.mark.parametrize("name", _MJX)
@@ -52,21 +52,21 @@ def test_mjx_parity_with_gymnasium(name):
 
     Steep capsules on the ground are another matter: MJX turns their friction pyramids (docs/tasks.md).
     """
-    found = differences(name, "mjx", steps=200)
-    for what, error in found["differences"].items():
+    comparison = differences(name, "mjx", steps=200)
+    for what, error in comparison["differences"].items():
         assert np.median(error) < 2e-4, what
         if name not in _STEEP_CAPSULES:
             assert np.quantile(error, 0.95) < 5e-4, what
             assert error.max() < 2e-2, what
-    assert found["terminations_missed"] == 0
+    assert comparison["terminations_missed"] == 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["HalfCheetah-v5", "Ant-v5"])
 def test_warp_is_as_near_to_gymnasium_as_mjx_and_resets_by_itself(name):
-    found = differences(name, "mjx", steps=100, mjx_impl="warp")["differences"]
-    assert np.median(found["observation"]) < 2e-4
-    assert np.median(found["reward"]) < 2e-4
+    errors = differences(name, "mjx", steps=100, mjx_impl="warp")["differences"]
+    assert np.median(errors["observation"]) < 2e-4
+    assert np.median(errors["reward"]) < 2e-4
     task = load_task(name, "mjx", mjx_impl="warp")
     keys = jax.random.split(jax.random.PRNGKey(0), 6).reshape(2, 3, 2)
     states = jax.vmap(jax.vmap(lambda key: tasks.reset(task, key)))(keys)
@@ -91,7 +91,7 @@ def test_mjx_turns_the_friction_of_steep_capsules(tilt, same):
     )
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    ours = jax.jit(lambda own: mjx.collision(model_on_device, mjx.kinematics(model_on_device, own)))
+    ours = jax.jit(lambda device_data: mjx.collision(model_on_device, mjx.kinematics(model_on_device, device_data)))
     model_on_device = mjx.put_model(model, impl="jax")
     contact = ours(mjx.make_data(model, impl="jax"))._impl.contact
     touching = int(np.argmin(contact.dist))
@@ -129,12 +129,12 @@ def test_the_loop_of_runge_kutta_is_mjxs_own_method():
 @pytest.mark.parametrize("name", ["Ant-v5", "HalfCheetah-v5", "Humanoid-v5"])
 def test_fast_physics_is_near_the_exact(name):
     """The typical step is as exact; some are cut short."""
-    own, exact = load_task(name, "native", physics="fast").model.opt, load_task(name, "native").model.opt
-    assert (own.iterations, own.ls_iterations, own.solver) == (4, 8, mujoco.mjtSolver.mjSOL_NEWTON)
-    assert (own.integrator, own.timestep) == (exact.integrator, exact.timestep)
+    fast, exact = load_task(name, "native", physics="fast").model.opt, load_task(name, "native").model.opt
+    assert (fast.iterations, fast.ls_iterations, fast.solver) == (4, 8, mujoco.mjtSolver.mjSOL_NEWTON)
+    assert (fast.integrator, fast.timestep) == (exact.integrator, exact.timestep)
     assert exact.iterations > 4
-    found = differences(name, "native", steps=200, physics="fast")
-    for what, error in found["differences"].items():
+    comparison = differences(name, "native", steps=200, physics="fast")
+    for what, error in comparison["differences"].items():
         assert np.median(error) < 3e-6, what
         assert np.quantile(error, 0.95) < 1e-2, what
 
@@ -159,10 +159,10 @@ def test_fast_physics_is_near_the_exact(name):
     ],
 )
 def test_options_are_gymnasiums(name, options):
-    found = differences(name, "native", steps=60, **options)
-    for what, error in found["differences"].items():
+    comparison = differences(name, "native", steps=60, **options)
+    for what, error in comparison["differences"].items():
         assert error.max() < 1e-3, what
-    assert found["terminations_missed"] == 0
+    assert comparison["terminations_missed"] == 0
     if "reset_noise_scale" in options:
         check_resets(name, options)
 
@@ -180,7 +180,7 @@ def check_resets(name, options):
 
 
 def test_options_that_do_not_exist_are_told():
-    for given, message in (
+    for options, message in (
         ({"ctrl_cost": 0.1}, "unknown option of Hopper-v5 'ctrl_cost': did you mean 'ctrl_cost_weight'"),
         ({"healthy_z_range": 0.7}, "task option healthy_z_range must be low,high, not 0.7"),
         ({"healthy_reward": True}, "task option healthy_reward must be a number, not True"),
@@ -197,7 +197,7 @@ def test_options_that_do_not_exist_are_told():
         ({"healthy_z_range": ("low", "inf")}, "task option healthy_z_range must be low,high, not ('low', inf)"),
     ):
         with pytest.raises(UserError) as caught:
-            load_task("Hopper-v5", "native", **given)
+            load_task("Hopper-v5", "native", **options)
         assert message in str(caught.value)
     assert parse_options(("healthy_z_range=0.5,1.2", "ctrl_cost_weight=1e-1", "a=false")) == {
         "healthy_z_range": (0.5, 1.2),
@@ -225,9 +225,9 @@ def test_defaults_are_allowed_and_come_back_from_json(name):
 
 
 def test_the_texts_of_infinite_numbers_are_the_numbers():
-    given = {"healthy_z_range": ["-inf", math.inf], "healthy_reward": 2}
-    assert as_json(given) == {"healthy_z_range": ["-inf", "inf"], "healthy_reward": 2}
-    assert checked_options("Hopper-v5", as_json(given)) == given | {"healthy_z_range": (-math.inf, math.inf)}
+    options = {"healthy_z_range": ["-inf", math.inf], "healthy_reward": 2}
+    assert as_json(options) == {"healthy_z_range": ["-inf", "inf"], "healthy_reward": 2}
+    assert checked_options("Hopper-v5", as_json(options)) == options | {"healthy_z_range": (-math.inf, math.inf)}
 
 
 def test_an_option_may_be_infinite_where_its_default_is():
@@ -236,13 +236,13 @@ def test_an_option_may_be_infinite_where_its_default_is():
     ):
         raise NotImplementedError
 
-    given = {"speed_limit": math.inf, "noise_scale": 100.0, "corner": (0.0, -1.0)}
-    assert check_options("Own-v0", define, given) == given
+    options = {"speed_limit": math.inf, "noise_scale": 100.0, "corner": (0.0, -1.0)}
+    assert check_options("Own-v0", define, options) == options
     with pytest.raises(UserError, match="noise_scale must be finite"):
         check_options("Own-v0", define, {"noise_scale": math.inf})
 
 
-@pytest.mark.parametrize("name", [own for own in _MJX if own.values[0] not in _STEEP_CAPSULES])
+@pytest.mark.parametrize("name", [param for param in _MJX if param.values[0] not in _STEEP_CAPSULES])
 def test_mjx_is_the_same_physics_in_float64(name):
     """What is left of the difference in float64 is nothing: MJX's errors are float32's."""
     task, environment = load_task(name, "native"), make_gymnasium(name, {})
@@ -333,15 +333,15 @@ def test_no_start_is_computed_where_no_episode_ends():
 def test_batches_within_batches_become_one():
     sizes = []
 
-    def centred(own, of_none):
-        sizes.append(own["x"].shape)
-        return {"y": own["x"] - own["x"].mean(axis=0) + 0 * of_none.sum()}
+    def centred(batch, of_none):
+        sizes.append(batch["x"].shape)
+        return {"y": batch["x"] - batch["x"].mean(axis=0) + 0 * of_none.sum()}
 
     function, x = as_one_batch(centred), jnp.arange(24.0).reshape(2, 3, 4)
     nothing = jnp.zeros((0, 2))  # an array without elements, the same for all
-    found = jax.vmap(jax.vmap(lambda row: function({"x": row}, nothing)["y"]))(x)
+    deviations = jax.vmap(jax.vmap(lambda row: function({"x": row}, nothing)["y"]))(x)
     assert sizes[-1] == (6, 4)
-    np.testing.assert_allclose(found, x - x.reshape(6, 4).mean(axis=0))
+    np.testing.assert_allclose(deviations, x - x.reshape(6, 4).mean(axis=0))
     np.testing.assert_allclose(function({"x": x[0, 0]}, nothing)["y"], 0.0)
 
 
@@ -396,8 +396,8 @@ def test_a_changed_model_does_not_change_the_simulation():
     pose = task.at_rest._replace(qpos=jnp.array([0.0, 0.1]))
     before = task.engine.step(pose, jnp.zeros(1))
     task.model.opt.gravity[:] = 0.0
-    for own in (task, load_task("InvertedPendulum-v5", "native")):
-        np.testing.assert_array_equal(own.engine.step(pose, jnp.zeros(1)).qvel, before.qvel)
+    for loaded_task in (task, load_task("InvertedPendulum-v5", "native")):
+        np.testing.assert_array_equal(loaded_task.engine.step(pose, jnp.zeros(1)).qvel, before.qvel)
 
 
 def test_native_engine_gives_the_same_in_any_batch():
