@@ -18,7 +18,7 @@ from xinet_jax.command_line.start import keep_compiled_programs, load_libraries,
 from xinet_jax.config import value_text, varied
 from xinet_jax.errors import UserError, nearest
 from xinet_jax.tasks.catalogue import BUILT_IN
-from xinet_jax.tasks.registry import describe_task, task_names
+from xinet_jax.tasks.registry import check_name, describe_task, task_names
 from xinet_jax.telemetry.console import FittingConsole, never_raise
 from xinet_jax.telemetry.json_lines import finite
 from xinet_jax.training.run_folder import POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE
@@ -198,7 +198,9 @@ def _tasks(arguments: list[str]) -> int:
     from xinet_jax.tasks.tables import options_table, tasks_table
 
     names = [options.name] if options.name else task_names()
-    if not {*names} & {*task_names()} <= {*BUILT_IN}:  # a user's task has to be loaded for its sizes
+    for name in names:
+        check_name(name)
+    if not {*names} <= {*BUILT_IN}:  # a user's task has to be loaded for its sizes
         start_jax()
     descriptions = [describe_task(name) for name in names]
     if options.json:

@@ -8,6 +8,8 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 
 # A random key of either kind: new-style typed, or the raw pair of integers that `jax.random.PRNGKey` returns.
 Key = PRNGKeyArray | UInt32[Array, "2"]
+# The axis of the devices that members are spread over, inside a program for all of them.
+DEVICE_AXIS = "members"
 # A number, which may be traced.
 Scalar = Float[Array, ""] | float
 # Nested dictionaries, tuples and named tuples of arrays.

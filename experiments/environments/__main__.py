@@ -41,7 +41,8 @@ def main() -> None:
 
 def train(envs: int, ratio: str, arguments: argparse.Namespace) -> None:
     """Trains an arm, unless there are results of it, and adds them to the file."""
-    if any((row["envs"], row["update_ratio"]) == (str(envs), ratio) for row in read()):
+    of_arm = [row for row in read() if (row["envs"], row["update_ratio"]) == (str(envs), ratio)]
+    if any(int(row["environment_steps"]) >= arguments.steps for row in of_arm):
         return
     folder = arguments.runs / f"{envs}-{ratio.replace('/', '_')}"
     command = [sys.executable, "-m", "xinet_jax.cli", "train", *OPTIONS.split(), "--steps", str(arguments.steps)]

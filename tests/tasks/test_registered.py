@@ -10,7 +10,7 @@ from tasks import environments
 from xinet_jax.config import make_config
 from xinet_jax.errors import UserError
 from xinet_jax.tasks import task as tasks
-from xinet_jax.tasks.engines.vector import TURNS, Vector, _mode
+from xinet_jax.tasks.engines.vector import TURNS, Vector, Vectors, _mode
 from xinet_jax.tasks.registry import check_name, describe_task, load_task
 
 NAME = "gymnasium/XinetCounter-v0"
@@ -104,6 +104,22 @@ def test_a_turn_that_is_asked_for_twice_is_taken_once():
     vector.close()
 
 
+def test_devices_and_seeds_have_environments_of_their_own():
+    """Also members of one seed, and different prices, on two devices."""
+    vectors = Vectors("XinetCounter-v0", {}, 5, 0.0)
+    calls = [(0, 7, 8), (1, 7, 8), (0, 8, 7), (0, 7, 8)]
+    first = [vectors.reset(np.float32([[device, seed] for seed in seeds])) for device, *seeds in calls]
+    assert [rows[0, 0] for rows in first] == [0, 1, 2, 0]
+    np.testing.assert_array_equal(first[0][:, 2:], first[1][:, 2:])
+    np.testing.assert_array_equal(first[0][:, 2:], first[2][::-1, 2:])
+    packed = lambda number: np.float32([[number, place, 0, 0.0, 0.1] for place in (0, 1)])  # noqa: E731
+    for number in (0, 1):
+        np.testing.assert_array_equal(vectors.step(packed(number))[:, 0], 1)
+    assert np.isnan(vectors.step(packed(0)[::-1])).all()
+    assert "not in their order" in vectors.failure.summary
+    vectors.close()
+
+
 def test_in_processes_they_are_the_same():
     actions = np.random.default_rng(0).uniform(-1, 0.5, (9, 3, 2)).astype(np.float32)
     results = []
@@ -120,8 +136,51 @@ def test_in_processes_they_are_the_same():
 
 def test_slow_environments_have_processes(monkeypatch):
     monkeypatch.setattr("xinet_jax.tasks.engines.vector.available_cores", lambda: 4)
+    assert _mode(8, 2e-3) == "sync", "the main module may not bear to be imported again"
+    monkeypatch.setattr("xinet_jax.tasks.engines.vector._is_command_line", lambda: True)
     assert _mode(8, 2e-3) == "async"
     assert _mode(8, 2e-5) == _mode(1, 2e-3) == _mode(64, 2e-3) == "sync"
+
+
+def test_a_first_observation_that_is_not_finite_ends_the_episode(monkeypatch):
+    """It is the first of a transition that must not be stored."""
+    reset = environments.Counter.reset
+
+    def sometimes(self, *, seed=None, options=None):
+        observation, info = reset(self, seed=seed, options=options)
+        if self.episode == 1:
+            observation["position"][0, 0] = np.inf
+        return observation, info
+
+    monkeypatch.setattr(environments.Counter, "reset", sometimes)
+    states, outcomes = rollout(load_task(NAME, length=2), jnp.zeros((7, 1, 2)), 1)
+    np.testing.assert_array_equal(outcomes.finite[:, 0], [True, True, False, True, True, True, True])
+    np.testing.assert_array_equal(states.elapsed[:, 0], [0, 1, 0, 0, 1, 2, 3])
+    np.testing.assert_array_equal(states.observation[:, 0, 0], states.elapsed[:, 0])
+
+
+def test_a_worker_that_dies_is_told_and_holds_nothing_up():
+    vectors = Vectors("XinetCounter-v0", {"vectorization_mode": "async"}, 5, 0.0)
+    number = vectors.reset(np.float32([[0, 1], [0, 2]]))[0, 0]
+    packed = np.float32([[number, place, 0, 0.0, 0.1] for place in (0, 1)])
+    assert np.isfinite(vectors.step(packed)).all()
+    workers = vectors._vectors[0]._environments.processes
+    workers[1].kill()
+    packed[:, 2] = 1
+    assert np.isnan(vectors.step(packed)).all()
+    assert vectors.failure is not None
+    vectors.close()
+    workers[0].join(10)
+    assert not any(worker.is_alive() for worker in workers)
+
+
+def test_an_environment_that_is_registered_anew_is_made_anew(monkeypatch):
+    first = load_task(NAME)
+    rollout(first, jnp.zeros((2, 1, 2)), 1)
+    monkeypatch.setattr(environments.Counter, "_observation", lambda self: self.observation_space.sample())
+    states, _ = rollout(load_task(NAME), jnp.zeros((2, 1, 2)), 1)
+    assert states.observation[1, 0, 0] != 1
+    assert first.engine.host is not load_task(NAME).engine.host
 
 
 def test_an_exception_is_kept_and_gives_what_is_not_finite():
@@ -146,6 +205,11 @@ def test_an_exception_is_kept_and_gives_what_is_not_finite():
         ("XinetSpaceNames-v0", {}, "observations must be numbers .* not Text"),
         ("XinetMissing-v0", {}, "pip install xinet_missing_module"),
         ("XinetEndless-v0", {}, "has no time limit: .*max_episode_steps=1000"),
+        ("XinetCounter-v0", {"vectorization_mode": "asynch"}, "vectorization_mode 'asynch': did you mean 'async'"),
+        ("XinetCounter-v0", {"render_mode": "human"}, "render_mode is no option of an environment"),
+        ("XinetCounter-v0", {"length": "os:path"}, "task option length must be .* a name without a colon"),
+        ("XinetCounter-v0", {"length": float("nan")}, "task option length must be a number"),
+        ("XinetCounter-v0", {"max_episode_steps": 3_000_000_000}, "max_episode_steps must be from 1 to 1048576"),
         ("XinetCounter-v0", {"wings": 2}, "with task options wings=2: TypeError"),
         ("XinetCounter-v0", {"raises_at": 1}, "XinetCounter-v0 .*cannot run.*the arm fell off"),
     ],

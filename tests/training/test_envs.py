@@ -84,7 +84,7 @@ SAC = {"agent": "sac", "actor_hidden": (7,), "critic_hidden": (8,)}
 
 def test_an_environment_of_the_registry_is_trained_resumed_evaluated_and_filmed(tmp_path, capsys):
     folder = tmp_path / "run"
-    config = tiny_config(task=NAME, out=str(folder), envs=2, seeds=2, task_options=("length=4", "nan_at=7"), **SAC)
+    config = tiny_config(task=NAME, out=str(folder), envs=2, seeds=2, task_options=("length=4", "nan_at=25"), **SAC)
     config = dataclasses.replace(config, checkpoint_every=30, eval_every=30, eval_episodes=3, final_episodes=2)
     result = xinet_jax.train(config, progress=False)
     assert result.config.engine == "gymnasium"
@@ -134,6 +134,24 @@ def test_an_exception_in_an_environment_ends_the_run_with_what_was_learnt(tmp_pa
     monkeypatch.setattr(environments.Counter, "raises_at", property(lambda self: None, lambda self, value: None), False)
     result = resumed(folder)
     assert result.environment_steps == 60
+
+
+def test_an_exception_where_a_policy_is_evaluated_is_told_in_one_line(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "run"
+    config = tiny_config(task=NAME, out=str(folder), steps=30, **SAC)
+    xinet_jax.train(config, progress=False)
+    step = environments.Counter.step
+
+    def fall(self, action):
+        if self.count == 3:
+            raise ValueError("the arm fell off")
+        return step(self, action)
+
+    monkeypatch.setattr(environments.Counter, "step", fall)
+    assert main(["evaluate", str(folder)]) == 2
+    assert capsys.readouterr().err.endswith(f"{NAME} cannot run: ValueError: the arm fell off\n")
+    with pytest.raises(UserError, match="cannot run: ValueError: the arm fell off; policies are saved in"):
+        resumed(folder, steps=32)
 
 
 def test_an_environment_that_cannot_be_made_is_told_before_anything_is_written(tmp_path, capsys):

@@ -14,6 +14,7 @@ from xinet_jax.networks.modules import Shape
 from xinet_jax.types import Tree
 
 _ADDED = 0.01  # to each standard deviation
+_MEMORY = 2.0**18  # observations over which the moments are taken: in float32 they would not change by one in millions
 
 
 class ObservationStatistics(NamedTuple):
@@ -21,7 +22,7 @@ class ObservationStatistics(NamedTuple):
 
     Attributes:
       mean, variance: of each number of the observations, `[observation]`.
-      count: observations.
+      count: observations, `2**18` at most: from then on older ones are gradually forgotten.
     """
 
     mean: Float[Array, "*members observation"]
@@ -56,17 +57,12 @@ def observe(
     number = counted.sum()
     mean = jnp.where(counted, rows, 0.0).sum(axis=0) / jnp.maximum(number, 1)
     squares = jnp.where(counted, jnp.square(rows - mean), 0.0).sum(axis=0)
-    count = statistics.count + number
+    count = jnp.minimum(statistics.count + number, _MEMORY)
     share = number / jnp.maximum(count, 1.0)
     delta = mean - statistics.mean
-    between = jnp.square(delta) * statistics.count * share
-    variance = (statistics.variance * statistics.count + squares + between) / jnp.maximum(count, 1.0)
-    changed = number > 0
-    return ObservationStatistics(
-        jnp.where(changed, statistics.mean + delta * share, statistics.mean),
-        jnp.where(changed, variance, statistics.variance),
-        count,
-    )
+    within = squares / jnp.maximum(number, 1) - statistics.variance
+    variance = statistics.variance + share * (within + (1.0 - share) * jnp.square(delta))
+    return ObservationStatistics(statistics.mean + share * delta, variance, count)
 
 
 def normalise(

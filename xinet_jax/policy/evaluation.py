@@ -16,6 +16,7 @@ from xinet_jax.policy.policy import Policy
 from xinet_jax.tasks import task as tasks
 from xinet_jax.tasks.engines.host_call import hearing_interrupts
 from xinet_jax.tasks.engines.loading import quiet_deprecations
+from xinet_jax.tasks.libraries.environments import in_one_line
 from xinet_jax.tasks.libraries.environments import make_environment as make_registered
 from xinet_jax.tasks.options import options_text
 from xinet_jax.tasks.registry import check_name, exact_engine, gymnasium_name, in_gymnasium, load_task
@@ -130,6 +131,8 @@ def _run(policy: Policy, episodes: int, seed: int, task: str | None, progress: b
 def _run_in_gymnasium(policy: Policy, episodes: int, seed: int, name: str, options: dict[str, Any]) -> Iterator[_Step]:
     """Yields every step of episodes in Gymnasium's environments. Where one ends, the next begins."""
     with contextlib.ExitStack() as stack:
+        if name != gymnasium_name(name):
+            stack.enter_context(in_one_line(gymnasium_name(name), options))
         environments = []
         for _ in range(min(episodes, _SIDE_BY_SIDE)):
             environments.append(stack.enter_context(contextlib.closing(_make_environment(name, options))))

@@ -188,7 +188,9 @@ def _draw_registered(
       UserError: if it cannot be made, or has no pictures.
     """
     options = {key: value for key, value in options.items() if key != "vectorization_mode"}
-    if "rgb_array" not in make_environment(name, options).metadata.get("render_modes", ()):
+    with contextlib.closing(make_environment(name, options)) as environment:
+        modes = environment.metadata.get("render_modes", ())
+    if "rgb_array" not in modes:
         raise UserError(f"gymnasium/{name} cannot be drawn: it has no render mode rgb_array")
     environment = make_environment(name, options, "rgb_array")
     dt, length = seconds_per_step(environment), environment.spec.max_episode_steps

@@ -12,6 +12,9 @@ from xinet_jax.type_hints import has_type, type_in_words
 # Ranges of options by the endings of their names. Rewards and their squares must fit into float32. MuJoCo calls
 # simulations unstable if positions start ten metres or radians from rest.
 _LIMITS = {"reset_noise_scale": (0.0, 3.0), "_weight": (-1e9, 1e9), "_reward": (-1e9, 1e9)}
+# Arguments of our functions and Gymnasium's that make environments.
+_TAKEN = {"name", "id", "engine", "mjx_impl", "physics", "num_envs", "vector_kwargs", "wrappers", "disable_env_checker"}
+_TAKEN |= {"render_mode", "additional_wrappers"}
 _INFINITE = {"inf": math.inf, "-inf": -math.inf}  # as JSON has them, which knows no such numbers
 
 
@@ -39,14 +42,19 @@ def check_options(task: str, define: Callable[..., Any], options: dict[str, Any]
 def _of_known_types(options: dict[str, Any]) -> dict[str, Any]:
     """Returns options of which only the function itself knows the types."""
 
-    def known(value: Any) -> Any:
+    def known(name: str, value: Any) -> Any:
         if isinstance(value, (list, tuple)):
-            return tuple(map(known, value))
-        if not isinstance(value, (bool, int, float, str)):
-            raise UserError(f"task options must be numbers, names, true or false, not {brief(value, quoted=True)}")
-        return _number(value)
+            return tuple(known(name, item) for item in value)
+        number = _number(value)
+        # A text like `module:name` may be imported by an environment, and options come with files of policies.
+        if not isinstance(number, (bool, int, float, str)) or number != number or ":" in str(number):
+            allowed = "a number, a name without a colon, true or false"
+            raise UserError(f"task option {name} must be {allowed}, not {brief(value, quoted=True)}")
+        return number
 
-    return {name: known(value) for name, value in options.items()}
+    if refused := sorted(_TAKEN & set(options)):
+        raise UserError(f"{refused[0]} is no option of an environment")
+    return {name: known(name, value) for name, value in options.items()}
 
 
 def as_json(options: dict[str, Any]) -> dict[str, Any]:

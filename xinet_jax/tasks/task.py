@@ -215,7 +215,8 @@ def step(
     terms = definition.reward_terms(state.physics, to_control(task, action), physics, task.dt)
     reward = sum(terms.values(), start=jnp.float32(0.0))
     observation = definition.observe(physics)
-    finite = all_finite((physics.qpos, physics.qvel, observation, reward, action))
+    before = () if engine.host is None else (state.observation,)  # others begin episodes with what is finite
+    finite = all_finite((physics.qpos, physics.qvel, observation, reward, action, *before))
     episode_return = jnp.where(finite, state.episode_return + reward, jnp.nan)
     after = TaskState(physics, observation, state.elapsed + 1, episode_return)
     truncated = after.elapsed >= definition.episode_length

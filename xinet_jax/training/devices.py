@@ -12,12 +12,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from xinet_jax.compat.xla import jit_options
 from xinet_jax.cores import available_cores
 from xinet_jax.errors import UserError, brief
-from xinet_jax.types import Tree
+from xinet_jax.types import DEVICE_AXIS, Tree
 
 T = TypeVar("T")
 
-AXIS = "members"
-SPREAD = PartitionSpec(AXIS)  # the leading axis, one slice for each device
+SPREAD = PartitionSpec(DEVICE_AXIS)  # the leading axis, one slice for each device
 EVERYWHERE = PartitionSpec()  # the same on every device
 
 
@@ -99,7 +98,7 @@ def make_mesh(devices: int | None, members: int) -> Mesh:
             f"not {devices}"
         )
     rounds = -(-members // min(devices or len(local), len(local)))
-    return Mesh(np.array(local[: -(-members // rounds)]), (AXIS,))  # no more than that many rounds need
+    return Mesh(np.array(local[: -(-members // rounds)]), (DEVICE_AXIS,))  # no more than that many rounds need
 
 
 def pad(members: Sequence[T], mesh: Mesh) -> list[T]:

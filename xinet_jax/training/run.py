@@ -1,6 +1,7 @@
 """A run, from its configuration to its results."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import jax
 
@@ -46,7 +47,12 @@ def train(config: Config, progress: bool = True) -> Result:
     processes.join(config.distributed)
     claim_cores(config.devices, len(everyone))
     display = ProgressDisplay(progress and jax.process_index() == 0)
-    with opened(config, everyone, display.note) as run, display, StopOnSignal(run.folder / STOP_FILE) as stop:
+    with (
+        opened(config, everyone, display.note) as run,
+        _environments_of(run),
+        display,
+        StopOnSignal(run.folder / STOP_FILE) as stop,
+    ):
         recorder = Recorder(run.setup.config, run.setup.identities, run.metrics, display)
         compactor = Compactor(recorder, stop, run.start.description.ledger if run.start else Ledger(), config.envs)
         saver = Saver(run.checkpoints, recorder)
@@ -56,9 +62,18 @@ def train(config: Config, progress: bool = True) -> Result:
         mistake = _finish(run, loop, state, recorder, saver, stop)
         run.checkpoints.close()
         run.metrics.close()
-        if (host := run.setup.task.engine.host) is not None:
-            host.close()
         return _gather(run, loop, everyone, recorder, stop, mistake)
+
+
+@contextlib.contextmanager
+def _environments_of(run: Opened) -> Iterator[None]:
+    """Closes environments on the host in the end, whatever happens."""
+    host = run.setup.task.engine.host
+    try:
+        yield
+    finally:
+        if host is not None:
+            host.close()
 
 
 def _begin(run: Opened, loop: Loop, recorder: Recorder) -> Member:
@@ -96,7 +111,10 @@ def _finish(
     task = loop.setup.config.task
     where = "Gymnasium's " if in_gymnasium(task) else ""
     recorder.note(f"policies saved; running them in {where}{gymnasium_name(task)}")
-    evaluate_policies(loop.setup, loop.steps, run.folder, recorder)
+    try:
+        evaluate_policies(loop.setup, loop.steps, run.folder, recorder)
+    except UserError as error:
+        return UserError(f"{error}; policies are saved in {run.folder}")
     return None
 
 

@@ -1,5 +1,8 @@
 """Environments on the host that are stepped together, and keep a state of their own that no program can restore."""
 
+import contextlib
+import os
+import sys
 import threading
 import time
 import traceback
@@ -12,8 +15,9 @@ from gymnasium.vector import AutoresetMode
 from xinet_jax.cores import available_cores
 from xinet_jax.errors import first_line
 from xinet_jax.tasks.engines.physics import Failure
-from xinet_jax.tasks.libraries.environments import EnvironmentFailed, as_arrays, without_interrupts
+from xinet_jax.tasks.libraries.environments import EnvironmentFailed, as_arrays, in_worker
 
+MODES = ("sync", "async")  # how they run: one after the other, or each in a process
 TURNS = 2**20  # numbers of turns start again after so many: a float32 holds them exactly
 _WORTH_A_PROCESS = 3e-4  # a step that takes longer is worth a process for each environment [s]
 _ENVIRONMENTS_PER_CORE = 4  # at most, where each has a process
@@ -51,25 +55,31 @@ class Vector:
         options = dict(options)
         mode = options.pop("vectorization_mode", None) or _mode(len(seeds), step_seconds)
         arguments: dict[str, Any] = {"autoreset_mode": AutoresetMode.DISABLED}
-        if mode == "async":  # JAX has threads, which a fork would not
-            arguments |= {"context": "spawn"}
+        wrappers = [as_arrays]
+        if mode == "async":
+            arguments |= {"context": "spawn"}  # JAX has threads, which a fork would not
+            wrappers.insert(0, in_worker)
+            gymnasium.logger.min_level = gymnasium.logger.ERROR + 1  # it would print what a worker raises
         self._environments = gymnasium.make_vec(
             name,
             num_envs=len(seeds),
             vectorization_mode=mode,
             vector_kwargs=arguments,
-            wrappers=(without_interrupts, as_arrays),
+            wrappers=wrappers,
+            disable_env_checker=True,
             **options,
         )
         space = self._environments.single_action_space
         self._middle, self._dtype = (space.low + space.high) / 2, space.dtype
         self._seeds = seeds
         self._turn, self._steps = 0, None
+        self._observation = np.zeros((len(seeds), *self._environments.single_observation_space.shape), np.float32)
 
     def reset(self) -> np.ndarray:
         """Begins new episodes by the seeds, and returns their first observations, `[envs, observation]`."""
         self._turn, self._steps = 0, None
-        return _float32(self._environments.reset(seed=self._seeds)[0])
+        self._observation = _float32(self._environments.reset(seed=self._seeds)[0])
+        return self._observation
 
     def step(self, turn: int, actions: np.ndarray) -> Steps:
         """Returns what a step leads to. A turn that is asked for again gives the same.
@@ -89,17 +99,24 @@ class Vector:
         actions = np.where(finite[:, None], actions, self._middle).astype(self._dtype)
         observation, reward, terminated, truncated, _ = self._environments.step(actions)
         observation, reward = _float32(observation), _float32(reward)
-        finite &= np.isfinite(observation).all(axis=1) & np.isfinite(reward)
+        finite &= np.isfinite(self._observation).all(axis=1) & np.isfinite(observation).all(axis=1)
+        finite &= np.isfinite(reward)
         ended = terminated | truncated | ~finite
         start = np.zeros_like(observation)
         if ended.any():
             start[ended] = _float32(self._environments.reset(options={"reset_mask": ended})[0])[ended]
+        self._observation = np.where(ended[:, None], start, observation)
         self._turn, self._steps = (turn + 1) % TURNS, Steps(observation, reward, terminated, truncated, start)
         return self._steps
 
-    def close(self) -> None:
-        """Ends what they run in."""
-        self._environments.close()
+    def close(self, failed: bool = False) -> None:
+        """Ends what they run in. `failed`: an exception came in between, so that they may not answer any more."""
+        with contextlib.suppress(Exception):
+            if not failed:
+                self._environments.close()
+        for process in getattr(self._environments, "processes", ()):
+            process.kill()
+        self._environments.closed = True
 
 
 class Vectors:
@@ -119,27 +136,29 @@ class Vectors:
         self.step_seconds = step_seconds
         self.failure: Failure | None = None
         self._vectors: dict[int, Vector] = {}
-        self._numbers: dict[tuple[int, ...], int] = {}  # by seeds
+        self._numbers: dict[tuple[int, ...], int] = {}  # by device and seeds
         self._making = threading.Lock()
 
     def reset(self, seeds: np.ndarray) -> np.ndarray:
         """Begins episodes, one for each seed. The environments of seeds that were asked for before begin again.
 
         Args:
-          seeds: `[*batch, 1]`.
+          seeds: the number of the device that asks, and the seed, `[*batch, 2]`.
 
         Returns:
           The vector's number, the environment's place in it, and its first observation, `[*batch, 2 + observation]`.
         """
-        rows = np.full((seeds.size, 2 + self._size), np.nan, np.float32)
-        order = tuple(seeds.ravel().astype(int).tolist())
+        devices, numbers = seeds.reshape(-1, 2).astype(int).T
+        rows = np.full((len(numbers), 2 + self._size), np.nan, np.float32)
+        order = (int(devices[0]), *numbers.tolist())
         try:
             with self._making:
                 if order not in self._numbers:
-                    number = self._numbers[order] = len(self._numbers)
-                    self._vectors[number] = Vector(self._name, self._options, [*order], self.step_seconds)
+                    vector = Vector(self._name, self._options, numbers.tolist(), self.step_seconds)
+                    self._vectors[len(self._numbers)] = vector
+                    self._numbers[order] = len(self._numbers)
                 number = self._numbers[order]
-            rows[:, 0], rows[:, 1], rows[:, 2:] = number, np.arange(seeds.size), self._vectors[number].reset()
+            rows[:, 0], rows[:, 1], rows[:, 2:] = number, np.arange(len(numbers)), self._vectors[number].reset()
         except Exception as error:
             self._fail(error)
         return rows.reshape(*seeds.shape[:-1], -1)
@@ -172,7 +191,7 @@ class Vectors:
         """Ends all of them."""
         self._numbers.clear()
         while self._vectors:
-            self._vectors.popitem()[1].close()
+            self._vectors.popitem()[1].close(failed=self.failure is not None)
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, EnvironmentFailed):
@@ -201,9 +220,19 @@ def measure_step(environment: gymnasium.Env, steps: int = 10) -> float:
 
 
 def _mode(count: int, step_seconds: float) -> str:
+    """Returns what is faster, and safe: processes import the main module."""
+    if not _is_command_line():
+        return "sync"
     cores = available_cores()
     few = 1 < count <= _ENVIRONMENTS_PER_CORE * cores
     return "async" if few and cores > 1 and step_seconds > _WORTH_A_PROCESS else "sync"
+
+
+def _is_command_line() -> bool:
+    """Returns whether this is the command `xinet`, whose main module does nothing when it is imported."""
+    main = sys.modules.get("__main__")
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None) or ""
+    return bool(spec and spec.name.startswith("xinet_jax.")) or os.path.basename(file) == "xinet"
 
 
 def _float32(values: np.ndarray) -> np.ndarray:

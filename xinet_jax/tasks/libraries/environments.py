@@ -5,7 +5,6 @@ Workers of a vector environment import this module: nothing here loads JAX.
 
 import contextlib
 import math
-import multiprocessing
 import signal
 import traceback
 from collections.abc import Iterator
@@ -88,10 +87,13 @@ def as_arrays(environment: gymnasium.Env) -> gymnasium.Env:
     return TransformAction(environment, within_bounds, flat)
 
 
-def without_interrupts(environment: gymnasium.Env) -> gymnasium.Env:
-    """Returns an environment; in a worker process, Ctrl-C is left to the process that trains."""
-    if multiprocessing.parent_process() is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+def in_worker(environment: gymnasium.Env) -> gymnasium.Env:
+    """Returns an environment of a worker process, which leaves signals to the process that trains.
+
+    It ends when that closes its pipe.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     return environment
 
 
