@@ -24,7 +24,7 @@ _PAPER = {
     "prune_ramp": 50_000,
     "prune_stop": 200_000,
 }
-# Many environments, with as many updates as the preset quick and eight times as many steps. Ours.
+# Many environments, with about as many updates as the preset quick and eight times as many steps. Ours.
 _MANY_ENVS = {
     "envs": 32,
     "update_ratio": "1/8",
@@ -43,7 +43,7 @@ _MANY_ENVS = {
 # add 2048 units in all; how these and the heads are divided is ours.
 _WIDE = _PAPER | {"blocks": 8, "block_units": 256, "actor_hidden": (512, 512), "critic_hidden": (1024, 1024)}
 # SAC of MuJoCo Playground for the DeepMind Control Suite (its config/dm_control_suite_params.py), but for the
-# extractor, the schedules and the layer normalisation of its critics.
+# extractor, the schedules, its critics' layer normalisation and its target entropy.
 _PLAYGROUND = _PAPER | {
     "envs": 128,
     "update_ratio": "1/16",
