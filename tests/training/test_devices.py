@@ -225,3 +225,32 @@ def test_cores_are_claimed_once_and_only_for_several_members(monkeypatch):
     devices.claim_cores(None, 1)
     devices.claim_cores(2, 2)
     assert os.environ["XLA_FLAGS"] == "--xla_example"
+
+
+REWARDS = """
+import sys
+import numpy as np
+from xinet_jax.cli import main
+from xinet_jax.training.saver import Saver
+
+def check(saver, setup, state, position, ledger):
+    replay, count = state.replay, int(np.asarray(state.replay.stored).min())
+    reward, action = np.asarray(replay.reward)[:, :count], np.asarray(replay.action)[:, :count, 0]
+    np.testing.assert_allclose(reward, 1.0 + 2.0 * action, rtol=1e-5)
+    assert count == 60 and setup.mesh.size == 2 and (action[0] != action[1]).any()
+    print("checked")
+
+Saver.save = check
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_members_of_one_seed_have_environments_of_their_own_on_two_devices(tmp_path):
+    """Their first states are the same. The reward of the environment is the first action, of the same member."""
+    options = "--task gymnasium/XinetCounter-v0 --agent sac --learning-rate 1e-2 1e-3 --devices 2 --steps 60"
+    options += " --random-steps 20 --eval-every 60 --eval-episodes 1 --final-episodes 1 --checkpoint-every 60"
+    options += " --batch-size 16 --actor-hidden 7 --critic-hidden 8 --import tests/tasks/environments.py"
+    command = [sys.executable, "-c", REWARDS, "train", "--out", str(tmp_path / "run"), *options.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "checked" in done.stdout

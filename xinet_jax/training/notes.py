@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from xinet_jax.config import Round, round_of, to_flat, varied
+from xinet_jax.networks.modules import precision_on
 from xinet_jax.telemetry.progress import whole
 from xinet_jax.training.setup import Setup
 
@@ -30,6 +31,9 @@ def introduction(setup: Setup, folder: Path) -> list[str]:
     stop = config.pruning.prune_stop
     late = config.pruner == "theta" and stop is not None and stop > config.steps
     last = [f"prune_stop {stop:,} is after the last step: gates stay where theta leaves them"] if late else []
+    precision = precision_on(platform, config.precision)
+    if precision != config.precision:
+        last.append(f"{platform} devices have no {config.precision}: matrix products are in {precision}")
     return [first, setup.memory, *last]
 
 
