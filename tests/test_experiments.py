@@ -38,6 +38,7 @@ from experiments.claims import (
 from experiments.claims.arms import ARMS, PRICES, RIVALS, SEEDS, TRUNK, XINET
 from experiments.claims.statistics import difference, interquartile_mean, share
 from experiments.defaults import __main__ as defaults
+from experiments.environments import __main__ as environments
 from experiments.estimators import __main__ as estimators
 from experiments.gpu import workers
 from experiments.gpu.report import Report
@@ -428,6 +429,11 @@ def test_the_notebook_shows_the_committed_runs():
         assert path.with_suffix(".csv").read_text() == pages.as_csv(table)
     magnitude, random = (line.strip("| ").split(" | ")[1:] for line in widths_and_pace.together().splitlines()[2:])
     assert all(part in page for part in (*magnitude, random[1]))
+
+
+def test_the_page_of_environments_has_the_tables_of_its_runs():
+    page = Path("docs/how-to/many-environments.md").read_text().splitlines()
+    assert [line for line in environments.tables(environments.read()).splitlines() if line not in page] == [""]
 
 
 def test_tables_of_a_page_are_extracts(tmp_path):

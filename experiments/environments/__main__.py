@@ -72,7 +72,7 @@ def read() -> list[dict[str, str]]:
 def tables(rows: list[dict[str, str]]) -> str:
     """Returns two tables in Markdown, by environment steps and by minutes. Each cell has the returns of the seeds."""
     arms = sorted({(int(row["envs"]), Fraction(row["update_ratio"])) for row in rows})
-    first, second = "environments, updates per step", [f"return after {minutes} minutes" for minutes in MINUTES]
+    first, second = "environments, updates per step", [f"after {minutes} minutes" for minutes in MINUTES]
     by_steps = [[first, *(f"return at {steps:,} steps" for steps in STEPS), "minutes"]]
     by_minutes = [[first, *second, "steps/s of each agent"]]
     for envs, ratio in arms:
@@ -92,8 +92,9 @@ def returns(rows: list[dict[str, str]], name: str, limit: float) -> str:
 
 
 def markdown(rows: list[list[str]]) -> str:
-    rows.insert(1, ["---"] + ["---:"] * (len(rows[0]) - 1))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    """Returns a table, the first row as its heads."""
+    heads, *rest = (f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join([heads, f"|---|{'---:|' * (len(rows[0]) - 1)}", *rest])
 
 
 if __name__ == "__main__":

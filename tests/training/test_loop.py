@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import create_autospec
 
@@ -15,6 +16,7 @@ from xinet_jax.agent.state import AgentState, Metrics
 from xinet_jax.config import round_of
 from xinet_jax.errors import UserError
 from xinet_jax.tasks.engines.physics import Failure
+from xinet_jax.training import notes
 from xinet_jax.training.compactor import Compactor
 from xinet_jax.training.devices import make_mesh
 from xinet_jax.training.loop import Loop
@@ -231,3 +233,14 @@ def test_signals_are_answered_as_compiling_during_first_calls():
     assert compiling[0]
     assert not any(compiling[1:])
     assert not bench.stop.compiling
+
+
+def test_a_run_says_what_it_is():
+    """Environments and updates, and a precision that the devices do not have."""
+    bench = Bench(envs=4, update_ratio="1/2", precision="tensorfloat32", theta_every=2, prune_every=2)
+    first, *rest = notes.introduction(bench.loop.setup, Path("runs/x"))
+    assert "xinet on HalfCheetah-v5, 1 seed, 4 environments each, updates per step: 1/2, auto physics" in first
+    assert "cpu devices have no tensorfloat32: matrix products are in float32" in rest
+    first, *rest = notes.introduction(Bench().loop.setup, Path("runs/x"))
+    assert "environments" not in first
+    assert not any("matrix products" in line for line in rest)

@@ -31,7 +31,7 @@ def introduction(setup: Setup, folder: Path) -> list[str]:
     stop = config.pruning.prune_stop
     late = config.pruner == "theta" and stop is not None and stop > config.steps
     last = [f"prune_stop {stop:,} is after the last step: gates stay where theta leaves them"] if late else []
-    precision = precision_on(platform, config.precision)
+    precision = precision_on(jax.default_backend(), config.precision)
     if precision != config.precision:
         last.append(f"{platform} devices have no {config.precision}: matrix products are in {precision}")
     return [first, setup.memory, *last]
