@@ -207,3 +207,14 @@ def test_rings_of_all_environments_can_be_given_another_size():
     for env, (_, plain) in enumerate(runs):
         alone = jax.tree.map(lambda leaf, e=env: jnp.asarray(leaf[0, e]), moved)
         assert_holds(Buffer(other.capacity, 4), alone, plain[-int(alone.size) :])
+
+
+@pytest.mark.parametrize("envs", [1, 3])
+def test_an_empty_one_can_be_given_another_size(envs):
+    """As of a run that was interrupted before its first step: of its rings, only the first row is kept."""
+    replay = jax.tree.map(lambda leaf: np.asarray(leaf)[None], Buffer(20, 4, envs).init(3, 2))
+    kept = {"observation": [0], "action": [], "reward": [], "row": []}
+    empty = replay._replace(
+        **{name: np.take(getattr(replay, name), np.array(rows, int), replay.stored.ndim) for name, rows in kept.items()}
+    )
+    assert resized(empty, 20, 32).observation.shape == (*replay.stored.shape, rows_for(32), 3)

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+from types import SimpleNamespace
 from unittest.mock import create_autospec
 
 import numpy as np
@@ -11,6 +12,8 @@ from helpers import tiny_config
 from xinet_jax.agent.state import AgentState
 from xinet_jax.errors import UserError
 from xinet_jax.networks.modules import Shape
+from xinet_jax.tasks.engines.physics import Failure
+from xinet_jax.tasks.engines.vector import Vectors
 from xinet_jax.telemetry.json_lines import JsonLines
 from xinet_jax.training import run
 from xinet_jax.training.checkpoints import Checkpoints
@@ -35,16 +38,19 @@ DESCRIPTION = Description(
 class Bench:
     """A run of stand-ins, and what they were asked for."""
 
-    def __init__(self, folder, monkeypatch, start=False, stopped=False, refusal=None):
+    def __init__(self, folder, monkeypatch, start=False, stopped=False, refusal=None, failure=None):
         self.events, self.stopped, self.refusal = [], stopped, refusal
         self.config = tiny_config(engine="native")
         mesh, members = make_mesh(1, 1), identities(self.config)
-        setup = Setup(self.config, members, None, None, [], mesh, None, None, (), np.zeros(1, np.int32), "1 MB")
+        self.host = create_autospec(Vectors, instance=True)
+        self.host.close.side_effect = lambda: self.events.append("environments closed")
+        task = SimpleNamespace(engine=SimpleNamespace(host=self.host))
+        setup = Setup(self.config, members, task, None, [], mesh, None, None, (), np.zeros(1, np.int32), "1 MB")
         metrics, checkpoints = create_autospec(JsonLines, instance=True), create_autospec(Checkpoints, instance=True)
         metrics.close.side_effect = lambda: self.events.append("metrics closed")
         checkpoints.close.side_effect = lambda: self.events.append("checkpoints closed")
         self.loop = create_autospec(Loop, instance=True)
-        self.loop.setup, self.loop.steps = setup, 60
+        self.loop.setup, self.loop.steps, self.loop.failure = setup, 60, failure
         self.loop.begin.side_effect = lambda: self.done("begin", MEMBER)
         self.loop.resume.side_effect = lambda position, state: self.done(f"resume {position.iteration}", state)
         self.loop.train.side_effect = self.train
@@ -86,6 +92,7 @@ def test_a_run_trains_saves_evaluates_and_returns_its_results(tmp_path, monkeypa
         "checkpoints closed",
         "metrics closed",
         "results",
+        "environments closed",
     ]
     assert (result.folder, result.environment_steps, result.interrupted) == (tmp_path, 60, None)
     assert bench.ledger == Ledger()
@@ -106,7 +113,8 @@ def test_an_interrupted_run_saves_its_policies_and_evaluates_none(tmp_path, monk
     bench = Bench(tmp_path, monkeypatch, stopped=True)
     result = run.train(bench.config)
     assert result.interrupted == "SIGTERM"
-    assert bench.events[1:] == ["trained", "policies saved", "checkpoints closed", "metrics closed", "results"]
+    closed = ["checkpoints closed", "metrics closed", "results", "environments closed"]
+    assert bench.events[1:] == ["trained", "policies saved", *closed]
     assert "SIGTERM at step 60: what was learnt so far is saved in" in capsys.readouterr().err
     assert not (tmp_path / "stopping").exists()
 
@@ -115,4 +123,21 @@ def test_policies_that_cannot_be_saved_end_a_run_once_its_files_are_closed(tmp_p
     bench = Bench(tmp_path, monkeypatch, refusal=UserError("cannot save policy: the disk is full"))
     with pytest.raises(UserError, match="the disk is full; when that is mended: xinet train --resume"):
         run.train(bench.config, progress=False)
-    assert bench.events == ["begin", "trained", "checkpoints closed", "metrics closed"]
+    assert bench.events == ["begin", "trained", "checkpoints closed", "metrics closed", "environments closed"]
+
+
+def test_an_exception_in_an_environment_ends_a_run_with_its_policies_and_the_traceback(tmp_path, monkeypatch):
+    bench = Bench(tmp_path, monkeypatch, failure=Failure("ValueError: it fell", "in line 7"))
+    with pytest.raises(UserError, match="HalfCheetah-v5 failed by step 60: ValueError: it fell; its traceback is in"):
+        run.train(bench.config, progress=False)
+    closed = ["checkpoints closed", "metrics closed", "environments closed"]
+    assert bench.events == ["begin", "trained", "policies saved", *closed]
+    assert (tmp_path / "environment_error.txt").read_text() == "in line 7"
+
+
+def test_environments_are_closed_whatever_happens(tmp_path, monkeypatch):
+    bench = Bench(tmp_path, monkeypatch)
+    bench.loop.train.side_effect = KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        run.train(bench.config, progress=False)
+    assert bench.events == ["begin", "environments closed"]

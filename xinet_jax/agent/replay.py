@@ -207,8 +207,8 @@ def resized(replay: Replay, before: int, now: int) -> Replay:
       before, now: the capacity of each ring, and the one that it gets. The oldest transitions are lost if it is
         smaller.
     """
-    leading = replay.stored.shape
-    rings = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(leading) :]), replay)
+    leading, count = replay.stored.shape, replay.stored.size
+    rings = jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[len(leading) :]), replay)
     return jax.tree.map(lambda leaf: leaf.reshape(*leading, *leaf.shape[1:]), _resized(rings, before, now))
 
 

@@ -77,7 +77,7 @@ def make(name: str, **options: Any) -> Task:
         episode_length, dt = environment.spec.max_episode_steps, seconds_per_step(environment)
     if not 1 <= episode_length <= _LONGEST:
         raise UserError(f"max_episode_steps must be from 1 to {_LONGEST}, not {episode_length}")
-    about = json.dumps([name, as_json(options), size, space.shape[0]], sort_keys=True)
+    about = json.dumps([name, as_json(options), size, space.shape[0]], sort_keys=True, allow_nan=False)
     about = hashlib.sha256(about.encode()).hexdigest()[:16]
     if about in _vectors:
         _vectors[about].close()
