@@ -21,6 +21,7 @@ ADDED = {
     "benchmarks/README.md": "benchmarks.md",
     "experiments/README.md": "experiments.md",
     "experiments/defaults/exploration.csv": "notebook/exploration.csv",
+    "experiments/environments/runs.csv": "how-to/environments.csv",
     "examples/spinner.py": "how-to/spinner.py",
     "examples/spinner.xml": "how-to/spinner.xml",
 }
