@@ -18,6 +18,8 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+from experiments.claims.tables import markdown
+
 ARMS = [(1, "1"), (8, "1/8"), (32, "1/8"), (8, "1/2"), (32, "1/2"), (8, "1"), (32, "1")]
 OPTIONS = "--task HalfCheetah-v5 --agent ofenet --engine native --seeds 2 --first-seed 100 --devices 1"
 FILE = Path(__file__).parent / "runs.csv"
@@ -82,19 +84,13 @@ def tables(rows: list[dict[str, str]]) -> str:
         by_steps.append([f"{envs}, {ratio}", *at, f"{minutes:.1f}"])
         after = [returns(of_arm, "seconds", 60 * each) if each <= minutes + 1 else "ended" for each in MINUTES]
         by_minutes.append([f"{envs}, {ratio}", *after, f"{float(of_arm[0]['steps_per_second']):.0f}"])
-    return "\n\n".join(map(markdown, (by_steps, by_minutes)))
+    return "\n\n".join(markdown(heads, rows) for heads, *rows in (by_steps, by_minutes))
 
 
 def returns(rows: list[dict[str, str]], name: str, limit: float) -> str:
     """Returns the returns of each seed's newest evaluation up to a limit of steps or seconds."""
     newest = {row["seed"]: float(row["return"]) for row in rows if float(row[name]) <= limit}
     return ", ".join(f"{value:.0f}" for value in newest.values()) or "none yet"
-
-
-def markdown(rows: list[list[str]]) -> str:
-    """Returns a table, the first row as its heads."""
-    heads, *rest = (f"| {' | '.join(row)} |" for row in rows)
-    return "\n".join([heads, f"|---|{'---:|' * (len(rows[0]) - 1)}", *rest])
 
 
 if __name__ == "__main__":

@@ -69,10 +69,10 @@ def in_whole_rounds(config: Config) -> Config:
     each, flat = round_of(config), to_flat(config)
     units = dict.fromkeys(("steps", "random_steps", "eval_every", "log_every", "checkpoint_every"), each.steps)
     units |= {"prune_stop": each.steps, "theta_every": each.updates, "prune_every": each.updates}
-    pruning = {"prune_stop", "theta_every", "prune_every"} - set(config.kind.reads)
+    without_effect = {"prune_stop", "theta_every", "prune_every"} - set(config.kind.reads)
     rounded = {
         name: -(-flat[name] // unit) * unit
         for name, unit in units.items()
-        if name not in pruning and flat[name] is not None and unit > 1
+        if name not in without_effect and flat[name] is not None and unit > 1
     }
     return override(config, rounded)

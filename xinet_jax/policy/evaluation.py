@@ -190,7 +190,6 @@ def _run_here(policy: Policy, episodes: int, seed: int, task: Task) -> Iterator[
 def _make_environment(name: str, options: dict[str, Any]) -> gymnasium.Env:
     """Returns Gymnasium's environment of a task, after a reset. Raises UserError for options that it will not have."""
     if name != gymnasium_name(name):
-        options = {key: value for key, value in options.items() if key != "vectorization_mode"}
         return make_registered(gymnasium_name(name), options)
     with _told_in_one_line(name, options), quiet_deprecations():
         environment = gymnasium.make(name, **options)

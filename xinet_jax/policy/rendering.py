@@ -187,7 +187,6 @@ def _draw_registered(
     Raises:
       UserError: if it cannot be made, or has no pictures.
     """
-    options = {key: value for key, value in options.items() if key != "vectorization_mode"}
     with contextlib.closing(make_environment(name, options)) as environment:
         modes = environment.metadata.get("render_modes", ())
     if "rgb_array" not in modes:

@@ -172,15 +172,18 @@ def to_action(task: Task, control: Float[ArrayLike, "*batch nu"]) -> Float[Array
 
 def reset(task: Task, key: Key) -> TaskState:
     """Returns a new episode."""
-    physics = task.engine.forward(task.definition.reset(key, task.at_rest))
-    return TaskState(physics, task.definition.observe(physics), jnp.int32(0), jnp.float32(0.0))
+    return _begin(task, task.engine.forward(task.definition.reset(key, task.at_rest)))
 
 
 def _next_episode(task: Task, state: TaskState, key: Key) -> TaskState:
     """Returns the episode after one that has ended."""
     if task.engine.restart is None:
         return reset(task, key)
-    physics = task.engine.restart(state.physics)
+    return _begin(task, task.engine.restart(state.physics))
+
+
+def _begin(task: Task, physics: Any) -> TaskState:
+    """Returns an episode that begins in a physical state."""
     return TaskState(physics, task.definition.observe(physics), jnp.int32(0), jnp.float32(0.0))
 
 

@@ -5,7 +5,6 @@ import os
 import sys
 import threading
 import time
-import traceback
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -13,9 +12,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from xinet_jax.cores import available_cores
-from xinet_jax.errors import first_line
 from xinet_jax.tasks.engines.physics import Failure
-from xinet_jax.tasks.libraries.environments import EnvironmentFailed, as_arrays, in_worker
+from xinet_jax.tasks.libraries.environments import as_arrays, failed, in_worker
 
 MODES = ("sync", "async")  # how they run: one after the other, or each in a process
 TURNS = 2**20  # numbers of turns start again after so many: a float32 holds them exactly
@@ -194,11 +192,7 @@ class Vectors:
             self._vectors.popitem()[1].close(failed=self.failure is not None)
 
     def _fail(self, error: Exception) -> None:
-        if isinstance(error, EnvironmentFailed):
-            summary, trace = error.args
-        else:
-            summary, trace = f"{type(error).__name__}: {first_line(error)}", traceback.format_exc()
-        self.failure = self.failure or Failure(summary, trace)
+        self.failure = self.failure or Failure(*failed(error).args)
 
 
 def measure_step(environment: gymnasium.Env, steps: int = 10) -> float:

@@ -17,9 +17,9 @@ from gymnasium.error import DependencyNotInstalled, NameNotFound, NamespaceNotFo
 from gymnasium.wrappers import FlattenObservation, TransformAction
 
 from xinet_jax.errors import UserError, brief, first_line, unknown_name
+from xinet_jax.tasks.catalogue import REGISTERED_PREFIX as PREFIX
 from xinet_jax.tasks.options import options_text
 
-PREFIX = "gymnasium/"
 _UNKNOWN = (NameNotFound, NamespaceNotFound, UnregisteredEnv, VersionNotFound)
 _MOST_NUMBERS = 100_000  # of an observation
 
@@ -36,6 +36,13 @@ class EnvironmentFailed(Exception):
         if isinstance(summary, EnvironmentFailed):  # Gymnasium calls a worker's exception's type with the exception
             summary, trace = summary.args
         super().__init__(summary, trace)
+
+
+def failed(error: Exception) -> EnvironmentFailed:
+    """Returns an exception that is being handled as one inside an environment."""
+    if isinstance(error, EnvironmentFailed):
+        return error
+    return EnvironmentFailed(f"{type(error).__name__}: {first_line(error)}", traceback.format_exc())
 
 
 class Unsupported(Exception):
@@ -58,7 +65,7 @@ class _Guarded(gymnasium.Wrapper):
         try:
             yield
         except Exception as error:
-            raise EnvironmentFailed(f"{type(error).__name__}: {first_line(error)}", traceback.format_exc()) from None
+            raise failed(error) from None
 
 
 def as_arrays(environment: gymnasium.Env) -> gymnasium.Env:
@@ -102,7 +109,7 @@ def make_environment(name: str, options: dict[str, Any], render_mode: str | None
 
     Args:
       name: its name in Gymnasium's registry.
-      options: what it is made with.
+      options: what it is made with; how several run together is left out.
       render_mode: how it is drawn; None: it is not.
 
     Raises:
@@ -110,7 +117,7 @@ def make_environment(name: str, options: dict[str, Any], render_mode: str | None
     """
     drawn = {} if render_mode is None else {"render_mode": render_mode}
     with in_one_line(name, options):
-        environment = as_arrays(gymnasium.make(name, disable_env_checker=True, **drawn, **options))
+        environment = as_arrays(gymnasium.make(name, disable_env_checker=True, **drawn, **_of_one(options)))
     if environment.spec.max_episode_steps is None:
         raise UserError(f"{PREFIX}{name} has no time limit: choose one, such as --task-options max_episode_steps=1000")
     return environment
@@ -122,7 +129,7 @@ def in_one_line(name: str, options: dict[str, Any]) -> Iterator[None]:
     try:
         yield
     except _UNKNOWN:
-        raise unknown_environment(name) from None
+        raise unknown_name("environment of Gymnasium", name, sorted(gymnasium.registry)) from None
     except UserError:
         raise
     except Unsupported as error:
@@ -139,18 +146,19 @@ def in_one_line(name: str, options: dict[str, Any]) -> Iterator[None]:
         raise UserError(f"Gymnasium cannot make {name}{_with(options)}: {reason}") from None
 
 
-def unknown_environment(name: str) -> UserError:
-    """Returns the error for a name that is not in Gymnasium's registry."""
-    return unknown_name("environment of Gymnasium", name, sorted(gymnasium.registry))
-
-
 def seconds_per_step(environment: gymnasium.Env) -> float:
     """Returns how long a step is shown when the environment is filmed [s]."""
     frames = environment.metadata.get("render_fps")
     return 1.0 / frames if frames and math.isfinite(frames) else 0.02
 
 
+def _of_one(options: dict[str, Any]) -> dict[str, Any]:
+    """Returns the options that are about a single environment."""
+    return {name: value for name, value in options.items() if name != "vectorization_mode"}
+
+
 def _with(options: dict[str, Any]) -> str:
+    options = _of_one(options)
     return f" with task options {options_text(options)}" if options else ""
 
 

@@ -15,10 +15,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from xinet_jax.errors import UserError, unknown_name
+from xinet_jax.tasks.catalogue import REGISTERED_PREFIX
 from xinet_jax.tasks.engines.host_call import host_call, host_call_in_two
 from xinet_jax.tasks.engines.physics import Engine
 from xinet_jax.tasks.engines.vector import MODES, TURNS, Vectors, measure_step
-from xinet_jax.tasks.libraries.environments import PREFIX, in_one_line, make_environment, seconds_per_step
+from xinet_jax.tasks.libraries.environments import in_one_line, make_environment, seconds_per_step
 from xinet_jax.tasks.options import as_json
 from xinet_jax.tasks.task import Definition, Task
 from xinet_jax.types import DEVICE_AXIS, Key
@@ -67,11 +68,10 @@ def make(name: str, **options: Any) -> Task:
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise UserError("a script whose environments run in processes must train under: if __name__ == '__main__'")
-    of_one = {key: value for key, value in options.items() if key != "vectorization_mode"}
     mode = options.get("vectorization_mode", MODES[0])
     if mode not in MODES:
         raise unknown_name("task option vectorization_mode", mode, MODES)
-    with in_one_line(name, of_one), contextlib.closing(make_environment(name, of_one)) as environment:
+    with in_one_line(name, options), contextlib.closing(make_environment(name, options)) as environment:
         step_seconds = measure_step(environment)
         size, space = environment.observation_space.shape[0], environment.action_space
         episode_length, dt = environment.spec.max_episode_steps, seconds_per_step(environment)
@@ -93,7 +93,7 @@ def make(name: str, **options: Any) -> Task:
         episode_length=episode_length,
     )
     return Task(
-        name=f"{PREFIX}{name}",
+        name=f"{REGISTERED_PREFIX}{name}",
         options=options,
         model=None,
         definition=definition,
