@@ -111,7 +111,7 @@ def test_the_public_names_are_those_of_their_modules():
 
 def test_names_are_those_that_are_implemented():
     assert tuple(pruners.PRUNERS) == names.PRUNERS
-    assert (*estimators.ESTIMATORS, "disarm") == names.ESTIMATORS
+    assert (*estimators.ESTIMATORS, "disarm", "fisher") == names.ESTIMATORS
     assert all(isinstance(getattr(complexity.Layer, cost), property) for cost in names.COSTS)
     entries = [*catalogue.BUILT_IN.values(), catalogue.registered("gymnasium/Pendulum-v1")]
     assert {"auto"}.union(*(entry.engines for entry in entries)) == set(ENGINES)

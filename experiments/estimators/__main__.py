@@ -34,11 +34,12 @@ THETAS = (0.5, 0.8, 0.95, 0.99)
 FLOOR = 0.05  # the default of --estimator-floor
 
 
-def trained_agent(steps: int, **overrides):
+def trained_agent(steps: int, transitions: int = 256, **overrides):
     """Returns an agent, its hyper-parameters, its state after some environment steps, and a minibatch of its replay.
 
     Args:
       steps: environment steps; pruning would start after them.
+      transitions: of the minibatch that is returned.
       **overrides: of other fields of the configuration.
     """
     rules = {"gated": ("ofenet",), "weights_see": "mean", "prune_start": steps, "prune_stop": None}
@@ -55,7 +56,9 @@ def trained_agent(steps: int, **overrides):
     state, _ = program.collect(state, config.random_steps)
     state, _ = program.pretrain(every, state, config.pretrain_updates)
     state, _ = program.train(every, state, config.random_steps, steps - config.random_steps, 0)
-    batch = jax.vmap(buffer.sample, in_axes=(0, None))(state.replay, jax.random.PRNGKey(1))
+    batch = jax.vmap(buffer._replace(batch_size=transitions).sample, in_axes=(0, None))(
+        state.replay, jax.random.PRNGKey(1)
+    )
     first = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)  # noqa: E731
     return agent, hyper, first(state.agent), first(batch)
 

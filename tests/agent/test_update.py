@@ -17,6 +17,7 @@ from xinet_jax.pruning import gates
 from xinet_jax.pruning import theta as thetas
 
 TWO_LAYERS = {"blocks": 2, "actor_hidden": (7, 6), "critic_hidden": (8, 7)}
+FIGURES = thetas.Figures(price=jnp.float32(5), held=jnp.float32(3))
 NO_LOSS = Losses(jnp.zeros(()), jnp.zeros(2), jnp.zeros(()), jnp.zeros(()))
 
 
@@ -51,6 +52,17 @@ def jitted_theta(agent, hyper):
         return agents.update_theta(agent, hyper, state._replace(mse_bars=averages), batch, key, steps)[0].theta
 
     return jax.jit(step)
+
+
+def gradient_of(agent, hyper, state, losses_at, key, steps):
+    """Returns the gradient of any losses by theta, at any age."""
+    gates_of = (state.theta, state.alive, state.origin)
+    return thetas.loss_gradient(agent.pruning, agent.dense, *gates_of, losses_at, hyper.estimator_floor, key, steps)
+
+
+def step_of_theta(agent, hyper, state, losses_at, key):
+    """Takes a step of theta by any losses, late in training."""
+    return agent_theta.step(agent, hyper, state, gradient_of(agent, hyper, state, losses_at, key, 1000), 1000)
 
 
 def with_theta(state, value):
@@ -343,7 +355,7 @@ def test_nothing_is_charged_once_no_more_than_a_share_is_expected(key):
     gated = ("ofenet", "actor", "critic")
     agent, hyper, state = make(key, nu=50.0, prune_ramp=0, keep_share=0.5, gated=gated, **TWO_LAYERS)
     losses_at = lambda units: NO_LOSS  # noqa: E731
-    step = lambda s: agent_theta.step(agent, hyper, s, losses_at, key, 1000)[0]  # noqa: E731
+    step = lambda s: step_of_theta(agent, hyper, s, losses_at, key)[0]  # noqa: E731
     above, below = with_theta(state, 0.8), with_theta(state, 0.4)
     assert share(agent, below.theta) < 0.5 < share(agent, above.theta)
     assert all((new < old).all() for new, old in zip(*map(jax.tree.leaves, (step(above), above.theta)), strict=True))
@@ -359,22 +371,22 @@ def test_units_whose_gradient_is_not_finite_stay_and_are_counted(key):
         scale = jax.tree.leaves(units["ofenet"]["state"])[0]
         return NO_LOSS._replace(ofenet=jnp.sqrt(0.0 * scale[bad]).sum())
 
-    theta, held = agent_theta.step(agent, hyper, state, losses_at, key, 1000)
-    assert held == 2
+    theta, figures = step_of_theta(agent, hyper, state, losses_at, key)
+    assert figures.held == 2
     layer, moved = state.theta["ofenet"]["state"][0], theta["ofenet"]["state"][0]
     np.testing.assert_array_equal(moved == layer, np.isin(np.arange(layer.size), bad))
 
     dead = lambda units: units | {"ofenet": with_first_unit_dead(units["ofenet"])}  # noqa: E731
     pruned = state._replace(alive=dead(state.alive), theta=dead(state.theta))
-    assert agent_theta.step(agent, hyper, pruned, losses_at, key, 1000)[1] == 1
+    assert step_of_theta(agent, hyper, pruned, losses_at, key)[1].held == 1
 
 
 def test_a_step_of_theta_tells_how_many_units_stayed(key, monkeypatch):
     agent, hyper, state = make(key, gated=("ofenet",))
-    monkeypatch.setattr(agent_theta, "step", lambda agent, hyper, state, *rest: (state.theta, jnp.float32(3)))
+    monkeypatch.setattr(agent_theta, "step", lambda agent, hyper, state, *rest: (state.theta, FIGURES))
     update = lambda state: agents.update_theta(agent, hyper, state, random_batch(key), key, 1000)[1]  # noqa: E731
-    assert update(state) == 3
-    assert update(state._replace(diverged=jnp.array(True))) == 0
+    assert update(state) == FIGURES
+    assert update(state._replace(diverged=jnp.array(True))) == thetas.Figures(0, 0)
 
 
 def with_first_unit_dead(units):
@@ -526,7 +538,7 @@ def test_a_rarely_left_out_unit_is_valued_without_bias(key):
     loss = lambda units: NO_LOSS._replace(  # noqa: E731
         ofenet=sum(jnp.square(1 - gate.scale).sum() for gate in jax.tree.leaves(units, is_leaf=is_gate))
     )
-    estimate = jax.jit(jax.vmap(lambda k: agent_theta.loss_gradient(agent, hyper, state, loss, k, 30)))
+    estimate = jax.jit(jax.vmap(lambda k: gradient_of(agent, hyper, state, loss, k, 30)))
     gradients = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(estimate(jax.random.split(key, 10_000)))])
     assert gradients.mean() == pytest.approx(-1.0, abs=0.05)  # the loss falls from 1 to 0 as a gate opens
 
@@ -541,7 +553,7 @@ def test_no_unit_is_left_out_of_networks_that_wait(key):
             read.append(units)
             return NO_LOSS
 
-        agent_theta.loss_gradient(agent, hyper, state, losses_at, key, steps)
+        gradient_of(agent, hyper, state, losses_at, key, steps)
         assert all((layer.scale == 1).all() for layer in read[0]["critic"]) == complete
         assert any((layer.scale == 0).any() for layer in read[0]["ofenet"]["state"])
 

@@ -11,6 +11,7 @@ from helpers import tiny_config
 from xinet_jax import agent as agents
 from xinet_jax.agent.state import AgentState, Metrics
 from xinet_jax.networks import layout
+from xinet_jax.pruning.theta import Figures
 from xinet_jax.telemetry.json_lines import JsonLines
 from xinet_jax.telemetry.progress import ProgressDisplay
 from xinet_jax.training import members
@@ -60,7 +61,8 @@ def tally(updates=0, theta_held=0.0, episodes=0, episode_return=0.0, bad_transit
     zeros = np.zeros(2, np.float32)
     metrics = Metrics(*[zeros + 2.0] * 6)
     counts = [np.full(2, count, np.int32) for count in (updates, episodes, 10 * episodes, bad_transitions)]
-    return Tally(metrics, counts[0], zeros + theta_held, counts[1], zeros + episode_return, counts[2], counts[3])
+    theta = Figures(price=zeros, held=zeros + theta_held)
+    return Tally(metrics, counts[0], theta, counts[0], counts[1], zeros + episode_return, counts[2], counts[3])
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ from jaxtyping import Array, Float, Int
 from xinet_jax.agent import losses, pruning, theta
 from xinet_jax.agent.losses import Figures, Losses
 from xinet_jax.agent.observing import batch_as_seen
-from xinet_jax.agent.optimiser import average, averages, descend
+from xinet_jax.agent.optimiser import average, descend
 from xinet_jax.agent.state import Agent, AgentState, Hyper, Metrics, acting_gates
 from xinet_jax.pruning import gates
-from xinet_jax.types import Key, Transition, Tree, Units, all_finite
+from xinet_jax.pruning.theta import Figures as ThetaFigures
+from xinet_jax.types import Key, Transition, Tree, all_finite
 
 
 def pretrain(agent: Agent, hyper: Hyper, state: AgentState, batch: Transition) -> tuple[AgentState, Float[Array, ""]]:
@@ -136,8 +137,8 @@ def update_weights(
 
 def update_theta(
     agent: Agent, hyper: Hyper, state: AgentState, batch: Transition, key: Key, environment_steps: Int[Array, ""] | int
-) -> tuple[AgentState, Float[Array, ""]]:
-    """Takes one step of theta, by the losses in nats.
+) -> tuple[AgentState, ThetaFigures]:
+    """Takes one step of theta, by what each unit is worth in nats.
 
     Args:
       agent, hyper, state: the agent. If it has diverged it stays as it is. It must have taken an update: errors are
@@ -147,20 +148,12 @@ def update_theta(
       environment_steps: steps taken so far; the price ramps up by them.
 
     Returns:
-      The new state, and how many units stayed where they were since their gradient was not finite.
+      The new state, and the step's figures, which are 0 for an agent that has diverged.
     """
-    key_gates, key_next, key_action = jax.random.split(key, 3)
-    batch = batch_as_seen(state, batch)
-    targets = losses.make_targets(agent, hyper, state, batch, key_next)
-    means, alpha = averages(state.mse_bars), jnp.exp(state.params["temperature"])
-
-    def nats_at(units: Units) -> Losses:
-        every, _ = losses.compute_losses(agent, hyper, state, state.params, units, batch, targets, key_action)
-        return losses.in_nats(every, agent.networks.shape.predicted, means["ofenet"], means["critic"], alpha)
-
-    new, held = theta.step(agent, hyper, state, nats_at, key_gates, environment_steps)
+    gradient = theta.loss_gradient(agent, hyper, state, batch_as_seen(state, batch), key, environment_steps)
+    new, figures = theta.step(agent, hyper, state, gradient, environment_steps)
     after = _unless_diverged(state, state._replace(theta=new), new)
-    return after, jnp.where(after.diverged, 0.0, held)
+    return after, jax.tree.map(lambda figure: jnp.where(after.diverged, 0.0, figure), figures)
 
 
 def _unless_diverged(before: AgentState, after: AgentState, figures: Tree) -> AgentState:

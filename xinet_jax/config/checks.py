@@ -9,7 +9,17 @@ from typing import Any
 
 from xinet_jax.config.fields import SWEPT, field_names, field_types, fields, to_flat, value_text, varied
 from xinet_jax.config.kinds import AGENTS, KINDS, AgentKind
-from xinet_jax.config.names import COMPACT, COSTS, ESTIMATORS, NETWORKS, PRECISIONS, PRESETS, WEIGHTS_SEE
+from xinet_jax.config.names import (
+    COMPACT,
+    COSTS,
+    ESTIMATORS,
+    NETWORKS,
+    ORDERS,
+    PRECISIONS,
+    PRESETS,
+    PRICES,
+    WEIGHTS_SEE,
+)
 from xinet_jax.config.presets import preset_config
 from xinet_jax.config.rounds import round_of
 from xinet_jax.config.schema import Config, PruningConfig
@@ -31,6 +41,8 @@ _NAMES = {
     "brax_backend": BRAX_BACKENDS,
     "precision": PRECISIONS,
     "cost": COSTS,
+    "price": PRICES,
+    "order": ORDERS,
     "estimator": ESTIMATORS,
     "weights_see": WEIGHTS_SEE,
     "compact": COMPACT,
@@ -171,6 +183,14 @@ def _check_sac(config: Config) -> None:
 
 def _check_pruning(config: Config) -> None:
     rules = config.pruning
+    if config.pruner == "theta" and rules.estimator == "fisher":
+        _require(rules.weights_see == "open", "weights_see", rules.weights_see, "open with estimator fisher")
+    if config.pruner == "theta" and rules.price == "found":
+        _require(rules.keep_share, "keep_share", rules.keep_share, "above 0 with price found")
+        _require(rules.prune_ramp, "prune_ramp", rules.prune_ramp, "above 0 with price found")
+        for network in rules.gated:  # otherwise the first to start would lose what all should
+            name = _name_of_start(rules, network)
+            _require(rules.start(network) == rules.prune_start, name, rules.start(network), "left out with price found")
     if rules.keep_share and "keep_share" not in config.kind.reads:
         kinds = _kinds_where(lambda kind: "keep_share" in kind.reads)
         raise UserError(f"keep_share is for agent {kinds}, not for {config.agent}")
@@ -263,6 +283,8 @@ def _without_effect(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _without_effect_on_theta(rules: PruningConfig) -> Iterator[tuple[str, str]]:
+    if rules.price == "found":
+        yield "nu", "with price found"
     for network in NETWORKS:
         if network not in rules.gated:
             yield f"nu_scale_{network}", f"where {network} is not gated"
@@ -273,6 +295,8 @@ def _without_effect_on_theta(rules: PruningConfig) -> Iterator[tuple[str, str]]:
         yield "estimator_floor", "with weights_see open"
     else:
         yield "leave_out", f"with weights_see {rules.weights_see}"
+    if rules.estimator == "fisher":
+        yield "leave_out", "for estimator fisher"
     if rules.estimator == "straight_through":
         yield "estimator_floor", "for estimator straight_through"
 

@@ -75,6 +75,9 @@ class PruningConfig:
 
     gated: tuple[str, ...] = NETWORKS
     """Networks whose hidden units carry gates: any of ofenet, actor, critic [names]."""
+    price: str = "fixed"
+    """fixed: nu is the price, from prune_start over prune_ramp. found: at each step of theta, the price is the smallest
+    at which no more is expected to be left than a schedule says, cubic from 1 to keep_share over prune_ramp [name]."""
     nu: tuple[float, ...] = swept(400.0, NOT_NEGATIVE, axis=0)
     """Price of all parameters together: the loss that removing everything may cost. Several: every seed is trained with
     each, all in one program; of several such lists, with every combination [nats]."""
@@ -112,8 +115,12 @@ class PruningConfig:
     """A unit whose theta falls to this value is pruned for good [0 to 1]."""
     prune_every: int = ranged(100, AT_LEAST_1)
     """Updates from one time that units are pruned to the next [updates]."""
+    order: str = "worth"
+    """What decides which units of a layer go first: worth (what the estimator says of each unit) or magnitude (the norm
+    of a unit's weights; how many go still follows from their worth) [name]."""
     estimator: str = "heun"
-    """Gradient estimator for theta: heun, straight_through or disarm [name]."""
+    """Gradient estimator for theta: heun, straight_through or disarm, from the losses at sampled gates; or fisher, from
+    the outputs with open gates, which needs weights_see open [name]."""
     estimator_floor: tuple[float, ...] = swept(0.05, ABOVE_0_TO_1, axis=8)
     """Smallest denominator of the estimators heun and disarm; with weights_see mean or sampled [probability]."""
     weights_see: str = "open"

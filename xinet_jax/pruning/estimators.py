@@ -50,7 +50,7 @@ def disarm(difference: dict[str, Array], xi: Units, opposite: Units, theta: Unit
 
 Estimator = Callable[[Array, Array, Scalar], Array]
 # Those of `xinet_jax.config.names.ESTIMATORS` that weigh the loss's gradient at one sample. "disarm" needs the losses
-# at two, and no gradient.
+# at two, and no gradient; "fisher" the outputs with all gates open (`xinet_jax.agent.worth`).
 ESTIMATORS: dict[str, Estimator] = {"heun": heun, "straight_through": straight_through}
 
 

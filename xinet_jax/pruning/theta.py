@@ -1,11 +1,11 @@
 """The step of theta: the gates that are drawn, the gradient they give, and the price (method, sections 3 and 4)."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from xinet_jax.config.schema import PruningConfig
 from xinet_jax.networks import complexity
@@ -14,6 +14,7 @@ from xinet_jax.pruning import estimators, gates, schedules
 from xinet_jax.types import Key, Scalar, Units
 
 _BISECTIONS = 24  # resolve float32 numbers in [0, 1]
+_PRICE_EXPONENTS = (12.0, -6.0)  # of ten: prices that are enough for anything, and for nothing [nats]
 _TIES = 1e-3  # differences of theta below this do not matter when gates are rounded
 _ROUNDING = 1e-6  # rounding errors of shares of parameters
 
@@ -27,6 +28,18 @@ class Losses(Protocol):
     actor: Float[Array, ""]
 
 
+class Figures(NamedTuple):
+    """Figures of one step of theta.
+
+    Attributes:
+      price: of the whole dense agent, before the multipliers of the networks [nats].
+      held: units that stayed where they were since their gradient was not finite.
+    """
+
+    price: Float[Array, "*members"]
+    held: Float[Array, "*members"]
+
+
 def step(
     rules: PruningConfig,
     dense: Shape,
@@ -34,10 +47,11 @@ def step(
     theta: Units,
     alive: Units,
     gradient: Units,
-    nu: dict[str, Scalar],
+    nu: Scalar,
+    scales: dict[str, Scalar],
     rate: Scalar,
     environment_steps: Int[Array, ""] | int,
-) -> tuple[Units, Float[Array, ""]]:
+) -> tuple[Units, Figures]:
     """Takes a step of theta against the gradient of the expected losses plus the price of the expected cost.
 
     Args:
@@ -45,27 +59,53 @@ def step(
       dense, shape: the sizes before pruning, and of the arrays.
       theta, alive: probabilities, and 1.0 for units not pruned so far.
       gradient: of the expected losses by theta, from `loss_gradient` [nats].
-      nu: the price of the whole dense agent, per gated network [nats].
+      nu: the price of the whole dense agent, where it is fixed [nats].
+      scales: multipliers of the price, per gated network.
       rate: step size.
       environment_steps: steps taken so far.
 
     Returns:
-      The new theta, and how many units stayed where they were since their gradient was not finite.
+      The new theta, and the step's figures.
     """
-    expected, price = jax.value_and_grad(lambda theta: complexity.share(dense, shape, theta, rules.cost))(theta)
-    charged = expected > rules.keep_share
 
-    def total(name: str) -> Any:
-        age = environment_steps - rules.start(name)
-        due = charged * nu[name] * schedules.progress(rules, age)
-        return jax.tree.map(lambda g, p: jnp.where(age < 0, 0.0, g + due * p), gradient[name], price[name])
+    def cost(theta: Units) -> Float[Array, ""]:
+        return complexity.share(dense, shape, theta, rules.cost)
 
-    gradient = {name: total(name) for name in theta}
-    held = jax.tree.map(lambda g, a: jnp.sum(a * ~jnp.isfinite(g)), gradient, alive)
-    moved = gates.descend(theta, gradient, rate)
-    # Units that are pruned stay so. The others are kept apart from them until they are pruned.
-    moved = jax.tree.map(lambda t, a: a * jnp.maximum(t, rules.theta_min), moved, alive)
-    return moved, sum(jax.tree.leaves(held), start=jnp.zeros(()))
+    expected, slope = jax.value_and_grad(cost)(theta)
+    ages = {name: environment_steps - rules.start(name) for name in theta}
+
+    def moved(prices: dict[str, Scalar]) -> Units:
+        def total(name: str) -> Any:
+            return jax.tree.map(
+                lambda g, s: jnp.where(ages[name] < 0, 0.0, g + prices[name] * s), gradient[name], slope[name]
+            )
+
+        after = gates.descend(theta, {name: total(name) for name in theta}, rate)
+        # Units that are pruned stay so. The others are kept apart from them until they are pruned.
+        return jax.tree.map(lambda t, a: a * jnp.maximum(t, rules.theta_min), after, alive)
+
+    if rules.price == "found":
+        progress = schedules.progress(rules, environment_steps - rules.prune_start)
+        target = schedules.target_share(rules.keep_share, progress)
+        price = _least_price(lambda price: cost(moved({n: price * scale for n, scale in scales.items()})) <= target)
+        prices = {name: price * scale for name, scale in scales.items()}
+    else:
+        charged = expected > rules.keep_share
+        price = charged * nu * schedules.progress(rules, environment_steps - rules.prune_start)
+        prices = {n: charged * (nu * scales[n]) * schedules.progress(rules, ages[n]) for n in theta}
+    held = {
+        name: jax.tree.map(
+            lambda g, a, n=name: jnp.sum(a * (ages[n] >= 0) * ~jnp.isfinite(g)), gradient[name], alive[name]
+        )
+        for name in theta
+    }
+    return moved(prices), Figures(price, sum(jax.tree.leaves(held), start=jnp.zeros(())))
+
+
+def _least_price(is_enough: Callable[[Scalar], Bool[Array, ""]]) -> Float[Array, ""]:
+    """Returns the least price that is enough [nats], to four digits; 0 if that is."""
+    exponent = schedules.bisect(lambda exponent: is_enough(10.0**exponent), *_PRICE_EXPONENTS, _BISECTIONS)
+    return jnp.where(is_enough(jnp.zeros(())), 0.0, 10.0**exponent)
 
 
 def loss_gradient(
@@ -117,6 +157,30 @@ def minimised_loss(rules: PruningConfig, losses: Losses) -> dict[str, Array]:
     """Returns the loss that each network's gates minimise: `[]`, and `[2]` for the critics' (method, section 3)."""
     ofenet = losses.ofenet + losses.critic.sum() + (losses.actor if rules.actor_speaks else 0.0)
     return {"ofenet": ofenet, "actor": losses.actor, "critic": losses.critic}
+
+
+def reordered(gradient: Units, score: Units, alive: Units) -> Units:
+    """Returns the same gradients, with those of each layer given to its units in another order.
+
+    The unit of the highest score gets the gradient of the unit that is worth most, and so on. So the gradients say how
+    many units a layer keeps, and the scores say which.
+
+    Args:
+      gradient: of the expected losses by theta [nats].
+      score: the units' scores, compared within each layer.
+      alive: 1.0 for units not pruned so far. Of the others the order does not matter.
+
+    Examples:
+      >>> gradient, score = {"actor": (jnp.array([-3.0, -1.0, -2.0]),)}, {"actor": (jnp.array([0.1, 0.2, 0.3]),)}
+      >>> reordered(gradient, score, {"actor": (jnp.ones(3),)})["actor"][0].tolist()
+      [-1.0, -2.0, -3.0]
+    """
+
+    def layer(gradient: Array, score: Array, alive: Array) -> Array:
+        in_order = jnp.sort(jnp.where(alive > 0.5, gradient, jnp.inf), axis=-1)
+        return jnp.take_along_axis(in_order, schedules.rank(score, alive), axis=-1)
+
+    return jax.tree.map(layer, gradient, score, alive)
 
 
 def rounded(rules: PruningConfig, dense: Shape, shape: Shape, theta: Units, alive: Units) -> Units:

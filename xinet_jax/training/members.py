@@ -42,7 +42,7 @@ class Identity(NamedTuple):
 def identities(config: Config) -> list[Identity]:
     """Returns every member of a run, by its hyper-parameters, then by seed."""
     names, values_of = varied(config), to_flat(config)
-    price = {"nu": float(config.pruning.nu[0])} if config.pruner == "theta" else {}
+    price = {"nu": float(config.pruning.nu[0])} if config.pruner == "theta" and config.pruning.price == "fixed" else {}
     members = []
     for combination in itertools.product(*(values_of[name] for name in names)):
         several = dict(zip(names, map(float, combination), strict=True))

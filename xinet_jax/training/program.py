@@ -118,8 +118,9 @@ def make_program(agent: Agent, task: Task, buffer: Buffer, eval_episodes: int, m
             key, key_sample, key_update = jax.random.split(member.key, 3)
             batch = buffer.sample(member.replay, key_sample)
             steps = first_step + i * cycle.steps
-            state, held = agents.update_theta(agent, hyper, member.agent, batch, key_update, steps)
-            return member._replace(agent=state, key=key), tally._replace(theta_held=tally.theta_held + held)
+            state, figures = agents.update_theta(agent, hyper, member.agent, batch, key_update, steps)
+            sums = jax.tree.map(jnp.add, tally.theta, figures)
+            return member._replace(agent=state, key=key), tally._replace(theta=sums, theta_steps=tally.theta_steps + 1)
 
         def prune(i: Int[Array, ""], member: Member, tally: Tally, _: Hyper) -> tuple[Member, Tally]:
             key, key_sample, key_prune = jax.random.split(member.key, 3)

@@ -30,10 +30,12 @@ def segment_entries(
     updates, episodes = int(tally.updates), int(tally.episodes)
     entries: dict[str, Any] = {"iterations_per_second": rate}
     if updates:
-        sums = tally.metrics._asdict() | {"theta_held": tally.theta_held}
+        sums = tally.metrics._asdict() | {"theta_held": tally.theta.held}
         means = {name: float(total) / updates for name, total in sums.items()}
         # OFENet alone has no critics or actor to speak of.
         entries |= means if phase == "train" else {"auxiliary_loss": means["auxiliary_loss"]}
+    if tally.theta_steps:
+        entries["price"] = float(tally.theta.price) / int(tally.theta_steps)
     return entries | {
         "episodes": episodes,
         "episode_return": float(tally.episode_return) / episodes if episodes else None,

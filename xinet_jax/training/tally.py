@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from xinet_jax.agent.state import Metrics
+from xinet_jax.pruning.theta import Figures
 
 
 class Tally(NamedTuple):
@@ -14,15 +15,16 @@ class Tally(NamedTuple):
     Attributes:
       metrics: sums of the updates' figures.
       updates: number of updates.
-      theta_held: sums, over steps of theta, of the units that stayed where they were since their gradient was not
-        finite. It should be 0; diverged agents count none.
+      theta: sums of the figures of the steps of theta. No unit should be held; diverged agents count none.
+      theta_steps: number of steps of theta.
       episodes, episode_return, episode_length: finished episodes: how many, and sums of returns and lengths.
       bad_transitions: transitions with anything that is not finite, which were not stored.
     """
 
     metrics: Metrics
     updates: Int[Array, "*members"]
-    theta_held: Float[Array, "*members"]
+    theta: Figures
+    theta_steps: Int[Array, "*members"]
     episodes: Int[Array, "*members"]
     episode_return: Float[Array, "*members"]
     episode_length: Int[Array, "*members"]
@@ -31,5 +33,6 @@ class Tally(NamedTuple):
 
 def empty_tally() -> Tally:
     """Returns the sums of no steps, of one member."""
-    metrics = Metrics(*(jnp.zeros(()) for _ in Metrics._fields))
-    return Tally(metrics, jnp.int32(0), jnp.zeros(()), jnp.int32(0), jnp.zeros(()), jnp.int32(0), jnp.int32(0))
+    metrics, theta = Metrics(*(jnp.zeros(()) for _ in Metrics._fields)), Figures(jnp.zeros(()), jnp.zeros(()))
+    none = jnp.int32(0)
+    return Tally(metrics, none, theta, none, none, jnp.zeros(()), none, none)
