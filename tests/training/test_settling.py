@@ -11,8 +11,10 @@ from xinet_jax.config import load_config
 from xinet_jax.networks.complexity import left
 from xinet_jax.training import checkpoints, setup
 from xinet_jax.training.program import make_program
+from xinet_jax.training.results import read_records
 
-RULES = {"gated": ("ofenet", "actor", "critic"), "prune_start": 21, "prune_ramp": 0, "prune_stop": 40}
+RULES = {"gated": ("ofenet", "actor", "critic"), "prune_start": 21, "prune_ramp": 10, "prune_stop": 40}
+RULES |= {"price": "found", "order": "magnitude", "estimator": "fisher"}
 RULES |= {"keep_share": 0.4, "eval_episodes": 1, "final_episodes": 1, "checkpoint_every": 20, "seeds": 2, **SMALLEST}
 
 
@@ -35,6 +37,9 @@ def whole(request, tmp_path_factory):
     result = xinet_jax.train(config, progress=False)
     assert all(left(member.structure.layers) <= 0.4 for member in result.seeds)
     assert arrays(folder, 40)[1]
+    prices = [record.get("price") for record in read_records(folder) if record["kind"] == "train"]
+    assert prices[0] > 0
+    assert prices[-1] is None  # theta has come to rest
     return folder
 
 
