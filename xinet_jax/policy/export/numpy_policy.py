@@ -12,8 +12,10 @@ def load(file):
     """
     with np.load(file, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
-    activations, appends = arrays["activations"].tolist(), arrays["appends"].tolist()
-    layers = [(arrays[f"kernel_{k}"], arrays[f"bias_{k}"], *how) for k, how in enumerate(zip(activations, appends))]
+    layers = [
+        (arrays[f"kernel_{k}"], arrays[f"bias_{k}"], activation, arrays["appends"][k])
+        for k, activation in enumerate(arrays["activations"].tolist())
+    ]
 
     def policy(observation):
         x = np.asarray(observation, np.float32)

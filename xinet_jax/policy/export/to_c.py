@@ -80,7 +80,9 @@ def run(content: bytes, observations: Float[np.ndarray, "rows observation"]) -> 
             done = subprocess.run(words, input=observations.tobytes(), check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as error:
             said = getattr(error, "stderr", b"").decode(errors="replace").strip()
-            raise UserError(f"the exported policy fails with {program}: {said[:200] or first_line(error)}") from None
+            raise UserError(
+                f"the exported policy cannot be checked with {program}: {said[:200] or first_line(error)}"
+            ) from None
     return np.frombuffer(done.stdout, np.float32).reshape(len(observations), -1)
 
 
