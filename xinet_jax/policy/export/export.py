@@ -1,5 +1,6 @@
 """Exports of a policy: files that act without this package, checked against the policy before they are written."""
 
+import contextlib
 import importlib
 from pathlib import Path
 
@@ -24,12 +25,12 @@ def export(policy: Policy, file: Path | str, format: str = "onnx", overwrite: bo
     observations = random_observations(network.observation)
     actions = module.run(contents[0], observations)
     difference = None if actions is None else checked_difference(network, observations, actions)
-    for path, content in zip(files, contents, strict=True):
-        try:
-            with replacing(path) as aside:
-                aside.write_bytes(content)
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror or first_line(error)}") from None
+    try:
+        with contextlib.ExitStack() as stack:  # both files, or none
+            for path, content in zip(files, contents, strict=True):
+                stack.enter_context(replacing(path)).write_bytes(content)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot write {file}: {getattr(error, 'strerror', None) or first_line(error)}") from None
     return Export(files, difference)
 
 

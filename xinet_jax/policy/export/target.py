@@ -69,10 +69,11 @@ def target_files(file: Path | str, format: str, overwrite: bool = False) -> tupl
     files = (file, file.with_name(identifier(file) + kind.beside)) if kind.beside else (file,)
     for path in files:
         try:
-            exists, is_folder = path.exists(), path.is_dir()
+            exists = path.exists()
+            writable = not path.is_dir() and os.access(path.absolute().parent, os.W_OK)
         except (OSError, ValueError) as error:  # a name too long, a null character
             raise UserError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
-        if is_folder or not os.access(path.absolute().parent, os.W_OK):
+        if not writable:
             raise UserError(
                 f"cannot write {path}: it is a folder, or its own folder is not there or may not be written to"
             )
