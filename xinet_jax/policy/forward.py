@@ -12,8 +12,15 @@ from xinet_jax.networks.modules import BATCH_NORM_EPSILON, LOG_STD_MAX, LOG_STD_
 from xinet_jax.policy.structure import Structure
 from xinet_jax.types import Tree
 
+
+def _swish(x: Any, xp: ModuleType) -> Any:
+    """Returns `x * sigmoid(x)`, without an exponential that overflows."""
+    half = 0.5 * x
+    return half * (1.0 + xp.tanh(half))
+
+
 ACTIVATIONS: dict[str, Callable[[Any, ModuleType], Any]] = {
-    "swish": lambda x, xp: 0.5 * x * (1.0 + xp.tanh(0.5 * x)),  # x * sigmoid(x); no exponential overflows
+    "swish": _swish,
     "relu": lambda x, xp: xp.maximum(x, 0.0),
     "tanh": lambda x, xp: xp.tanh(x),
     "linear": lambda x, xp: x,

@@ -64,9 +64,12 @@ class Policy:
         Raises:
           ValueError: if the last axis has another length.
         """
-        rows = self._checked(observations)[..., None, :]  # NumPy multiplies matrices of one row, one after the other
+        observations = self._checked(observations)
         with _quiet():
-            return act(self.network, rows)[..., 0, :]
+            if observations.ndim == 1:
+                return act(self.network, observations)
+            # NumPy multiplies matrices of one row one after the other, as it does vectors.
+            return act(self.network, observations[..., None, :])[..., 0, :]
 
     def predict(
         self,
