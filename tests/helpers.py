@@ -5,7 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from xinet_jax.config import Config, make_config
-from xinet_jax.networks import layout
+from xinet_jax.networks import complexity, layout
+from xinet_jax.networks.modules import Shape
+from xinet_jax.policy.files import expected_arrays
+from xinet_jax.policy.policy import Policy
+from xinet_jax.policy.structure import Structure
 from xinet_jax.pruning import compaction
 from xinet_jax.types import Transition
 
@@ -60,3 +64,29 @@ def take_critic(plan: compaction.Plan, params: dict, twin: int) -> dict:
 def take_others(plan: compaction.Plan, params: dict) -> dict:
     """Returns OFENet's and the actor's arrays with only the planned indices left."""
     return compaction.take(plan.params, {name: params[name] for name in ("ofenet", "actor")})
+
+
+def random_policy(
+    blocks: tuple[int, ...] = (4, 3),
+    hidden: tuple[int, ...] = (6, 5),
+    task: str = "Hopper-v5",
+    sizes: tuple[int, int] = (11, 3),
+    **about,
+) -> Policy:
+    """Returns a policy with random weights and running statistics, without training and without compiling.
+
+    Args:
+      blocks, hidden: widths of OFENet's state branch and of the actor.
+      task, sizes: the task, and the lengths of its observation and action.
+      about: other fields of `Structure`.
+    """
+    shape = Shape(*sizes, sizes[0] if blocks else 0, blocks, blocks, hidden, (4, 4))
+    fields = {"agent": "xinet", "seed": 3, "nu": 400.0, "settings": {}, "environment_steps": 10, "task_options": {}}
+    fields |= {"action_scale": (1.0,) * shape.action, "action_offset": (0.0,) * shape.action}
+    fields |= {"observation": shape.observation, "action": shape.action, "state_blocks": blocks, "actor_hidden": hidden}
+    structure = Structure(**(fields | {"task": task, "layers": complexity.count(shape, shape, {})} | about))
+    random, arrays = np.random.default_rng(0), {}
+    for path, leaf in layout.flat(expected_arrays(structure)).items():
+        values = random.normal(scale=0.5 if path[-1] == "kernel" else 0.2, size=leaf.shape)
+        arrays[path] = np.abs(1.0 + values) if path[-1] in ("var", "scale") else values
+    return Policy(structure, layout.nested({path: values.astype(np.float32) for path, values in arrays.items()}))

@@ -1,4 +1,4 @@
-"""The command `xinet`: train, evaluate, inspect, render, tasks."""
+"""The command `xinet`: train, evaluate, inspect, render, export, tasks."""
 
 import contextlib
 import json
@@ -34,7 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         never_raise(stream)
-    commands = {"train": _train, "evaluate": _evaluate, "inspect": _inspect, "render": _render, "tasks": _tasks}
+    commands = {
+        "train": _train,
+        "evaluate": _evaluate,
+        "inspect": _inspect,
+        "render": _render,
+        "export": _export,
+        "tasks": _tasks,
+    }
     try:
         arguments = import_tasks(arguments)
         if not arguments or arguments[0] in ("-h", "--help"):
@@ -192,6 +199,12 @@ def _render(arguments: list[str]) -> int:
     return 0
 
 
+def _export(arguments: list[str]) -> int:
+    from xinet_jax.command_line.export import export
+
+    return export(arguments)
+
+
 def _tasks(arguments: list[str]) -> int:
     options = parse(TasksArguments, arguments, "xinet tasks")
     from xinet_jax.tasks.options import as_json
@@ -218,7 +231,7 @@ def _tasks(arguments: list[str]) -> int:
 def _usage() -> str:
     return "\n".join(
         [
-            "usage: xinet {train,evaluate,inspect,render,tasks} ... [--help]",
+            "usage: xinet {train,evaluate,inspect,render,export,tasks} ... [--help]",
             "",
             _DESCRIPTION,
             "",
@@ -226,6 +239,7 @@ def _usage() -> str:
             "  evaluate  run saved policies, in Gymnasium's own environment where it has the task",
             "  inspect   show what is left of saved policies' networks",
             "  render    film a saved policy",
+            "  export    write a saved policy as ONNX, StableHLO, NumPy or C",
             "  tasks     list the tasks: sizes, engines, options",
             "",
             "`xinet COMMAND --help` explains its options. With `--import FILE.py` a command first runs a file of",

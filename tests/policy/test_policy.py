@@ -37,15 +37,20 @@ def made():
 
 @pytest.mark.parametrize("name", ["xinet", "sac"])
 def test_a_policy_takes_observations_as_they_are(name):
-    """Of an agent that normalises them: the policy has the normalisation in its first layers."""
+    """Of an agent that normalises them: the policy has the normalisation in its first layers. One block is lost."""
     config = tiny_config(agent=name, normalize_observations=True)
     agent = agents.make_agent(config, 17, 6)
     state = agents.init(agent, agents.make_hyper(config, 6), jax.random.PRNGKey(0))
     rows = (3.0 * OBSERVATION + 7.0).astype(np.float32)
     state = agents.observe(state, jnp.asarray(rows), jnp.ones(5, bool))
+    if name == "xinet":
+        first, second = state.alive["ofenet"]["state"]
+        branches = state.alive["ofenet"] | {"state": (0 * first, second.at[:3].set(0.0))}
+        state = state._replace(alive=state.alive | {"ofenet": branches})
     task = load_task("HalfCheetah-v5", "native")
     about = {"name": name, "seed": 3, "nu": None, "settings": {}, "environment_steps": 10}
     saved = policy.from_agent(agent, state, task=task, **about)
+    assert saved.structure.state_blocks == ((0, 2) if name == "xinet" else ())
     np.testing.assert_allclose(saved(rows), agents.act(agent, state, jnp.asarray(rows), None), atol=1e-5)
     assert np.abs(saved(rows) - saved(rows + 1.0)).max() > 1e-2
 
@@ -60,7 +65,7 @@ def test_round_trip(made, folder):
     loaded = files.load_policy(folder)
     assert loaded.structure == made.structure
     np.testing.assert_array_equal(loaded(OBSERVATION), made(OBSERVATION))
-    np.testing.assert_allclose(loaded(OBSERVATION[0]), made(OBSERVATION)[0], atol=1e-6)
+    np.testing.assert_array_equal(loaded(OBSERVATION[0]), made(OBSERVATION)[0])
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(loaded.arrays))
 
 
@@ -343,7 +348,7 @@ def test_evaluation_is_what_gymnasium_gives(made):
             observation, reward, terminated, truncated, _ = environment.step(made(observation))
             total, ended = total + reward, terminated or truncated
         expected.append(total)
-    np.testing.assert_allclose(evaluate(made, episodes=2, seed=5), expected, rtol=1e-2, atol=1e-2)
+    np.testing.assert_array_equal(evaluate(made, episodes=2, seed=5), expected)
     assert abs(expected[0] - expected[1]) > 0.03, "the two episodes must differ for their order to mean anything"
 
 

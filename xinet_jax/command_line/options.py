@@ -52,6 +52,21 @@ class RenderArguments:
 
 
 @dataclasses.dataclass(frozen=True)
+class ExportArguments:
+    """Write a saved policy to a file that acts without this package, and check that it computes the same."""
+
+    path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
+    """A policy/seed_N folder, or a run folder that holds one."""
+    out: str
+    """File to write; its ending is the format's [path]."""
+    format: str = "onnx"
+    """onnx (.onnx, with the extra `onnx`), stablehlo (.stablehlo, for JAX, with the extra `stablehlo`), numpy (.npz,
+    and a Python file that reads it), c (.h, C99) [name]."""
+    overwrite: bool = False
+    """Replace files that exist."""
+
+
+@dataclasses.dataclass(frozen=True)
 class TasksArguments:
     """List the tasks: what is observed, what OFENet predicts, actions, episodes, engines, options."""
 

@@ -28,7 +28,7 @@ class Gate(NamedTuple):
 Gates = tuple[Float[Array, "..."] | Gate, ...] | None
 Features = Float[Array, "..."] | tuple[Float[Array, "..."], ...]  # `[*batch, features]`, whole or in parts
 
-_LOG_STD_MIN, _LOG_STD_MAX = -20.0, 2.0  # Haarnoja et al. 2018
+LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # Haarnoja et al. 2018
 
 
 class Shape(NamedTuple):
@@ -143,7 +143,7 @@ def _computed_once(x: Array) -> Array:
     return jax.lax.platform_dependent(x, cpu=lambda x: x, default=jax.lax.optimization_barrier)
 
 
-_EPSILON, _MOMENTUM = 1e-3, 0.99  # of the batch normalisation; Keras's, as in OFENet's code
+BATCH_NORM_EPSILON, _MOMENTUM = 1e-3, 0.99  # of the batch normalisation; Keras's, as in OFENet's code
 
 
 @jax.custom_vjp
@@ -161,7 +161,7 @@ def _normalise_forward(x: Array, scale: Array, bias: Array) -> tuple[tuple[Array
     deviation = x - x[0]
     shift, square = deviation.mean(axis=0), jnp.square(deviation).mean(axis=0)
     variance = jnp.maximum(square - jnp.square(shift), 0.0)
-    inverse = jax.lax.rsqrt(variance + _EPSILON)
+    inverse = jax.lax.rsqrt(variance + BATCH_NORM_EPSILON)
     normalised = (deviation - shift) * inverse
     return (normalised * scale + bias, x[0] + shift, variance), (normalised, inverse, scale)
 
@@ -189,7 +189,7 @@ class BatchNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones, units)
         bias = self.param("bias", nn.initializers.zeros, units)
         if not train:
-            return (x - mean.value) * (jax.lax.rsqrt(variance.value + _EPSILON) * scale) + bias
+            return (x - mean.value) * (jax.lax.rsqrt(variance.value + BATCH_NORM_EPSILON) * scale) + bias
         output, batch_mean, batch_variance = _normalise(x.reshape(-1, *units), scale, bias)
         if not self.is_initializing():
             mean.value = _MOMENTUM * mean.value + (1 - _MOMENTUM) * jax.lax.stop_gradient(batch_mean)
@@ -349,7 +349,7 @@ def make_networks(shape: Shape, precision: str = "float32") -> Networks:
 def policy_distribution(actor_output: Float[Array, "*batch outputs"]) -> distrax.Distribution:
     """Returns the squashed Gaussian policy from the actor's output: means, then log standard deviations."""
     mean, log_std = jnp.split(actor_output, 2, axis=-1)
-    std = jnp.exp(jnp.clip(log_std, _LOG_STD_MIN, _LOG_STD_MAX))
+    std = jnp.exp(jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX))
     return distrax.Transformed(distrax.MultivariateNormalDiag(mean, std), distrax.Block(distrax.Tanh(), 1))
 
 

@@ -80,7 +80,7 @@ def load_policy(path: Path | str) -> Policy:
         raise UserError(f"{path} holds {len(folders)} policies ({names}): give the folder of one")
     structure = load_structure(folders[0])
     try:
-        expected, biased = _expected_arrays(structure), False
+        expected, biased = expected_arrays(structure), False
         with plain_path(folders[0]) as folder, reader() as checkpointer:
             metadata = checkpointer.metadata(folder / _ARRAYS_FOLDER).item_metadata
             if metadata is None:
@@ -102,7 +102,7 @@ def load_policy(path: Path | str) -> Policy:
     return Policy(structure, arrays)
 
 
-def _expected_arrays(structure: Structure) -> dict[str, Tree]:
+def expected_arrays(structure: Structure) -> dict[str, Tree]:
     """Returns the shapes that a structure's arrays must have, without allocating any."""
 
     def of_size(*sizes: int) -> jax.ShapeDtypeStruct:

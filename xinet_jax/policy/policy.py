@@ -1,20 +1,20 @@
 """A trained policy by itself: compacted arrays, and a function from observations to actions."""
 
 import functools
-from collections.abc import Callable
+from pathlib import Path
 
-import jax
 import numpy as np
 
 from xinet_jax.agent.state import Agent, AgentState, acting_gates
-from xinet_jax.compat.jax import in_float32
-from xinet_jax.compat.xla import jit_options
 from xinet_jax.networks import complexity, layout, normalisation
-from xinet_jax.networks.modules import MLP, OFENet, policy_mode
+from xinet_jax.policy.export.target import Export
+from xinet_jax.policy.forward import Layer, Network, act, deterministic_network, folded, sample
 from xinet_jax.policy.structure import Structure
 from xinet_jax.pruning import compaction, folding
 from xinet_jax.tasks.task import Task
 from xinet_jax.types import Tree
+
+_FEW = 64  # observations; for more, a product of matrices is faster than one of each row
 
 
 class Policy:
@@ -23,32 +23,38 @@ class Policy:
     Attributes:
       structure: what it is.
       arrays: `{"ofenet": {"state"}, "statistics": {"state"}, "actor"}`, with no gates and no pruned units.
+      generator: draws the noise of stochastic actions (`predict`); seeded with the policy's own seed.
     """
 
     def __init__(self, structure: Structure, arrays: dict[str, Tree]):
         self.structure = structure
         self.arrays = arrays
+        self.generator = np.random.default_rng(structure.seed)
 
     @functools.cached_property
-    def _apply(self) -> Callable:
-        return jax.jit(_make_apply(self.structure), **jit_options(jax.default_backend()))
+    def network(self) -> Network:
+        """What `policy(observation)` computes, as a list of layers."""
+        return deterministic_network(self.structure, self._layers)
 
     @functools.cached_property
-    def _apply_to_each(self) -> Callable:
-        apply = _make_apply(self.structure)
-        each = lambda trees, rows: jax.lax.map(lambda row: apply(trees, row), rows)  # noqa: E731
-        return jax.jit(each, **jit_options(jax.default_backend()))
+    def _layers(self) -> tuple[Layer, ...]:
+        return folded(self.structure, self.arrays)
 
-    @in_float32
     def __call__(self, observation: np.ndarray) -> np.ndarray:
         """Returns the action for one observation `[observation]`, or for a batch of them `[batch, observation]`.
+
+        NumPy computes it, and nothing is compiled. Up to 64 observations are computed each by itself, as by `each`;
+        larger batches are multiplied by the weights at once, which is faster.
 
         Raises:
           ValueError: if the last axis has another length.
         """
-        return np.asarray(self._apply(self.arrays, self._checked(observation)))
+        observation = self._checked(observation)
+        if observation.size <= _FEW * self.structure.observation:
+            return self.each(observation)
+        with _quiet():
+            return act(self.network, observation)
 
-    @in_float32
     def each(self, observations: np.ndarray) -> np.ndarray:
         """Returns the actions for a batch of observations `[batch, observation]`, each computed by itself.
 
@@ -58,10 +64,60 @@ class Policy:
         Raises:
           ValueError: if the last axis has another length.
         """
-        return np.asarray(self._apply_to_each(self.arrays, self._checked(observations)))
+        observations = self._checked(observations)
+        with _quiet():
+            if observations.ndim == 1:
+                return act(self.network, observations)
+            # NumPy multiplies matrices of one row one after the other, as it does vectors.
+            return act(self.network, observations[..., None, :])[..., 0, :]
+
+    def predict(
+        self,
+        observation: np.ndarray,
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+    ) -> tuple[np.ndarray, None]:
+        """Returns what a model of Stable-Baselines3 does: actions, and the next state of a recurrent policy.
+
+        Args:
+          observation: one `[observation]`, or a batch of them `[batch, observation]`.
+          state, episode_start: of recurrent policies, which this is not; not read.
+          deterministic: the squashed mean, or else an action drawn as in training, by `generator`.
+
+        Returns:
+          The actions, and None.
+
+        Raises:
+          ValueError: if the last axis has another length.
+        """
+        if deterministic:
+            return self(observation), None
+        with _quiet():
+            action = sample(self._layers, self._checked(observation), self.generator)
+        return self.network.offset + self.network.scale * action, None
+
+    def export(self, file: Path | str, format: str = "onnx", overwrite: bool = False) -> Export:
+        """Writes the policy to a file that runs without this package, and checks that it computes the same.
+
+        Args:
+          file: the file; its ending must be the format's.
+          format: `onnx`, `stablehlo` (.stablehlo, for `jax.export`), `numpy` (.npz, with a module that reads it beside
+            it) or `c` (.h, a header in C99).
+          overwrite: whether a file that exists is replaced.
+
+        Returns:
+          What was written, and how far it is from the policy.
+
+        Raises:
+          UserError: for a format or a file that will not do, if a package is missing, or if the check fails.
+        """
+        from xinet_jax.policy.export.export import export  # which needs what is here
+
+        return export(self, file, format, overwrite)
 
     def _checked(self, observation: np.ndarray) -> np.ndarray:
-        observation = np.asarray(observation, np.float32)
+        observation = np.asarray(observation, np.float32, order="C")  # other orders may round in other ways
         if observation.ndim == 0 or observation.shape[-1] != self.structure.observation:
             raise ValueError(f"observations must be [..., {self.structure.observation}], not {observation.shape}")
         return observation
@@ -119,13 +175,6 @@ def _state_branch(branches: dict[str, Tree]) -> dict[str, Tree]:
     return {name: branch for name, branch in branches.items() if name == "state"}
 
 
-def _make_apply(structure: Structure):
-    ofenet, actor = OFENet(structure.state_blocks, (), 0), MLP(structure.actor_hidden, 2 * structure.action)
-    scale, offset = (np.asarray(values, np.float32) for values in (structure.action_scale, structure.action_offset))
-
-    def apply(arrays: dict[str, Tree], observation: jax.Array) -> jax.Array:
-        variables = {"params": arrays.get("ofenet", {}), "batch_stats": arrays.get("statistics", {})}
-        z_o = ofenet.apply(variables, observation, method=ofenet.state_features)
-        return offset + scale * policy_mode(actor.apply({"params": arrays["actor"]}, z_o))
-
-    return apply
+def _quiet() -> np.errstate:
+    """Silences what NumPy says of observations or weights that are not finite. The actions are not finite either."""
+    return np.errstate(over="ignore", invalid="ignore")

@@ -1,0 +1,26 @@
+"""The command `xinet export`."""
+
+from pathlib import Path
+
+from xinet_jax.command_line.options import ExportArguments
+from xinet_jax.command_line.parsing import parse
+from xinet_jax.command_line.start import start_jax
+from xinet_jax.policy.export.target import target_files
+
+
+def export(arguments: list[str]) -> int:
+    """Writes a policy in another format and says how far it is from the policy. Returns the exit code."""
+    options = parse(ExportArguments, arguments, "xinet export")
+    target_files(options.out, options.format, options.overwrite)  # mistakes are told before anything is loaded
+    start_jax()
+    from xinet_jax.policy.export.check import ROWS
+    from xinet_jax.policy.files import load_policy
+
+    result = load_policy(options.path).export(options.out, options.format, options.overwrite)
+    for file in result.files:
+        print(f"{file}: {Path(file).stat().st_size:,} bytes")
+    if result.difference is None:
+        print("Not checked against the policy: there is no C compiler on the path")
+    else:
+        print(f"Checked on {ROWS:,} observations: actions differ by at most {result.difference:.1g}")
+    return 0
