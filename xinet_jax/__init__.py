@@ -1,7 +1,8 @@
 """Reinforcement-learning agents that prune themselves while they learn, in JAX.
 
 `make_config` makes a configuration, `branch_config` one that goes on from another run, and `train` runs it.
-`load_policy` reads what a run saved; `evaluate` runs that in Gymnasium; `register_task` adds a task of your own.
+`load_policy` reads what a run saved; `evaluate` runs that in Gymnasium; `register_task` and
+`register_pruner` add a task and a pruner of your own.
 """
 
 import importlib
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from xinet_jax.policy.evaluation import evaluate
     from xinet_jax.policy.files import load_policy
     from xinet_jax.policy.policy import Policy
+    from xinet_jax.pruning.schedules import register_pruner
     from xinet_jax.tasks.registry import register_task
     from xinet_jax.tasks.task import Definition
     from xinet_jax.training.branch_config import branch_config
@@ -33,6 +35,7 @@ __all__ = [
     "load_config",
     "load_policy",
     "make_config",
+    "register_pruner",
     "register_task",
     "train",
 ]
@@ -50,6 +53,7 @@ _MODULES = {
     "load_config": "xinet_jax.config",
     "load_policy": "xinet_jax.policy.files",
     "make_config": "xinet_jax.config",
+    "register_pruner": "xinet_jax.pruning.schedules",
     "register_task": "xinet_jax.tasks.registry",
     "train": "xinet_jax.training.run",
 }

@@ -3,13 +3,13 @@
 import pytest
 
 from xinet_jax.agent import make_agent
-from xinet_jax.config import AGENTS, KINDS, PRESETS, in_whole_rounds, load_config, make_config, round_of, save_config
+from xinet_jax.config import KINDS, PRESETS, in_whole_rounds, load_config, make_config, round_of, save_config
 from xinet_jax.errors import UserError
 from xinet_jax.pruning.schedules import smallest_share
 from xinet_jax.tasks.registry import in_gymnasium, task_names
 
 
-@pytest.mark.parametrize("agent", [name for name in AGENTS if not KINDS[name].needs_widths])
+@pytest.mark.parametrize("agent", [name for name in KINDS if not KINDS[name].needs_widths])
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("task", [*filter(in_gymnasium, task_names()), "playground/CheetahRun", "brax/ant"])
 def test_presets_pass_every_check(task, preset, agent, tmp_path):

@@ -3,7 +3,7 @@
 from xinet_jax.config.checks import CHANGEABLE, check, check_resumed
 from xinet_jax.config.fields import SWEPT, field_names, field_types, to_flat, value_text, varied
 from xinet_jax.config.files import load_config, read_config, save_config
-from xinet_jax.config.kinds import AGENTS, KINDS, AgentKind
+from xinet_jax.config.kinds import KINDS, AgentKind
 from xinet_jax.config.making import make_config
 from xinet_jax.config.names import COMPACT, NETWORKS, PRESETS, WEIGHTS_SEE
 from xinet_jax.config.presets import override, preset_config
@@ -12,7 +12,6 @@ from xinet_jax.config.schema import Config, NetworkConfig, PruningConfig, SacCon
 from xinet_jax.config.task_options import options_of_task
 
 __all__ = [
-    "AGENTS",
     "CHANGEABLE",
     "COMPACT",
     "KINDS",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from xinet_jax.config.fields import SWEPT, field_names, field_types, fields, to_flat, value_text, varied
-from xinet_jax.config.kinds import AGENTS, KINDS, AgentKind
+from xinet_jax.config.kinds import KINDS, AgentKind
 from xinet_jax.config.names import (
     COMPACT,
     COSTS,
@@ -36,7 +36,7 @@ CHANGEABLE += ("checkpoint_keep", "devices", "distributed", "resume")
 # Names that fields take. Those of task depend on what is registered; the registry checks physics and mjx_impl.
 _NAMES = {
     "preset": PRESETS,
-    "agent": AGENTS,
+    "agent": KINDS,
     "engine": ENGINES,
     "brax_backend": BRAX_BACKENDS,
     "precision": PRECISIONS,

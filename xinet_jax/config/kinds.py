@@ -18,7 +18,7 @@ class AgentKind(NamedTuple):
     Attributes:
       extractor: whether there is a feature extractor, OFENet.
       gated: the networks whose units carry gates; None: those that the setting `gated` names.
-      pruner: what moves the gates: `theta`, one of `PRUNERS`, or `none`.
+      pruner: what moves the gates: `theta`, a pruner on a schedule, or `none`.
       needs_widths: whether it is trained with the widths that another run ended with.
       reads: the fields of `PruningConfig` that have an effect.
     """
@@ -32,15 +32,20 @@ class AgentKind(NamedTuple):
     @property
     def scheduled(self) -> bool:
         """Whether units are pruned on a schedule, and not by theta."""
-        return self.pruner in PRUNERS
+        return self.pruner not in ("theta", "none")
 
 
+def scheduled_kind(pruner: str) -> AgentKind:
+    """Returns the kind of agent that a pruner prunes on a schedule."""
+    return AgentKind(gated=None, pruner=pruner, reads=(*_SCHEDULE, "final_share", *_COMPACTION))
+
+
+# `xinet_jax.register_pruner` adds to them.
 KINDS: dict[str, AgentKind] = {
     "sac": AgentKind(extractor=False),
     "ofenet": AgentKind(),
     "xinet": AgentKind(gated=None, pruner="theta", reads=(*_SCHEDULE, *_PRICE, *_THETA, *_GRADIENT, *_COMPACTION)),
     # Its gates close the padding of narrow members. The price says which of a run's widths it takes.
     "small": AgentKind(gated=NETWORKS, needs_widths=True, reads=("nu", *_COMPACTION)),
-    **{name: AgentKind(gated=None, pruner=name, reads=(*_SCHEDULE, "final_share", *_COMPACTION)) for name in PRUNERS},
+    **{name: scheduled_kind(name) for name in PRUNERS},
 }
-AGENTS = tuple(KINDS)

@@ -13,7 +13,7 @@ def make_config(task: str = "HalfCheetah-v5", preset: str = "quick", agent: str 
     Args:
       task: a registered task.
       preset: one of `PRESETS`.
-      agent: one of `AGENTS`.
+      agent: a key of `KINDS`.
       **overrides: any other field of `Config` or of its sections, by its own name (`steps=1000, nu=100`).
 
     Raises:

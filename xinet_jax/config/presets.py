@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from xinet_jax.config.fields import SECTIONS, SWEPT, field_names
-from xinet_jax.config.kinds import AGENTS
+from xinet_jax.config.kinds import KINDS
 from xinet_jax.config.names import PRESETS
 from xinet_jax.config.schema import Config
 from xinet_jax.errors import unknown_name
@@ -70,7 +70,7 @@ _PAPER_BLOCKS_ELSEWHERE = (6, 40)
 def preset_config(task: str, preset: str, agent: str) -> Config:
     """Returns the defaults that a preset stands for. Raises UserError for unknown names."""
     check_name(task)
-    for kind, name, allowed in (("preset", preset, PRESETS), ("agent", agent, AGENTS)):
+    for kind, name, allowed in (("preset", preset, PRESETS), ("agent", agent, KINDS)):
         if name not in allowed:
             raise unknown_name(kind, name, allowed)
     config = Config(task=task, preset=preset, agent=agent)

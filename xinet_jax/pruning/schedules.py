@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from xinet_jax.config.kinds import KINDS, scheduled_kind
 from xinet_jax.config.schema import PruningConfig
+from xinet_jax.errors import UserError
 from xinet_jax.networks import complexity, layout
 from xinet_jax.networks.modules import Shape
 from xinet_jax.pruning import gates
@@ -38,6 +40,23 @@ def random(shape: Shape, params: dict[str, Tree], alive: Units, dense: Shape, or
 
 Score = Callable[[Shape, dict[str, Tree], Units, Shape, Units, Key], Units]
 PRUNERS: dict[str, Score] = {"magnitude": magnitude, "random": random}
+
+
+def register_pruner(name: str, score: Score) -> None:
+    """Adds a pruner: `name` is then a kind of agent, which is pruned on the schedule of the baselines.
+
+    Args:
+      name: a new name.
+      score: `(shape, params, alive, dense, origin, key) -> scores`. The units of lowest score in each layer go first.
+        It gets the sizes of the arrays, one agent's parameters, masks of the units that are not pruned, the sizes
+        before pruning, every unit's index before pruning, and a random key. It is compiled: `jax.numpy` throughout.
+
+    Raises:
+      UserError: if there is such a kind of agent.
+    """
+    if name in KINDS:
+        raise UserError(f"there is an agent {name} already: choose another name for the pruner")
+    PRUNERS[name], KINDS[name] = score, scheduled_kind(name)
 
 
 def progress(rules: PruningConfig, age: Int[Array, ""] | int) -> Scalar:

@@ -16,7 +16,7 @@ from xinet_jax.config import Config, options_of_task, override, round_of
 from xinet_jax.errors import UserError
 from xinet_jax.networks.modules import Shape, make_networks
 from xinet_jax.policy.evaluation import check_options_in_gymnasium
-from xinet_jax.pruning.schedules import PRUNERS, smallest_share
+from xinet_jax.pruning.schedules import smallest_share
 from xinet_jax.tasks.registry import choose_engine, load_task
 from xinet_jax.tasks.task import Task
 from xinet_jax.training import from_widths as small
@@ -98,7 +98,7 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
     buffer = Buffer(math.ceil(capacity / config.envs), batch_size, config.envs)
     predicted = memory.predict(agent, buffer)
     memory.check_fits(predicted, len(rows), mesh.devices.flat[0], mesh.size)  # before any array is made
-    if config.pruner in PRUNERS:
+    if config.kind.scheduled:
         _check_reachable(agent, "final_share", config.pruning.final_share)
     elif config.pruning.keep_share:
         _check_reachable(agent, "keep_share", config.pruning.keep_share, config.pruning.cost)
