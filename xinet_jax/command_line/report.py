@@ -1,0 +1,27 @@
+"""The command `xinet report`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from xinet_jax.errors import UserError
+from xinet_jax.report.record import read_run
+from xinet_jax.report.writing import write_report
+
+
+def report(folders: Sequence[str], out: str, overwrite: bool) -> Path:
+    """Writes the report of some runs, and returns its path.
+
+    Raises:
+      UserError: for a folder that is no run or has no metrics, or a file that may not or cannot be written.
+    """
+    path = Path(out)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: choose a file with --out")
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} exists: choose another with --out, or give --overwrite")
+    runs = [read_run(Path(folder)) for folder in dict.fromkeys(folders)]
+    try:
+        write_report(runs, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    return path
