@@ -12,8 +12,10 @@ def report(folders: Sequence[str], out: str, overwrite: bool) -> Path:
     """Writes the report of some runs, and returns its path.
 
     Raises:
-      UserError: for a folder that is no run or has no metrics, or a file that may not or cannot be written.
+      UserError: for no folder, one that is no run or has no metrics, or a file that may not or cannot be written.
     """
+    if not folders:
+        raise UserError("report needs one or more run folders: xinet report RUN [RUN ...]")
     path = Path(out)
     if path.is_dir():
         raise UserError(f"{path} is a folder: choose a file with --out")

@@ -47,5 +47,6 @@ def train_command(config: Config) -> str:
         if isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")
         else:
-            words += [f"--{option}", *map(str, value if isinstance(value, tuple) else (value,))]
+            values = value if isinstance(value, tuple) else (value,)
+            words += [f"--{option}", *(str(item).removesuffix(".0") for item in values)]
     return shlex.join(words)

@@ -25,7 +25,7 @@ def architecture(group: Group) -> str:
     """
     widths = [member.widths() for member in group.members]
     means = {name: np.mean([width[name] for width in widths], axis=0) for name in widths[0]}
-    widest = max(before for before, _ in means.values())
+    widest = max((before for before, _ in means.values()), default=1) or 1
     panels = []
     extractor = any(name.startswith("ofenet/") for name in means)
     for title, words, network, prefix in _PANELS:

@@ -46,7 +46,7 @@ def line_chart(
         there = np.isfinite(curve.values).any(axis=0)
         line = _Line(group, curve.steps[there], factor * curve.values[:, there], digits, "%" if percent else "")
         if spread and len(group.members) > 1:
-            behind += line.band()
+            behind += line.band() if np.isfinite(line.interval.low).any() else []
             between += line.members()
         before.append(line.mean(spread))
         shown.append(line)
@@ -150,7 +150,7 @@ def units_chart(group: Group) -> Figure | None:
     shares, counts = [], []
     for layer in layers:
         steps, units = group.units(layer)
-        before = np.mean([width[layer][0] for width in widths])
+        before = max(np.mean([width[layer][0] for width in widths]), 1)
         mean = mean_interval(units).mean
         shares.append(_numbers(100 * mean / before))
         counts.append([f"{short_mean(value)} of {short_mean(before)} units" for value in mean])
@@ -209,11 +209,14 @@ def trade_off_chart(groups: Sequence[Group]) -> Figure | None:
             traces.append(point | {"hovertemplate": _POINT})
     layout = _layout(groups, _LARGE, {"title": {"text": "return of the saved policy"}, "range": _range_of(*shown)})
     axis = {"title": {"text": "parameters left [% of the dense agent's]"}, "range": [0, 104], "tickformat": ",~g"}
-    layout["xaxis"] |= axis
+    layout["xaxis"] = axis
     return {"data": traces, "layout": layout | {"hovermode": "closest"}}
 
 
 _POINT = "%{text}: return %{y:,.1f}, %{x:.1f}% left<extra>%{fullData.name}</extra>"
+
+
+_HOVER = {"unifiedhovertitle": {"text": "step %{x:,}"}}
 
 
 def layer_name(layer: str) -> str:
@@ -231,7 +234,7 @@ def _layout(groups: Sequence[Group], height: int, vertical: dict[str, Any]) -> d
         "height": height,
         "hovermode": "x unified",
         "showlegend": len(groups) > 1,
-        "xaxis": {"title": {"text": "environment steps"}, "hoverformat": ",", "tickformat": "~s"},
+        "xaxis": {"title": {"text": "environment steps"}, "hoverformat": ",", "tickformat": "~s"} | _HOVER,
         "yaxis": vertical,
     }
 

@@ -48,7 +48,8 @@ def groups_of(runs: Sequence[RunRecord]) -> list[Group]:
             combinations.setdefault(tuple(member.settings.values()), []).append(member)
         for place, members in enumerate(combinations.values()):
             settings = setting_text(members[0].settings)
-            words = [run.name] * (len(runs) > 1 or not settings) + [settings] * bool(settings)
+            alone = f"seed {members[0].seed}" if len(members) == 1 else f"mean over {len(members)} seeds"
+            words = [run.name] * (len(runs) > 1) + [settings or alone] * bool(settings or len(runs) == 1)
             color, shift = (number, place) if len(runs) > 1 else (place, 0)
             dash = DASHES[(shift + color // COLORS) % len(DASHES)]
             groups.append(Group(run, tuple(members), ", ".join(words), color % COLORS, dash))

@@ -38,6 +38,7 @@ function layoutOf(layout) {
     margin: { l: 48, r: 12, t: layout.annotations?.length ? 24 : 10, b: 44 },
     legend: { orientation: "h", x: 0, y: -0.2, yanchor: "top", yref: "paper", font: { size: 12 } },
     hoverlabel: { bgcolor: color("--surface"), bordercolor: color("--line"), font: { color: color("--text"), size: 12 } },
+    hoverdistance: layout.hovermode === "x unified" ? -1 : 20, // -1: however far the nearest point is
     dragmode: narrow.matches ? false : "zoom",
   };
 }

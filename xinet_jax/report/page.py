@@ -13,6 +13,7 @@ from xinet_jax.report.architecture import architecture
 from xinet_jax.report.charts import Figure, line_chart, speed_chart, trade_off_chart, units_chart
 from xinet_jax.report.groups import Group, groups_of
 from xinet_jax.report.record import RunRecord
+from xinet_jax.report.series import FEWEST
 from xinet_jax.report.tables import (
     all_settings_table,
     comparison,
@@ -126,18 +127,19 @@ def _about(run: RunRecord, several: bool) -> str:
     parts.append(f"{duration(run.seconds)} of training")
     if run.starts and isinstance(run.starts[0].get("time"), str):
         parts.append(f"started {html.escape(run.starts[0]['time'][:16].replace('T', ', '))}")
-    words = " · ".join(parts)
-    return f"<code>{html.escape(run.name)}</code>: {html.escape(config.agent)}, {words}" if several else words
+    agent = f"{html.escape(config.agent)}, " * several
+    return f"<code>{html.escape(run.name)}</code>: {agent}{' · '.join(parts)}"
 
 
 def _learning_curve(groups: Sequence[Group], figures: dict[str, Figure]) -> str:
     chart = _chart(figures, "return", line_chart(groups, "return", "return", ",.1f", large=True))
     if not chart:
         return _section("return", "Return", "<p>No evaluation yet.</p>")
-    several = any(len(group.members) > 1 for group in groups)
+    most = max(len(group.members) for group in groups)
     note = "Mean return of whole episodes of the deterministic policy at each evaluation."
-    if several:
+    if most >= FEWEST:
         note += " The band is the 95% confidence interval of the mean over seeds, by Student's t distribution."
+    if most > 1:
         note += ' <label><input type="checkbox" id="members-shown" checked> show every seed</label>'
     return _section("return", "Return while learning", f'<p class="note">{note}</p>{chart}')
 
@@ -152,7 +154,8 @@ def _size(groups: Sequence[Group], figures: dict[str, Figure]) -> str:
         for name, words in (("parameters_left", "Parameters"), ("flops_left", "FLOPs"))
     ]
     trade_off = _chart(figures, "trade_off", trade_off_chart(groups))
-    words = "Large points are means over seeds with 95% intervals of the return; small ones are single seeds."
+    intervals = " with 95% intervals of the return" * any(len(group.members) >= FEWEST for group in groups)
+    words = f"Large points are means over seeds{intervals}; small ones are single seeds."
     trade_off = trade_off and f'<h3>Return against size</h3><p class="note">{words}</p>{trade_off}'
     return _section("size", "Size", f'<div class="grid">{"".join(left)}</div>{trade_off}')
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,38 +163,47 @@ def read_run(folder: Path, running: bool | None = None) -> RunRecord:
     if not (folder / CONFIG_FILE).is_file():
         raise UserError(f"{folder} is no run folder: it has no {CONFIG_FILE}")
     config = load_config(folder / CONFIG_FILE)
-    drafts: dict[str, _Draft] = {}
-    compactions: list[Compaction] = []
-    steps, seconds, names = 0, 0.0, varied(config)
     try:
-        for file in metrics_files(folder):
-            for record in read_json_lines(file):
-                kind = record["kind"]
-                steps, seconds = max(steps, int(record["environment_steps"])), max(seconds, record.get("seconds", 0.0))
-                if kind == "compaction":
-                    compactions.append(_compaction(record))
-                elif "member" in record:
-                    drafts.setdefault(record["member"], _Draft(record, names)).add(kind, record)
+        members, compactions, steps, seconds = _read_metrics(folder, varied(config))
     except OSError as error:
         raise UserError(f"cannot read the metrics of {folder}: {error.strerror}") from None
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"damaged metrics in {folder}: {type(error).__name__}: {error}") from None
-    if not drafts:
+    if not members:
         raise UserError(f"{folder} has no metrics yet: nothing can be reported of it")
+    state = _state(config, members, folder, running)
+    return RunRecord(str(folder), config, members, compactions, _starts(folder), steps, seconds, state)
+
+
+def _read_metrics(
+    folder: Path, names: Sequence[str]
+) -> tuple[tuple[MemberRecord, ...], tuple[Compaction, ...], int, float]:
+    """Returns members, compactions, environment steps and seconds. `names`: of what the run has several values."""
+    drafts: dict[str, _Draft] = {}
+    compactions, steps, seconds = [], 0, 0.0
+    for file in metrics_files(folder):
+        for record in read_json_lines(file) if file.exists() else ():
+            kind, steps = record["kind"], max(steps, int(record["environment_steps"]))
+            seconds = max(seconds, _finite(record.get("seconds", 0.0)))
+            if kind == "compaction":
+                compactions.append(_compaction(record))
+            elif "member" in record:
+                drafts.setdefault(record["member"], _Draft(record, names)).add(kind, record)
     ordered = sorted(drafts.values(), key=lambda draft: (*draft.settings.values(), draft.seed))
     members = tuple(draft.finished(folder / POLICY_FOLDER) for draft in ordered)
-    state = _state(config, members, folder, running)
-    return RunRecord(
-        str(folder), config, members, tuple(compactions), _starts(folder), min(steps, config.steps), seconds, state
-    )
+    if len({tuple(name for of in (member.widths(), member.units) for name in of) for member in members}) > 1:
+        raise ValueError("its members have different layers")
+    return members, tuple(compactions), steps, seconds
 
 
 class _Draft:
     """A member while its lines are read, one after the other."""
 
-    def __init__(self, record: dict[str, Any], varied_names: Iterable[str]) -> None:
+    def __init__(self, record: dict[str, Any], names: Sequence[str]) -> None:
         self.name, self.seed = str(record["member"]), int(record["seed"])
-        self.settings = {name: float(record[name]) for name in varied_names}
+        self.settings = {name: float(record[name]) for name in names}
         self._points: dict[str, list[tuple[int, float]]] = {name: [] for name in ("return", *ENTRIES)}
         self._layers: tuple[str, ...] = ()
         self._units: dict[int, tuple[int, ...]] = {}  # of every layer, by environment steps
@@ -228,6 +237,9 @@ class _Draft:
         """Returns the member. `policies`: where saved policies are."""
         steps = np.array(list(self._units), np.int64)
         units = np.array(list(self._units.values()), np.float64).reshape(len(steps), len(self._layers))
+        layers = read_layers(policies / self.name)
+        if layers and self._layers and self._layers != tuple(f"{row.network}/{row.name}" for row in layers):
+            raise ValueError(f"the policy of {self.name} has other layers than its metrics")
         return MemberRecord(
             self.name,
             self.seed,
@@ -238,7 +250,7 @@ class _Draft:
             self._trained,
             self._diverged,
             self._bad_transitions,
-            read_layers(policies / self.name),
+            layers,
         )
 
 
@@ -252,10 +264,16 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)  # null stands for what is not finite
 
 
+def _finite(value: Any) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is not finite")
+    return float(value)
+
+
 def _compaction(record: dict[str, Any]) -> Compaction:
     rates = (record.get(name) for name in ("iterations_per_second_before", "iterations_per_second"))
-    before, after = (None if rate is None else float(rate) for rate in rates)
-    figures = float(record["flops_of_arrays_left"]), float(record["compaction_seconds"])
+    before, after = (None if rate is None else _finite(rate) for rate in rates)
+    figures = _finite(record["flops_of_arrays_left"]), _finite(record["compaction_seconds"])
     return Compaction(int(record["environment_steps"]), *figures, before, after)
 
 

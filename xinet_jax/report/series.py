@@ -10,6 +10,7 @@ from scipy.special import stdtrit
 from xinet_jax.report.record import Curve
 
 CONFIDENCE = 0.95
+FEWEST = 3  # members that an interval is given of: that of two is 25 standard errors wide
 MOST_POINTS = 400  # of a curve in a report
 
 
@@ -26,7 +27,7 @@ class Aligned(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A mean over members and the ends of its 95% confidence interval, which are NaN of fewer than two members."""
+    """A mean over members and the ends of its 95% confidence interval, which are NaN of fewer than three members."""
 
     mean: Float[np.ndarray, "*points"]
     low: Float[np.ndarray, "*points"]
@@ -67,10 +68,10 @@ def mean_interval(values: Float[np.ndarray, "members *points"]) -> Interval:
         mean = np.where(there, values, 0.0).sum(axis=0) / count
         variance = np.where(there, values - mean, 0.0) ** 2
         error = np.sqrt(variance.sum(axis=0) / (count - 1) / count)
-        error = np.where(count > 1, error, np.nan)
-        half = error * stdtrit(np.maximum(count - 1, 1), 0.5 + CONFIDENCE / 2)
-    mean = np.asarray(np.where(count > 0, mean, np.nan))
-    return Interval(mean, mean - half, mean + half)
+        error = np.where(count >= FEWEST, error, np.nan)
+        half = error * stdtrit(np.maximum(count, FEWEST) - 1, 0.5 + CONFIDENCE / 2)
+    mean = np.where(count > 0, mean, np.nan)
+    return Interval(np.asarray(mean), np.asarray(mean - half), np.asarray(mean + half))
 
 
 def thinned(curve: Aligned, most: int = MOST_POINTS) -> Aligned:

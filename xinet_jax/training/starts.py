@@ -52,7 +52,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Returns the commit of the checkout that this package is in, with `+` if files differ from it; None outside one."""
+    """Returns the commit of the checkout that this package is in, with `+` if files differ from it; else None."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
