@@ -73,7 +73,7 @@ def test_figures_are_plotlys(tmp_path):
 
 def test_the_mean_and_its_interval_are_drawn(tmp_path):
     (group,) = groups_of([read_run(write_run(tmp_path / "run", seeds=3))])
-    low, high, first, second, third, mean = line_chart([group], "return", "return")["data"]
+    low, high, first, _, third, mean = line_chart([group], "return", "return")["data"]
     assert (first["y"], third["y"], mean["y"]) == ([40.0, 60.0], [60.0, 80.0], [50.0, 70.0])
     assert low["y"][0] == pytest.approx(50 - 4.30265 * 10 / 3**0.5, rel=1e-4)
     assert high["y"][0] == pytest.approx(50 + 4.30265 * 10 / 3**0.5, rel=1e-4)
