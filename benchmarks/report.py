@@ -34,7 +34,7 @@ def write_run(folder: Path, members: int, evaluations: int, lines: int) -> int:
                     if kind == "evaluation":
                         record |= {"return": step + seed / 7, "returns": [step + seed / 7] * 5}
                     else:
-                        record |= {name: step / 3 + seed / 7 for name in (*_LOSSES, "iterations_per_second")}
+                        record |= dict.fromkeys((*_LOSSES, "iterations_per_second"), step / 3 + seed / 7)
                         record |= {"episodes": 1, "episode_return": step / 7, "episode_length": 1000.0}
                         record |= {"parameters": 200_000, "parameters_left": 1 - place / 2 / count, "ofenet_left": 0.5}
                         record |= {"flops": 400_000, "units": _UNITS, "bad_transitions": 0, "diverged": False}

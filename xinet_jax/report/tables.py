@@ -77,7 +77,13 @@ def _headlines(group: Group) -> list[_Headline]:
         first, last = (_mean(row[np.isfinite(row)][place] for row in rates) for place in (0, -1))
         count = len(group.run.compactions)
         detail = f"{first:,.0f} at the start" + (f", {_plural(count, 'compaction')}" if count else "")
-        lines.append(_Headline("Updates per second", f"{last:,.0f}", detail))
+        lines.append(
+            _Headline(
+                "Updates per second now" if group.run.state == "running" else "Updates per second at the end",
+                f"{last:,.0f}",
+                detail,
+            )
+        )
     return lines
 
 
