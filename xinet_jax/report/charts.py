@@ -202,8 +202,8 @@ def trade_off_chart(groups: Sequence[Group]) -> Figure | None:
         traces.append(line | {"hoverinfo": "skip", "showlegend": False})
         for left, estimate, color, name in means:
             error = _number(estimate.high - estimate.mean)
-            point = {"type": "scatter", "mode": "markers+text", "x": [_number(left)], "y": [_number(estimate.mean)]}
-            point |= {"marker": {"color": color, "size": 11}, "name": name, "text": ["mean"], "mode": "markers"}
+            point = {"type": "scatter", "mode": "markers", "x": [_number(left)], "y": [_number(estimate.mean)]}
+            point |= {"marker": {"color": color, "size": 11}, "name": name, "text": ["mean"]}
             if error is not None:
                 point["error_y"] = {"array": [error], "color": color, "thickness": 1.5, "width": 4}
             traces.append(point | {"hovertemplate": _POINT})

@@ -45,7 +45,6 @@ def page(runs: Sequence[RunRecord]) -> str:
     groups = groups_of(runs)
     figures: dict[str, Figure] = {}
     sections = [
-        _header(runs),
         headlines(groups[0]) if len(groups) == 1 else comparison(groups),
         _learning_curve(groups, figures),
         _size(groups, figures),
@@ -55,14 +54,14 @@ def page(runs: Sequence[RunRecord]) -> str:
         _section("members", "Every agent", members_table(runs)),
         *(_origin(run, number, len(runs) > 1) for number, run in enumerate(runs)),
     ]
-    title = html.escape(_title(runs))
+    title, body = html.escape(_title(runs)), "\n".join(filter(None, sections))
     return "\n".join(
         [
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark">',
             f"<title>{title}</title>\n<style>\n{_file('page.css')}</style>\n</head>\n<body>\n<main>",
-            *filter(None, sections),
+            f"{_header(runs, body)}\n{body}",
             "</main>\n<noscript><p>The charts need JavaScript.</p></noscript>",
             f'<script type="application/json" id="figures">{script_json(figures)}</script>',
             f"<script>{_plotly()}</script>\n<script>\n{_file('page.js')}</script>\n</body>\n</html>\n",
@@ -96,7 +95,8 @@ def _title(runs: Sequence[RunRecord]) -> str:
     return f"{', '.join(agents)} on {', '.join(tasks)}"
 
 
-def _header(runs: Sequence[RunRecord]) -> str:
+def _header(runs: Sequence[RunRecord], body: str) -> str:
+    """Returns what the page is about, and links to the sections that its body has."""
     lines = [f"<p>{_about(run, len(runs) > 1)}</p>" for run in runs]
     if len({run.config.task for run in runs}) > 1:
         lines.append("<p>The runs are on different tasks, so their returns cannot be compared.</p>")
@@ -104,13 +104,14 @@ def _header(runs: Sequence[RunRecord]) -> str:
         f'<a href="#{name}">{words}</a>'
         for name, words in (
             ("return", "Return"),
-            *([("size", "Size")] if any(run.prunes for run in runs) else []),
+            ("size", "Size"),
             ("networks", "Networks"),
             ("speed", "Speed"),
             ("learning", "Learning"),
             ("members", "Agents"),
             ("origin-0", "Settings"),
         )
+        if f'<section id="{name}">' in body
     )
     return f"<header><h1>{html.escape(_title(runs))}</h1>{''.join(lines)}<nav>{links}</nav></header>"
 

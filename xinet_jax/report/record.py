@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from xinet_jax.config import Config, load_config, to_flat, varied
-from xinet_jax.errors import UserError
+from xinet_jax.errors import UserError, brief
 from xinet_jax.networks.layer_count import LayerCount
 from xinet_jax.policy.layers import read_layers
 from xinet_jax.telemetry.json_lines import read_json_lines
@@ -160,8 +161,8 @@ def read_run(folder: Path, running: bool | None = None) -> RunRecord:
     Raises:
       UserError: if it is no run folder, has no metrics yet, or is damaged.
     """
-    if not (folder / CONFIG_FILE).is_file():
-        raise UserError(f"{folder} is no run folder: it has no {CONFIG_FILE}")
+    if not os.path.isfile(folder / CONFIG_FILE):  # not Path's, which raises for names that are too long
+        raise UserError(f"{brief(str(folder))} is no run folder: it has no {CONFIG_FILE}")
     config = load_config(folder / CONFIG_FILE)
     try:
         members, compactions, steps, seconds = _read_metrics(folder, varied(config))

@@ -22,6 +22,7 @@ class Reporter:
     def __init__(self, folder: Path, enabled: bool, note: Callable[[str], None]) -> None:
         self._folder, self._enabled, self._note = folder, enabled, note
         self._next = time.monotonic()  # when it may be renewed
+        self._told = False  # of what stands in the way
 
     def renew(self) -> None:
         """Writes the report of a run that goes on, unless the last was too recent for what it took to write."""
@@ -43,8 +44,9 @@ class Reporter:
 
             write_report([read_run(self._folder, running)], self._folder / REPORT_FILE)
         except Exception as error:  # of whatever kind
-            self._enabled = False
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {first_line(error)}"
-            self._note(f"no report is written: {reason}")
+            if not self._told:
+                self._note(f"no report is written: {reason}")
+            self._told = True
         now = time.monotonic()
         self._next = now + (now - before) / _SHARE
