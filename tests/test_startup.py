@@ -10,6 +10,7 @@ import typing
 from pathlib import Path
 
 import pytest
+from report.runs import write_run
 
 import xinet_jax
 from xinet_jax import cores
@@ -59,7 +60,10 @@ def test_a_configuration_is_made_before_anything_heavy_is_loaded(code):
         ("", 2),
         ("--help", 0),
         ("trian", 2),
-        *[(f"{command} --help", 0) for command in ("train", "evaluate", "inspect", "render", "export", "tasks")],
+        *[
+            (f"{command} --help", 0)
+            for command in ("train", "evaluate", "inspect", "render", "export", "report", "tasks")
+        ],
         ("train --stepps 3", 2),
         ("train --task HalfCheeta-v5", 2),
         ("train --preset quickly", 2),
@@ -79,6 +83,8 @@ def test_a_configuration_is_made_before_anything_heavy_is_loaded(code):
         ("export", 2),
         ("export nowhere --out policy.onnx --format onyx", 2),
         ("export nowhere --out policy.onnx --format c", 2),
+        ("report", 2),
+        ("report nowhere", 2),
         ("tasks", 0),
         ("tasks Ant-v5", 0),
         ("tasks --json", 0),
@@ -91,6 +97,14 @@ def test_simple_commands_load_nothing_heavy(arguments, code):
     call += "except SystemExit as stop:\n    code = stop.code\nprint('code', code or 0)"
     modules, done = loaded_by(call, *arguments.split())
     assert done.stdout.splitlines()[-1] == f"code {code}", done.stderr
+    assert modules == []
+
+
+def test_a_report_is_written_without_anything_heavy(tmp_path):
+    call = "import sys\nfrom xinet_jax.cli import main\nassert main(sys.argv[1:]) == 0"
+    run, out = str(write_run(tmp_path / "run")), str(tmp_path / "report.html")
+    modules, done = loaded_by(call, "report", run, "--out", out)
+    assert done.stdout == f"Report: {out}\n"
     assert modules == []
 
 

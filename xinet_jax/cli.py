@@ -1,4 +1,4 @@
-"""The command `xinet`: train, evaluate, inspect, render, export, tasks."""
+"""The command `xinet`: train, evaluate, inspect, render, export, report, tasks."""
 
 import contextlib
 import json
@@ -12,7 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from xinet_jax.command_line.imports import import_tasks
-from xinet_jax.command_line.options import EvaluateArguments, InspectArguments, RenderArguments, TasksArguments
+from xinet_jax.command_line.options import (
+    EvaluateArguments,
+    InspectArguments,
+    RenderArguments,
+    ReportArguments,
+    TasksArguments,
+)
 from xinet_jax.command_line.parsing import parse, train_config
 from xinet_jax.command_line.start import keep_compiled_programs, load_libraries, start_jax
 from xinet_jax.config import value_text, varied
@@ -21,7 +27,7 @@ from xinet_jax.tasks.catalogue import BUILT_IN
 from xinet_jax.tasks.registry import check_name, describe_task, task_names
 from xinet_jax.telemetry.console import FittingConsole, never_raise
 from xinet_jax.telemetry.json_lines import finite
-from xinet_jax.training.run_folder import POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE
+from xinet_jax.training.run_folder import POLICY_FOLDER, REPORT_FILE, TRADE_OFF_FIGURE, TRADE_OFF_TABLE
 from xinet_jax.training.signals import Abandoned
 
 # What computes is imported by the commands that compute: JAX and MuJoCo take seconds to load.
@@ -40,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "inspect": _inspect,
         "render": _render,
         "export": _export,
+        "report": _report,
         "tasks": _tasks,
     }
     try:
@@ -99,6 +106,8 @@ def _train(arguments: list[str]) -> int:
     else:
         console.print(layers_table([seed.structure for seed in result.seeds]))
     console.print(f"Policies: {escape(str(result.folder / POLICY_FOLDER))}", highlight=False, soft_wrap=True)
+    if config.report and (result.folder / REPORT_FILE).exists():
+        console.print(f"Report: {escape(str(result.folder / REPORT_FILE))}", highlight=False, soft_wrap=True)
     return status
 
 
@@ -205,6 +214,15 @@ def _export(arguments: list[str]) -> int:
     return export(arguments)
 
 
+def _report(arguments: list[str]) -> int:
+    options = parse(ReportArguments, arguments, "xinet report")
+    from xinet_jax.command_line.report import report
+
+    path = report(options.runs, options.out, options.overwrite)
+    _console().print(f"Report: {escape(str(path))}", highlight=False, soft_wrap=True)
+    return 0
+
+
 def _tasks(arguments: list[str]) -> int:
     options = parse(TasksArguments, arguments, "xinet tasks")
     from xinet_jax.tasks.options import as_json
@@ -231,7 +249,7 @@ def _tasks(arguments: list[str]) -> int:
 def _usage() -> str:
     return "\n".join(
         [
-            "usage: xinet {train,evaluate,inspect,render,export,tasks} ... [--help]",
+            "usage: xinet {train,evaluate,inspect,render,export,report,tasks} ... [--help]",
             "",
             _DESCRIPTION,
             "",
@@ -240,6 +258,7 @@ def _usage() -> str:
             "  inspect   show what is left of saved policies' networks",
             "  render    film a saved policy",
             "  export    write a saved policy as ONNX, StableHLO, NumPy or C",
+            "  report    show runs on one HTML page, and compare them",
             "  tasks     list the tasks: sizes, engines, options",
             "",
             "`xinet COMMAND --help` explains its options. With `--import FILE.py` a command first runs a file of",

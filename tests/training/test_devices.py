@@ -146,6 +146,7 @@ def test_members_are_the_same_in_two_processes(runs, tmp_path):
     said = wait_for(processes := start_processes(folder, "--seeds", "3"))
     assert [process.returncode for process in processes] == [0, 0], said
     written = ["checkpoints", "config.yaml", "lock", "metrics-1.jsonl", "metrics.jsonl", "policy"]
+    written += ["report.html", "starts.jsonl"]
     assert sorted(path.name for path in folder.iterdir()) == written
     rows = read_records(folder)
     order = lambda row: (row["environment_steps"], row["seed"])  # noqa: E731

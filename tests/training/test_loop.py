@@ -26,6 +26,7 @@ from xinet_jax.training.pace import EvaluationPace, Pace
 from xinet_jax.training.phases import PHASES, Position
 from xinet_jax.training.program import Program
 from xinet_jax.training.recorder import Recorder
+from xinet_jax.training.reporter import Reporter
 from xinet_jax.training.saver import Saver
 from xinet_jax.training.savings import Ledger
 from xinet_jax.training.setup import Setup
@@ -54,7 +55,8 @@ class Bench:
         task = SimpleNamespace(engine=SimpleNamespace(host=None if fail_at is None else self.host))
         mesh, seeds = make_mesh(1, 1), np.zeros(1, np.int32)
         setup = Setup(self.config, identities(self.config), task, None, [], mesh, None, program, (), seeds, "")
-        self.loop = Loop(setup, self.recorder, self.compactor, self.saver, self.stop)
+        self.reporter = create_autospec(Reporter, instance=True)
+        self.loop = Loop(setup, self.recorder, self.compactor, self.saver, self.stop, self.reporter)
 
     def state(self, filled=0, diverged=False):
         replay = Buffer(60, 16, self.config.envs).init(2, 1)

@@ -25,13 +25,16 @@ import xinet_jax.agent
 from xinet_jax.cli import main
 from xinet_jax.config import load_config
 from xinet_jax.errors import UserError
+from xinet_jax.networks.complexity import left
 from xinet_jax.policy.files import find_policies
 from xinet_jax.policy.tables import returns_table
+from xinet_jax.report.record import read_run
 from xinet_jax.tasks.options import parse_options
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.telemetry.progress import ProgressDisplay, Status, _Stderr, describe, short
 from xinet_jax.training import checkpoints, from_widths, members, phases, run_folder, setup
 from xinet_jax.training.loop import Loop
+from xinet_jax.training.reporter import Reporter
 from xinet_jax.training.results import read_members, trade_off
 from xinet_jax.training.savings import Ledger
 from xinet_jax.training.signals import Abandoned, StopOnSignal
@@ -52,7 +55,7 @@ def result(tmp_path_factory):
 
 
 def test_a_run_leaves_configuration_metrics_and_policies(result):
-    written = ["checkpoints", "config.yaml", "lock", "metrics.jsonl", "policy"]
+    written = ["checkpoints", "config.yaml", "lock", "metrics.jsonl", "policy", "report.html", "starts.jsonl"]
     assert sorted(path.name for path in result.folder.iterdir()) == written
     saved = xinet_jax.load_config(result.folder / "config.yaml")
     assert saved == dataclasses.replace(result.config, out=None, devices=None)
@@ -61,6 +64,33 @@ def test_a_run_leaves_configuration_metrics_and_policies(result):
     assert result.interrupted is None
     assert [seed.seed for seed in result.seeds] == [0, 1]
     assert all(np.isfinite(row["iterations_per_second"]) for row in records(result.folder, "train"))
+
+
+def test_a_run_leaves_a_report_and_what_it_ran_with(result):
+    run = read_run(result.folder)
+    assert (run.state, run.steps) == ("finished", 60)
+    for member, other in zip(result.seeds, run.members, strict=True):
+        assert other.layers == member.structure.layers
+        assert other.final_return == pytest.approx(member.returns.mean())
+        np.testing.assert_allclose(other.flops_left.values[-1], left(member.structure.layers, "flops"))
+        assert other.policy_parameters[1] == member.structure.parameters
+        assert list(zip(*other.curves["return"], strict=True)) == list(member.curve)
+    (start,) = run.starts
+    assert start["packages"]["jax"] == jax.__version__
+    assert start["environment_steps"] == 0
+    text = (result.folder / "report.html").read_text()
+    assert "<strong>finished</strong>" in text
+    assert f"<td>{start['packages']['jax']}</td>" in text
+
+
+def test_a_report_that_cannot_be_written_is_told_of_once(tmp_path):
+    lines = []
+    reporter = Reporter(tmp_path, True, lines.append)
+    reporter.renew()
+    reporter.finish()
+    assert lines == [f"no report is written: {tmp_path} is no run folder: it has no config.yaml"]
+    Reporter(tmp_path, False, lines.append).finish()
+    assert len(lines) == 1
 
 
 def test_metrics_cover_every_phase_and_seed(result):

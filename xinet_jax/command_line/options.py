@@ -67,6 +67,18 @@ class ExportArguments:
 
 
 @dataclasses.dataclass(frozen=True)
+class ReportArguments:
+    """Write a report of runs: one HTML page with charts, which needs no network. Several runs are compared."""
+
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
+    """Run folders."""
+    out: str = "report.html"
+    """File to write [path]."""
+    overwrite: bool = False
+    """Replace the file, if there is one."""
+
+
+@dataclasses.dataclass(frozen=True)
 class TasksArguments:
     """List the tasks: what is observed, what OFENet predicts, actions, episodes, engines, options."""
 

@@ -31,7 +31,7 @@ from xinet_jax.type_hints import has_type, type_in_words
 
 # What may differ between a run and its resumption: nothing that was learnt depends on it.
 CHANGEABLE = ("steps", "log_every", "eval_every", "eval_episodes", "final_episodes", "checkpoint_every")
-CHANGEABLE += ("checkpoint_keep", "devices", "distributed", "resume")
+CHANGEABLE += ("checkpoint_keep", "report", "devices", "distributed", "resume")
 
 # Names that fields take. Those of task depend on what is registered; the registry checks physics and mjx_impl.
 _NAMES = {

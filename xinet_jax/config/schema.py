@@ -215,6 +215,8 @@ class Config:
     """Steps from one checkpoint to the next [environment steps]."""
     checkpoint_keep: int = ranged(2, AT_LEAST_1)
     """Newest checkpoints kept, beside the one with the best return [checkpoints]."""
+    report: bool = True
+    """Write a report of the run to report.html in its run folder, and renew it at evaluations."""
     networks: NetworkConfig = NetworkConfig()
     sac: SacConfig = SacConfig()
     pruning: PruningConfig = PruningConfig()

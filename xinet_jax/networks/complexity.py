@@ -11,7 +11,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from xinet_jax.networks.layout import NETWORKS, TWINS, Group, complete, groups, in_policy, layout, value_of
+from xinet_jax.networks.layer_count import LayerCount
+from xinet_jax.networks.layout import NETWORKS, TWINS, Group, complete, groups, layout, value_of
 from xinet_jax.networks.modules import Shape
 from xinet_jax.types import Units
 
@@ -123,24 +124,6 @@ def share(dense: Shape, shape: Shape, units: Units, cost: str = "parameters") ->
       (148, 0.838)
     """
     return total(shape, units, cost) / float(dense_total(dense, cost))
-
-
-class LayerCount(NamedTuple):
-    """One layer before and after pruning, in whole numbers. The twin critics are separate: critic_1, critic_2."""
-
-    network: str
-    name: str
-    units_before: int
-    units: int
-    parameters_before: int
-    parameters: int
-    flops_before: int
-    flops: int
-
-    @property
-    def in_policy(self) -> bool:
-        """Whether the layer is needed to act."""
-        return in_policy(self.network, self.name)
 
 
 def count(dense: Shape, shape: Shape, alive: Units) -> tuple[LayerCount, ...]:

@@ -128,11 +128,6 @@ def size(groups: Sequence[Group]) -> int:
     return sum(group.size for group in groups)
 
 
-def in_policy(network: str, name: str) -> bool:
-    """Returns whether a group is needed to act: OFENet's state branch and the actor are."""
-    return network == "actor" or (network == "ofenet" and name.startswith("state_"))
-
-
 def value_of(group: Group, units: Units, other: float = 1.0) -> Any:
     """Returns the values of a group's units, `[*twins, size]`; `other` for inputs, outputs and networks without gates.
 

@@ -14,6 +14,7 @@ import numpy as np
 from xinet_jax.compat.jax import in_float32
 from xinet_jax.errors import UserError, first_line
 from xinet_jax.networks import layout
+from xinet_jax.networks.layer_count import in_policy
 from xinet_jax.policy.policy import Policy
 from xinet_jax.policy.structure import FORMAT, STRUCTURE_FILE, Structure, load_structure, structure_as_json
 from xinet_jax.storage import plain_folder, plain_path, reader, save_arrays
@@ -110,7 +111,7 @@ def expected_arrays(structure: Structure) -> dict[str, Tree]:
 
     arrays = {}
     for layer in layout.stored(structure.shape):
-        if all(layout.in_policy(group.network, group.name) for group in layer.outputs):
+        if all(in_policy(group.network, group.name) for group in layer.outputs):
             inputs, units = layout.size(layer.inputs), layout.size(layer.outputs)
             arrays |= {(*layer.path, name): of_size(units) for name in layer.vectors}
             arrays |= {("statistics", *layer.path[1:], name): of_size(units) for name in layer.averages}

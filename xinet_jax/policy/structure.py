@@ -11,13 +11,13 @@ from xinet_jax.errors import UserError, brief, unknown_name
 from xinet_jax.networks import complexity, layout
 from xinet_jax.networks.complexity import LayerCount
 from xinet_jax.networks.modules import Shape
+from xinet_jax.policy.layers import STRUCTURE_FILE
 from xinet_jax.tasks.options import as_json
 from xinet_jax.tasks.registry import check_name, checked_options
 from xinet_jax.type_hints import has_type
 
 FORMAT = "xinet_jax policy 2"
 BIASED_FORMAT = "xinet_jax policy 1"  # OFENet's blocks had biases, which their layers' counts include
-STRUCTURE_FILE = "policy.json"
 _MAX_WIDTH, _MAX_LAYERS = 1 << 20, 5000
 
 

@@ -1,8 +1,9 @@
 """Metrics as JSON lines."""
 
+import contextlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,19 @@ class JsonLines:
             self._write_waiting()
             self._file.truncate(self._size)
             self._file.close()
+
+
+def read_json_lines(path: Path) -> Iterator[Any]:
+    """Yields the objects of a file, one after the other, without lines that are not complete."""
+    with path.open("rb") as file:
+        yield from parse_json_lines(file)
+
+
+def parse_json_lines(lines: Iterable[bytes]) -> Iterator[Any]:
+    """Yields the objects in JSON lines, without lines that are not complete: of a process that was killed."""
+    for line in lines:
+        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
+            yield json.loads(line)
 
 
 def finite(value: Any) -> Any:

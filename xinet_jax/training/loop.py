@@ -15,6 +15,7 @@ from xinet_jax.training.initial import initial_state
 from xinet_jax.training.member import Member
 from xinet_jax.training.phases import Position, Segment, remaining
 from xinet_jax.training.recorder import Recorder
+from xinet_jax.training.reporter import Reporter
 from xinet_jax.training.saver import Saver
 from xinet_jax.training.setup import Setup
 from xinet_jax.training.signals import StopOnSignal
@@ -26,7 +27,7 @@ class Loop:
 
     Args:
       setup: what to train with.
-      recorder, compactor, saver: what else happens on the host.
+      recorder, compactor, saver, reporter: what else happens on the host.
       stop: says whether a signal ends the run.
 
     Attributes:
@@ -35,11 +36,18 @@ class Loop:
     """
 
     def __init__(
-        self, setup: Setup, recorder: Recorder, compactor: Compactor, saver: Saver, stop: StopOnSignal
+        self,
+        setup: Setup,
+        recorder: Recorder,
+        compactor: Compactor,
+        saver: Saver,
+        stop: StopOnSignal,
+        reporter: Reporter,
     ) -> None:
         self.setup = setup._replace(hyper=spread(setup.hyper, setup.mesh), seeds=spread(setup.seeds, setup.mesh))
         self.position = Position("collect", 0)
         self._recorder, self._compactor, self._saver, self._stop = recorder, compactor, saver, stop
+        self._reporter = reporter
 
     @property
     def steps(self) -> int:
@@ -150,6 +158,7 @@ class Loop:
             returns = self._of_members(self.setup.program.evaluate(state.agent, self.setup.seeds))
         pace.record(time.monotonic() - before)
         self._recorder.evaluation(self.steps, returns, self._compactor.paces["train"].rate)
+        self._reporter.renew()
 
     def _save(self, state: Member) -> None:
         self._saver.save(self.setup, state, self.position, self._compactor.ledger)

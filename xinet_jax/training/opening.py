@@ -29,6 +29,7 @@ from xinet_jax.training.run_folder import (
 from xinet_jax.training.setup import Setup, prepare
 from xinet_jax.training.signals import Abandoned
 from xinet_jax.training.snapshot import snapshot
+from xinet_jax.training.starts import record_start
 
 # What concerns one start of a run alone. The saved configuration is without it, so that it can be run again.
 _OF_ONE_START = {"out": None, "overwrite": False, "resume": None, "devices": None, "distributed": False}
@@ -69,6 +70,7 @@ def opened(config: Config, everyone: Sequence[Identity], note: Callable[[str], N
         with processes.together("write"), writing_to(folder):
             if first:
                 save_config(dataclasses.replace(setup.config, **_OF_ONE_START), folder / CONFIG_FILE)
+                record_start(folder, setup, start.description.environment_steps if start else 0)
             if start and start.records is not None:
                 (folder / metrics_file(index)).write_bytes(start.records)
             keep = start.description.metrics_bytes if start else 0

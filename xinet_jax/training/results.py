@@ -1,7 +1,5 @@
 """What became of a run, read from its folder."""
 
-import contextlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +9,7 @@ import numpy as np
 from xinet_jax.config import Config, varied
 from xinet_jax.networks.complexity import left
 from xinet_jax.policy.structure import Structure, load_structure
+from xinet_jax.telemetry.json_lines import read_json_lines
 from xinet_jax.training.members import Identity
 from xinet_jax.training.phases import PHASES
 from xinet_jax.training.run_folder import POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE, metrics_files
@@ -106,16 +105,7 @@ def read_members(folder: Path, identities: Sequence[Identity]) -> tuple[MemberRe
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
     """Returns the metrics of all processes, without lines that are not complete."""
-    return [record for file in metrics_files(folder) if file.exists() for record in parse_records(file.read_bytes())]
-
-
-def parse_records(lines: bytes) -> list[dict[str, Any]]:
-    """Returns the metrics in JSON lines, without lines that are not complete: of a process that was killed."""
-    records = []
-    for line in lines.splitlines():
-        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
-            records.append(json.loads(line))
-    return records
+    return [record for file in metrics_files(folder) if file.exists() for record in read_json_lines(file)]
 
 
 def trade_off(result: Result) -> list[Point]:

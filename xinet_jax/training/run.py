@@ -19,6 +19,7 @@ from xinet_jax.training.members import Identity
 from xinet_jax.training.opening import Opened, opened
 from xinet_jax.training.policies import evaluate_policies, remove_policies, save_policies
 from xinet_jax.training.recorder import Recorder
+from xinet_jax.training.reporter import Reporter
 from xinet_jax.training.results import Result, read_members, save_trade_off
 from xinet_jax.training.run_folder import ENVIRONMENT_ERROR_FILE, STOP_FILE
 from xinet_jax.training.saver import Saver
@@ -30,8 +31,8 @@ from xinet_jax.training.signals import StopOnSignal
 def train(config: Config, progress: bool = True) -> Result:
     """Trains, prunes, saves and evaluates the agents that a configuration describes.
 
-    Writes `config.yaml`, `metrics.jsonl`, `policy/seed_N/` and, for several values of nu, the trade-off curve to the
-    run folder. SIGINT and SIGTERM end it early, with the policies learnt so far saved.
+    Writes `config.yaml`, `metrics.jsonl`, `policy/seed_N/`, `report.html` and, for several values of nu, the trade-off
+    curve to the run folder. SIGINT and SIGTERM end it early, with the policies learnt so far saved.
 
     Args:
       config: the configuration (`xinet_jax.make_config`).
@@ -56,13 +57,14 @@ def train(config: Config, progress: bool = True) -> Result:
         recorder = Recorder(run.setup.config, run.setup.identities, run.metrics, display)
         compactor = Compactor(recorder, stop, run.start.description.ledger if run.start else Ledger(), config.envs)
         saver = Saver(run.checkpoints, recorder)
-        loop = Loop(run.setup, recorder, compactor, saver, stop)
+        reporter = Reporter(run.folder, config.report and jax.process_index() == 0, recorder.note)
+        loop = Loop(run.setup, recorder, compactor, saver, stop, reporter)
         state = loop.train(_begin(run, loop, recorder))
         compactor.finish()
         mistake = _finish(run, loop, state, recorder, saver, stop)
         run.checkpoints.close()
         run.metrics.close()
-        return _gather(run, loop, everyone, recorder, stop, mistake)
+        return _gather(run, loop, everyone, recorder, reporter, stop, mistake)
 
 
 @contextlib.contextmanager
@@ -137,6 +139,7 @@ def _gather(
     loop: Loop,
     everyone: Sequence[Identity],
     recorder: Recorder,
+    reporter: Reporter,
     stop: StopOnSignal,
     mistake: UserError | None,
 ) -> Result:
@@ -147,6 +150,7 @@ def _gather(
     processes.wait_for_all()  # before the file goes that the others learn it from
     if first:
         (run.folder / STOP_FILE).unlink(missing_ok=True)
+    reporter.finish()
     finished = read_members(run.folder, everyone) if mistake is None else ()
     processes.leave()
     if mistake:

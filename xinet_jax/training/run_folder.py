@@ -14,12 +14,14 @@ from xinet_jax.errors import UserError
 
 CONFIG_FILE, METRICS_FILE, POLICY_FOLDER = "config.yaml", "metrics.jsonl", "policy"
 TRADE_OFF_TABLE, TRADE_OFF_FIGURE = "trade_off.csv", "trade_off.png"
+STARTS_FILE = "starts.jsonl"  # what each start of the run ran with
+REPORT_FILE = "report.html"
 STOP_FILE = "stopping"  # while a run of several processes ends early
 ENVIRONMENT_ERROR_FILE = "environment_error.txt"
 LOCK_FILE = "lock"  # held by the process that writes to the folder
 CHECKPOINT_FOLDER = "checkpoints"
 _FILES = (CONFIG_FILE, METRICS_FILE, TRADE_OFF_TABLE, TRADE_OFF_FIGURE, STOP_FILE, f"{CONFIG_FILE}.new")
-_FILES += (ENVIRONMENT_ERROR_FILE,)
+_FILES += (ENVIRONMENT_ERROR_FILE, STARTS_FILE, REPORT_FILE, f"{REPORT_FILE}.new")
 _OTHER_METRICS = re.compile(r"metrics-\d+\.jsonl")
 
 
@@ -101,6 +103,18 @@ def lock(folder: Path) -> IO[bytes]:
         file.close()
         raise UserError(f"run folder {folder} is in use: another process trains in it") from None
     return file
+
+
+def is_held(folder: Path) -> bool:
+    """Returns whether a process is training in a run folder."""
+    try:
+        with (folder / LOCK_FILE).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:  # no such file, or none that may be read
+        return False
 
 
 def checkpoint_folder(folder: Path, process: int, count: int) -> Path:
