@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from xinet_jax.networks import layout
+from xinet_jax.networks.layer_count import in_policy
 from xinet_jax.networks.modules import BATCH_NORM_EPSILON, LOG_STD_MAX, LOG_STD_MIN
 from xinet_jax.policy.structure import Structure
 from xinet_jax.types import Tree
@@ -126,7 +127,7 @@ def folded(structure: Structure, arrays: dict[str, Tree]) -> tuple[Layer, ...]:
     modules = [
         layer
         for layer in layout.stored(structure.shape)
-        if all(layout.in_policy(group.network, group.name) for group in layer.outputs)
+        if all(in_policy(group.network, group.name) for group in layer.outputs)
     ]
     layers = []
     for group in dict.fromkeys(group for module in modules for group in module.outputs if group.size):
