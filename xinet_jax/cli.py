@@ -1,4 +1,4 @@
-"""The command `xinet`: train, evaluate, inspect, render, tasks."""
+"""The command `xinet`: train, evaluate, inspect, render, tasks, runs, log."""
 
 import contextlib
 import json
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         never_raise(stream)
     commands = {"train": _train, "evaluate": _evaluate, "inspect": _inspect, "render": _render, "tasks": _tasks}
+    commands |= {"runs": _runs, "log": _log}
     try:
         arguments = import_tasks(arguments)
         if not arguments or arguments[0] in ("-h", "--help"):
@@ -215,10 +216,22 @@ def _tasks(arguments: list[str]) -> int:
     return 0
 
 
+def _runs(arguments: list[str]) -> int:
+    from xinet_jax.command_line.runs import runs
+
+    return runs(arguments, _console())
+
+
+def _log(arguments: list[str]) -> int:
+    from xinet_jax.command_line.log import log
+
+    return log(arguments, _console())
+
+
 def _usage() -> str:
     return "\n".join(
         [
-            "usage: xinet {train,evaluate,inspect,render,tasks} ... [--help]",
+            "usage: xinet {train,evaluate,inspect,render,tasks,runs,log} ... [--help]",
             "",
             _DESCRIPTION,
             "",
@@ -227,6 +240,8 @@ def _usage() -> str:
             "  inspect   show what is left of saved policies' networks",
             "  render    film a saved policy",
             "  tasks     list the tasks: sizes, engines, options",
+            "  runs      list the runs below a folder, and what has become of them",
+            "  log       make a run's curves for TensorBoard or Weights & Biases",
             "",
             "`xinet COMMAND --help` explains its options. With `--import FILE.py` a command first runs a file of",
             "your own that registers tasks (docs/tasks.md).",

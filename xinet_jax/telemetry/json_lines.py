@@ -1,8 +1,9 @@
 """Metrics as JSON lines."""
 
+import contextlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,37 @@ class JsonLines:
             self._write_waiting()
             self._file.truncate(self._size)
             self._file.close()
+
+
+def parse_lines(lines: bytes) -> list[dict[str, Any]]:
+    """Returns the records in JSON lines, without lines that are not complete: of a process that was killed."""
+    records = []
+    for line in lines.splitlines():
+        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
+            records.append(json.loads(line))
+    return records
+
+
+def lines_from_end(path: Path, block: int = 2**16) -> Iterator[bytes]:
+    """Yields the lines of a file, the last one first. A last line that is not complete is left out.
+
+    Args:
+      path: the file. Of a large one only the end is read, as far as lines are asked for.
+      block: how much is read at once [bytes].
+    """
+    with path.open("rb") as file:
+        place, rest, complete = file.seek(0, 2), b"", False
+        while place > 0:
+            size = min(block, place)
+            place -= size
+            file.seek(place)
+            rest, *lines = (file.read(size) + rest).split(b"\n")
+            for line in reversed(lines):
+                if complete:
+                    yield line
+                complete = True
+        if complete:
+            yield rest
 
 
 def finite(value: Any) -> Any:

@@ -18,12 +18,12 @@ from xinet_jax.agent.replay import Replay, resized, wrapped
 from xinet_jax.agent.state import Agent, AgentState, acting_gates
 from xinet_jax.config import Config, load_config, to_flat, value_text, varied
 from xinet_jax.errors import UserError, brief
+from xinet_jax.telemetry.json_lines import parse_lines
 from xinet_jax.networks import layout
 from xinet_jax.training import members, processes
 from xinet_jax.training.branch_config import check_branch
 from xinet_jax.training.members import Identity
 from xinet_jax.training.records import identity_entries
-from xinet_jax.training.results import parse_records
 from xinet_jax.training.resume import Start, newest_start
 from xinet_jax.training.run_folder import CONFIG_FILE, metrics_file
 from xinet_jax.training.setup import Setup, prepare
@@ -193,7 +193,7 @@ def _check_replay(config: Config, replay: Replay, before: int, now: int) -> None
 def _branch_records(folder: Path, trunk: Start, identities: Sequence[Identity], rows: Sequence[int]) -> bytes:
     """Returns the other run's metrics up to its checkpoint, as those of the members that go on from there."""
     with (folder / metrics_file(jax.process_index())).open("rb") as file:
-        records = parse_records(file.read(trunk.description.metrics_bytes))
+        records = parse_lines(file.read(trunk.description.metrics_bytes))
     lines = []
     for record in records:
         if "member" not in record:

@@ -11,6 +11,7 @@ from typing import IO
 
 from xinet_jax.config import Config, read_config
 from xinet_jax.errors import UserError
+from xinet_jax.telemetry.sinks import SINK_FOLDERS
 
 CONFIG_FILE, METRICS_FILE, POLICY_FOLDER = "config.yaml", "metrics.jsonl", "policy"
 TRADE_OFF_TABLE, TRADE_OFF_FIGURE = "trade_off.csv", "trade_off.png"
@@ -20,6 +21,7 @@ LOCK_FILE = "lock"  # held by the process that writes to the folder
 CHECKPOINT_FOLDER = "checkpoints"
 _FILES = (CONFIG_FILE, METRICS_FILE, TRADE_OFF_TABLE, TRADE_OFF_FIGURE, STOP_FILE, f"{CONFIG_FILE}.new")
 _FILES += (ENVIRONMENT_ERROR_FILE,)
+_FOLDERS = (POLICY_FOLDER, CHECKPOINT_FOLDER, *SINK_FOLDERS)
 _OTHER_METRICS = re.compile(r"metrics-\d+\.jsonl")
 
 
@@ -58,7 +60,7 @@ def choose_run_folder(config: Config) -> Path:
         if not config.overwrite:
             raise UserError(f"run folder {folder} exists: choose another with --out, or give --overwrite")
         content = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    known = {*_FILES, POLICY_FOLDER, CHECKPOINT_FOLDER, LOCK_FILE}
+    known = {*_FILES, *_FOLDERS, LOCK_FILE}
     foreign = {name for name in content - known if not _OTHER_METRICS.fullmatch(name)}
     begun = folder.is_dir() and content <= {LOCK_FILE, f"{CONFIG_FILE}.new"}  # by a run that was killed at once
     if foreign or not (begun or CONFIG_FILE in content):
@@ -82,7 +84,7 @@ def make_run_folder(folder: Path, overwrite: bool) -> None:
         for name in _FILES:
             (folder / name).unlink(missing_ok=True)
         remove_other_metrics(folder)
-        for name in (POLICY_FOLDER, CHECKPOINT_FOLDER):
+        for name in _FOLDERS:
             if (folder / name).exists():
                 shutil.rmtree(folder / name)
 
@@ -101,6 +103,19 @@ def lock(folder: Path) -> IO[bytes]:
         file.close()
         raise UserError(f"run folder {folder} is in use: another process trains in it") from None
     return file
+
+
+def is_held(folder: Path) -> bool:
+    """Returns whether a process on this machine holds a run folder. Its lock is only looked at, where Linux lists it.
+
+    Locks are told apart by their files' numbers alone: some file systems have device numbers that the list has not.
+    """
+    try:
+        number = str((folder / LOCK_FILE).stat().st_ino)
+        held = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return False
+    return any(words[1] == "FLOCK" and words[5].split(":")[-1] == number for words in held if len(words) > 5)
 
 
 def checkpoint_folder(folder: Path, process: int, count: int) -> Path:
