@@ -1,5 +1,7 @@
 """Small agents and random data for tests."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,3 +62,16 @@ def take_critic(plan: compaction.Plan, params: dict, twin: int) -> dict:
 def take_others(plan: compaction.Plan, params: dict) -> dict:
     """Returns OFENet's and the actor's arrays with only the planned indices left."""
     return compaction.take(plan.params, {name: params[name] for name in ("ofenet", "actor")})
+
+
+def drawn(folder: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """Returns the curves in a run folder for TensorBoard: for each member, by name, steps and values."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    curves = {}
+    for member in sorted((folder / "tensorboard").iterdir()):
+        reader = EventAccumulator(str(member), size_guidance={"scalars": 0})
+        reader.Reload()
+        names = reader.Tags()["scalars"]
+        curves[member.name] = {name: [(event.step, event.value) for event in reader.Scalars(name)] for name in names}
+    return curves

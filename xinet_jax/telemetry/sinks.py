@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from xinet_jax.errors import UserError
 from xinet_jax.telemetry.scalars import Scalars, scalars_of
@@ -27,6 +27,7 @@ class Curves(NamedTuple):
     began: float
 
 
+@runtime_checkable
 class Sink(Protocol):
     """A logger, opened as `Sink(curves)`. It begins all curves anew: it is given every record from the run's start."""
 

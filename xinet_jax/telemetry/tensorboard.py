@@ -38,7 +38,7 @@ class TensorBoard:
             self._write(member, self._began, file_version="brain.Event:2")
             # What a TensorBoard that is running has read of the older file, it forgets.
             self._write(member, self._began, session_log=SessionLog(status=SessionLog.START))
-            self._write(member, self._began, summary=hparams_pb(values, trial_id=member))
+            self._write(member, self._began, summary=hparams_pb(values))
 
     def write(self, member: str, scalars: Scalars) -> None:
         """Writes a member's scalars."""
@@ -54,7 +54,7 @@ class TensorBoard:
             RecordWriter(file).write(Event(wall_time=wall_time, **content).SerializeToString())
 
 
-def _plain(value: Any) -> bool | float | str:
+def _plain(value: Any) -> bool | int | float | str:
     """Returns a setting as TensorBoard takes it."""
     if isinstance(value, (tuple, list)):
         return " ".join(map(str, value))
