@@ -122,6 +122,7 @@ def test_links_do_not_lead_in_circles_and_foreign_folders_are_no_runs(tmp_path, 
     (tmp_path / "top" / "deep" / "loop").symlink_to(tmp_path / "top")
     (tmp_path / "top" / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "top" / "broken").symlink_to(tmp_path / "nothing")
+    (tmp_path / "top" / "itself").symlink_to(tmp_path / "top" / "itself")
     (tmp_path / "top" / "config.yaml").write_text("title: not ours")
     write_run(tmp_path / "top" / ".hidden" / "run")
     runs, notes = listed(capsys, tmp_path / "top")

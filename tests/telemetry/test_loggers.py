@@ -41,14 +41,15 @@ def start(tmp_path, monkeypatch):
         monkeypatch.setattr(loggers, "open_sink", lambda name, curves: sinks[name]())
         notes = []
         curves = Curves(tmp_path / "run", {"seed_0": {}, "seed_1": {}}, 0.0)
-        return Loggers(("jsonl",), curves, recorded, notes.append), notes
+        (tmp_path / "metrics.jsonl").write_bytes(recorded + b"what comes later")
+        return Loggers(("jsonl",), curves, tmp_path / "metrics.jsonl", len(recorded), notes.append), notes
 
     return start
 
 
 def test_a_logger_is_given_what_was_recorded_and_then_what_is_new(start):
     sink = Sink()
-    recorded = b"".join(json.dumps(evaluation(step)).encode() + b"\n" for step in (10, 20)) + b'{"kind'
+    recorded = b"".join(json.dumps(evaluation(step)).encode() + b"\n" for step in (10, 20))
     running, notes = start(recorded, tensorboard=lambda: sink)
     running.write(evaluation(30, "seed_1"))
     running.write({"kind": "checkpoint", "environment_steps": 30, "bytes": 5})

@@ -68,7 +68,9 @@ def test_a_compaction_is_about_every_member():
 
 
 def test_what_is_not_finite_is_left_out_live_and_from_a_file_alike():
-    live = {"kind": "train"} | SEGMENT | UPDATES | {"episode_return": None, "critic_loss": math.nan, "entropy": math.inf}
+    live = (
+        {"kind": "train"} | SEGMENT | UPDATES | {"episode_return": None, "critic_loss": math.nan, "entropy": math.inf}
+    )
     read = live | {"critic_loss": None, "entropy": None}
     assert scalars_of(live) == scalars_of(read)
     missing = (OF_SEGMENT | OF_UPDATES).keys() - scalars_of(live).values.keys()

@@ -85,8 +85,8 @@ def test_curves_are_the_metrics_and_can_be_made_of_them_afterwards(result, tmp_p
             ("evaluation", "return", "eval/return"),
             ("gymnasium", "return", "final/return"),
         ):
-            of_kind = [(row["environment_steps"], row[entry]) for row in rows if row["kind"] == kind]
-            assert tags[tag] == pytest.approx(of_kind), tag
+            of_kind = [(row["environment_steps"], pytest.approx(row[entry])) for row in rows if row["kind"] == kind]
+            assert tags[tag] == of_kind, tag
         units = [(row["environment_steps"], row["units"]["actor/hidden_1"]) for row in rows if row["kind"] == "train"]
         assert tags["pruning/units/actor/hidden_1"][1:] == units, "behind that of the random steps"
     folder = tmp_path / "run"
@@ -137,7 +137,7 @@ def test_results_of_no_run_are_told_in_one_line(result, tmp_path):
         xinet_jax.load_result(tmp_path)
     shutil.copytree(result.folder, tmp_path / "run")
     (tmp_path / "run" / "metrics.jsonl").write_text('{"kind": "evaluation"}\n')
-    with pytest.raises(UserError, match="cannot read the metrics of .*: KeyError: 'environment_steps'"):
+    with pytest.raises(UserError, match=r"cannot read the metrics of .*: KeyError: 'environment_steps'"):
         xinet_jax.load_result(tmp_path / "run")
 
 

@@ -1,7 +1,6 @@
 """`xinet log`: makes a run's curves from its metrics."""
 
 import contextlib
-import time
 from pathlib import Path
 
 from rich.console import Console
@@ -34,11 +33,12 @@ def log(arguments: list[str], console: Console) -> int:
     with contextlib.closing(lock(folder)):
         for file in metrics_files(folder):  # of each process of the run, which has members of its own
             records = parse_lines(file.read_bytes()) if file.exists() else []
+            if not records:
+                raise UserError(f"{file} has no metrics yet")
             members = {record["member"] for record in records if "member" in record}
             if not members <= settings.keys():
                 raise UserError(f"{file} has members that the run's configuration has not")
-            seconds = max((record.get("seconds", 0.0) for record in records), default=0.0)
-            began = (file.stat().st_mtime if file.exists() else time.time()) - seconds
+            began = file.stat().st_mtime - max(record.get("seconds", 0.0) for record in records)
             curves = Curves(folder, {name: values for name, values in settings.items() if name in members}, began)
             for name in sinks:
                 try:

@@ -19,7 +19,14 @@ from xinet_jax.errors import UserError
 from xinet_jax.telemetry.json_lines import finite, lines_from_end
 from xinet_jax.telemetry.progress import short, whole
 from xinet_jax.training.phases import PHASES
-from xinet_jax.training.run_folder import CHECKPOINT_FOLDER, CONFIG_FILE, LOCK_FILE, METRICS_FILE, is_held, metrics_files
+from xinet_jax.training.run_folder import (
+    CHECKPOINT_FOLDER,
+    CONFIG_FILE,
+    LOCK_FILE,
+    METRICS_FILE,
+    is_held,
+    metrics_files,
+)
 
 
 class Ends(NamedTuple):
@@ -74,9 +81,14 @@ def run_folders(top: Path) -> Iterator[Path]:
             if _is_run({entry.name for entry in entries}):
                 yield folder
             else:
-                waiting += [folder / entry.name for entry in entries if entry.name[0] != "." and entry.is_dir()]
+                waiting += [folder / entry.name for entry in entries if entry.name[0] != "." and _is_folder(entry)]
         except OSError as error:
             print(f"xinet: cannot read {folder}: {error.strerror}", file=sys.stderr)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    """Returns whether it is a folder, or a symbolic link to one that does not lead in a circle."""
+    return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
 
 
 def _is_run(names: set[str]) -> bool:

@@ -1,11 +1,11 @@
 """The loggers of a run, each in a thread of its own: whatever becomes of them, training goes on at its speed."""
 
 import contextlib
-import itertools
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from xinet_jax.errors import first_line
@@ -19,12 +19,13 @@ class Loggers:
     Args:
       names: what `--log` takes.
       curves: what to draw curves of.
-      recorded: the lines of metrics that the run has already, which the curves begin with.
+      metrics: the file of metrics.
+      recorded: how much of it was there before this start of the run: what curves begin with [bytes].
       note: prints one line.
     """
 
-    def __init__(self, names: Iterable[str], curves: Curves, recorded: bytes, note: Callable[[str], None]):
-        self._threads = [_Thread(name, curves, recorded, note) for name in chosen_sinks(names)]
+    def __init__(self, names: Iterable[str], curves: Curves, metrics: Path, recorded: int, note: Callable[[str], None]):
+        self._threads = [_Thread(name, curves, metrics, recorded, note) for name in chosen_sinks(names)]
         for thread in self._threads:
             thread.start()
 
@@ -53,15 +54,18 @@ class Loggers:
 class _Thread(threading.Thread):
     """Opens one logger, hands it records until there is None, and closes it."""
 
-    def __init__(self, name: str, curves: Curves, recorded: bytes, note: Callable[[str], None]):
+    def __init__(self, name: str, curves: Curves, metrics: Path, recorded: int, note: Callable[[str], None]):
         super().__init__(name=name, daemon=True)
         self.records: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._curves, self._recorded, self._note = curves, recorded, note
+        self._curves, self._metrics, self._recorded, self._note = curves, metrics, recorded, note
 
     def run(self) -> None:
         try:
             with contextlib.closing(open_sink(self.name, self._curves)) as sink:
-                draw(sink, self._curves, itertools.chain(parse_lines(self._recorded), iter(self.records.get, None)))
+                if self._recorded:
+                    with self._metrics.open("rb") as file:
+                        draw(sink, self._curves, parse_lines(file.read(self._recorded)))
+                draw(sink, self._curves, iter(self.records.get, None))
         except Exception as error:  # of whatever kind: the logger's, the service's, the disk's
             self.tell(f"has failed: {first_line(error)}")
 

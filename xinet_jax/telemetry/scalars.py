@@ -29,7 +29,10 @@ _NAMES = {
     # Of OFENet alone. Nothing acts meanwhile, and an iteration is an update.
     "pretrain": {"auxiliary_loss": "pretrain/auxiliary_loss", "iterations_per_second": "pretrain/updates_per_second"},
     "train": _OF_PHASES,
-    "compaction": {"flops_of_arrays_left": "compaction/flops_of_arrays_left", "compaction_seconds": "compaction/seconds"},
+    "compaction": {
+        "flops_of_arrays_left": "compaction/flops_of_arrays_left",
+        "compaction_seconds": "compaction/seconds",
+    },
     "evaluation": {"return": "eval/return"},
     "gymnasium": {"return": "final/return"},
 }

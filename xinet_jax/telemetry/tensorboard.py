@@ -1,7 +1,8 @@
 """Curves for TensorBoard: `tensorboard --logdir RUN/tensorboard`.
 
-The files are written by TensorBoard's own package. It needs neither TensorFlow nor PyTorch for that. A file is only
-open while a record is written to it, so that a run may have any number of members.
+The files are written by TensorBoard's own package, with the modules that PyTorch's writer uses too. That needs neither
+TensorFlow nor PyTorch. A file is only open while a record is written to it, so that a run may have any number of
+members.
 """
 
 import time

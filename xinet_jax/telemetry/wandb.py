@@ -35,7 +35,7 @@ class Wandb:
         if not offline and not wandb.login(prompt=False, verify=False):
             raise RuntimeError("there is no API key: run `wandb login`, or set WANDB_MODE=offline")
         self._runs: dict[str, Any] = {}
-        self._newest: dict[str, int] = {}
+        self._newest: dict[str, int] = {}  # the step that was sent last
         for member, settings in curves.members.items():
             self._runs[member] = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", "xinet_jax"),
@@ -57,17 +57,15 @@ class Wandb:
                 ),
             )
             self._runs[member].define_metric("*", step_metric="environment_steps")
-            self._newest[member] = self._runs[member].starting_step - 1  # what the service has
 
     def write(self, member: str, scalars: Scalars) -> None:
         """Sends a member's scalars, unless the service has them."""
-        run, step, newest = self._runs[member], KINDS * scalars.step + scalars.order, self._newest[member]
-        values = scalars.values | {"environment_steps": scalars.step, "seconds": scalars.seconds}
-        if step < newest and newest >= run.starting_step:  # what is recorded late, such as a compaction, joins the newest
-            step, values = newest, scalars.values
-        if step >= run.starting_step:
+        run, step, newest = self._runs[member], KINDS * scalars.step + scalars.order, self._newest.get(member, 0)
+        if step < newest:  # a compaction is recorded late: it joins what was sent last
+            run.log(scalars.values, step=newest)
+        elif step >= run.starting_step:
+            run.log(scalars.values | {"environment_steps": scalars.step, "seconds": scalars.seconds}, step=step)
             self._newest[member] = step
-            run.log(values, step=step)
 
     def close(self) -> None:
         """Waits until everything is sent, or the service has had its time."""

@@ -18,8 +18,8 @@ from xinet_jax.agent.replay import Replay, resized, wrapped
 from xinet_jax.agent.state import Agent, AgentState, acting_gates
 from xinet_jax.config import Config, load_config, to_flat, value_text, varied
 from xinet_jax.errors import UserError, brief
-from xinet_jax.telemetry.json_lines import parse_lines
 from xinet_jax.networks import layout
+from xinet_jax.telemetry.json_lines import parse_lines
 from xinet_jax.training import members, processes
 from xinet_jax.training.branch_config import check_branch
 from xinet_jax.training.members import Identity

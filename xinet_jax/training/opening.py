@@ -96,8 +96,8 @@ def _open_loggers(
     """Returns the loggers of this process's members, which begin with what is recorded of them already."""
     settings = {identity.folder: members.settings_of(setup.config, identity) for identity in setup.identities}
     began = time.time() - (start.description.seconds if start else 0.0)
-    recorded = (folder / metrics_file(jax.process_index())).read_bytes()[: metrics.size]
-    return Loggers(setup.config.log, Curves(folder, settings, began), recorded, note)
+    file = folder / metrics_file(jax.process_index())
+    return Loggers(setup.config.log, Curves(folder, settings, began), file, metrics.size, note)
 
 
 def _prepare(
