@@ -170,12 +170,11 @@ def runs_table(summaries: list[dict[str, Any]], top: Path) -> Table:
       top: the folder that they are below.
     """
     table = Table()
-    table.add_column("run", overflow="fold")
-    for heading in ("task", "agent"):
-        table.add_column(heading)
-    for heading in ("members", "step", "return", "left"):
-        table.add_column(heading, justify="right")
-    table.add_column("state")
+    for heading in ("run", "task"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("agent", "members", "step", "return", "left", "state"):
+        numbers = heading in ("members", "step", "return", "left")
+        table.add_column(heading, justify="right" if numbers else "left", no_wrap=True)
     for summary in summaries:
         steps, value, left = (summary[name] for name in ("environment_steps", "return", "parameters_left"))
         table.add_row(
