@@ -1,5 +1,7 @@
 """Small agents and random data for tests."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,3 +92,16 @@ def random_policy(
         values = random.normal(scale=0.5 if path[-1] == "kernel" else 0.2, size=leaf.shape)
         arrays[path] = np.abs(1.0 + values) if path[-1] in ("var", "scale") else values
     return Policy(structure, layout.nested({path: values.astype(np.float32) for path, values in arrays.items()}))
+
+
+def drawn(folder: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """Returns the curves in a run folder for TensorBoard: for each member, by name, steps and values."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    curves = {}
+    for member in sorted((folder / "tensorboard").iterdir()):
+        reader = EventAccumulator(str(member), size_guidance={"scalars": 0})
+        reader.Reload()
+        names = reader.Tags()["scalars"]
+        curves[member.name] = {name: [(event.step, event.value) for event in reader.Scalars(name)] for name in names}
+    return curves

@@ -62,6 +62,15 @@ def run(arguments, capsys):
         ("inspect nowhere --no-json --json", "options --no-json and --json exclude each other: choose one"),
         ("render nowhere --out a.gif --out b.gif", "option --out is repeated: give it once"),
         ("tasks --json --json", "option --json is repeated: give it once"),
+        ("train --log tensorbord", "unknown log 'tensorbord': did you mean 'tensorboard'?"),
+        ("train --log", "log must be one or more of jsonl, tensorboard, wandb, not empty"),
+        ("train --log jsonl jsonl", "log must be a list of different names, not jsonl jsonl"),
+        ("runs nowhere", "nowhere does not exist"),
+        ("runs pyproject.toml", "pyproject.toml is not a folder"),
+        ("log nowhere --to tensorboard", "cannot read configuration nowhere/config.yaml"),
+        ("log nowhere --to jsonl", "unknown log 'jsonl': allowed: tensorboard, wandb"),
+        ("log nowhere --to", "to must be one or more of tensorboard, wandb, not empty"),
+        ("log nowhere", "--to"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_code_2(arguments, message, capsys):
@@ -71,6 +80,15 @@ def test_bad_input_ends_in_one_line_and_code_2(arguments, message, capsys):
     assert err.count("\n") == 1
     assert err.startswith("xinet: ")
     assert message in err
+
+
+def test_a_missing_package_ends_in_one_line(capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert run("train --log tensorboard", capsys) == (
+        2,
+        "",
+        "xinet: log tensorboard needs the extra 'tensorboard': pip install 'xinet_jax[tensorboard]'\n",
+    )
 
 
 def test_an_existing_run_folder_ends_in_one_line(tmp_path, capsys):

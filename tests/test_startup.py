@@ -62,7 +62,7 @@ def test_a_configuration_is_made_before_anything_heavy_is_loaded(code):
         ("trian", 2),
         *[
             (f"{command} --help", 0)
-            for command in ("train", "evaluate", "inspect", "render", "export", "report", "tasks")
+            for command in ("train", "evaluate", "inspect", "render", "export", "report", "tasks", "runs", "log")
         ],
         ("train --stepps 3", 2),
         ("train --task HalfCheeta-v5", 2),
@@ -90,6 +90,10 @@ def test_a_configuration_is_made_before_anything_heavy_is_loaded(code):
         ("tasks --json", 0),
         ("tasks Ant-v6", 2),
         ("tasks --import nowhere.py", 2),
+        ("runs tests", 0),
+        ("runs nowhere", 2),
+        ("log nowhere --to tensorboard", 2),
+        ("train --log tensorbord", 2),
     ],
 )
 def test_simple_commands_load_nothing_heavy(arguments, code):

@@ -1,8 +1,8 @@
 """Reinforcement-learning agents that prune themselves while they learn, in JAX.
 
 `make_config` makes a configuration, `branch_config` one that goes on from another run, and `train` runs it.
-`load_policy` reads what a run saved; `evaluate` runs that in Gymnasium; `register_task` and
-`register_pruner` add a task and a pruner of your own.
+`load_policy` reads what a run saved; `evaluate` runs that in Gymnasium; `load_result` reads what became of a run;
+`register_task` and `register_pruner` add a task and a pruner of your own.
 """
 
 import importlib
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xinet_jax.tasks.registry import register_task
     from xinet_jax.tasks.task import Definition
     from xinet_jax.training.branch_config import branch_config
-    from xinet_jax.training.results import MemberResult, Result
+    from xinet_jax.training.results import MemberResult, Result, load_result
     from xinet_jax.training.run import train
 
 __version__ = "0.1.0"
@@ -34,6 +34,7 @@ __all__ = [
     "evaluate",
     "load_config",
     "load_policy",
+    "load_result",
     "make_config",
     "register_pruner",
     "register_task",
@@ -52,6 +53,7 @@ _MODULES = {
     "evaluate": "xinet_jax.policy.evaluation",
     "load_config": "xinet_jax.config",
     "load_policy": "xinet_jax.policy.files",
+    "load_result": "xinet_jax.training.results",
     "make_config": "xinet_jax.config",
     "register_pruner": "xinet_jax.pruning.schedules",
     "register_task": "xinet_jax.tasks.registry",

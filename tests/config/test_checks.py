@@ -19,7 +19,7 @@ from xinet_jax.errors import UserError
         ({"estimator": "huen"}, "did you mean 'heun'?"),
         ({"weights_see": "means"}, "did you mean 'mean'?"),
         ({"gated": ("ofnet",)}, "unknown gated network 'ofnet': did you mean 'ofenet'?"),
-        ({"gated": ("ofenet", "ofenet")}, "gated must be a list of different networks, not ofenet ofenet"),
+        ({"gated": ("ofenet", "ofenet")}, "gated must be a list of different names, not ofenet ofenet"),
         ({"cost": "flop"}, "did you mean 'flops'?"),
         ({"target_entropy": float("-inf")}, "target_entropy must be finite"),
         ({"initial_temperature": float("inf")}, "initial_temperature must be above 0 and finite"),

@@ -11,7 +11,8 @@ from helpers import SMALLEST, tiny_config
 
 import xinet_jax
 from xinet_jax import agent as agents
-from xinet_jax.cli import main, train_config
+from xinet_jax.cli import main
+from xinet_jax.command_line.parsing import train_config
 from xinet_jax.config import load_config, make_config, override, save_config
 from xinet_jax.errors import UserError
 from xinet_jax.training import checkpoints

@@ -15,7 +15,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from helpers import replaced
+from helpers import drawn, replaced
 
 import xinet_jax
 from xinet_jax.errors import UserError
@@ -143,10 +143,10 @@ def trained_to(file, steps):
 @pytest.mark.slow
 def test_members_are_the_same_in_two_processes(runs, tmp_path):
     folder = tmp_path / "run"
-    said = wait_for(processes := start_processes(folder, "--seeds", "3"))
+    said = wait_for(processes := start_processes(folder, "--seeds", "3", "--log", "tensorboard"))
     assert [process.returncode for process in processes] == [0, 0], said
     written = ["checkpoints", "config.yaml", "lock", "metrics-1.jsonl", "metrics.jsonl", "policy"]
-    written += ["report.html", "starts.jsonl"]
+    written += ["report.html", "starts.jsonl", "tensorboard"]
     assert sorted(path.name for path in folder.iterdir()) == written
     rows = read_records(folder)
     order = lambda row: (row["environment_steps"], row["seed"])  # noqa: E731
@@ -163,6 +163,10 @@ def test_members_are_the_same_in_two_processes(runs, tmp_path):
     assert "going on from step 60" in said[0][1]
     later = [row for row in read_records(folder) if row["kind"] == "train" and row["environment_steps"] == 80]
     assert {row["member"] for row in later} == {f"seed_{seed}" for seed in range(3)}
+    for member, curves in drawn(folder).items():
+        losses = [row for row in read_records(folder) if row["kind"] == "train" and row["member"] == member]
+        expected = [(row["environment_steps"], pytest.approx(row["critic_loss"])) for row in losses]
+        assert curves["train/critic_loss"] == expected, "each process logs its own members"
 
 
 # Without pruning: its programs are compiled sooner.

@@ -17,7 +17,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from helpers import SMALLEST, replaced, tiny_config
+from helpers import SMALLEST, drawn, replaced, tiny_config
 
 import xinet_jax
 from xinet_jax.cli import main
@@ -31,7 +31,7 @@ from xinet_jax.training.pace import Pace
 OPTIONS = "--blocks 1 --block-units 5 --actor-hidden 7 --critic-hidden 8 --batch-size 16 --steps 160 --random-steps 20"
 OPTIONS += " --pretrain-updates 5 --eval-every 40 --log-every 20 --eval-episodes 1 --final-episodes 1 --prune-stop 70"
 OPTIONS += " --prune-start 25 --prune-ramp 0 --theta-every 1 --theta-learning-rate 5e-3 --nu 2000 --width-multiple 1"
-OPTIONS += " --checkpoint-every 20 --checkpoint-keep 20 --seeds 2"
+OPTIONS += " --checkpoint-every 20 --checkpoint-keep 20 --seeds 2 --log tensorboard"
 
 # Every chance to compact is taken, so that it does not depend on the clock. Chunks are short, for signals to be heard.
 SCRIPT = """
@@ -93,11 +93,26 @@ def assert_the_same(folder, whole):
         for run in (folder, whole)
     )
     assert ours == theirs
+    assert learnt(folder) == learnt(whole)
     observation = np.random.default_rng(0).normal(size=(20, 17))
     for seed in (0, 1):
         one, two = (xinet_jax.load_policy(run / "policy" / f"seed_{seed}") for run in (folder, whole))
         assert one.structure == two.structure
         np.testing.assert_array_equal(one(observation), two(observation))
+
+
+def learnt(folder):
+    """Returns the curves of a run but for times, each with one value at a step."""
+    curves = {
+        (member, name): points
+        for member, of_member in drawn(folder).items()
+        for name, points in of_member.items()
+        if name.split("/")[0] not in ("time", "compaction", "pretrain")
+    }
+    assert {name for _, name in curves} >= {"train/critic_loss", "eval/return", "pruning/parameters_left"}
+    for points in curves.values():
+        assert len(dict(points)) == len(points)
+    return curves
 
 
 @pytest.mark.parametrize("step", [*(pytest.param(step, marks=pytest.mark.slow) for step in (20, 60)), 80])

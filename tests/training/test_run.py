@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import SMALLEST, tiny_config
+from helpers import SMALLEST, drawn, tiny_config
 from rich.console import Console
 
 import xinet_jax
@@ -31,6 +31,7 @@ from xinet_jax.policy.tables import returns_table
 from xinet_jax.report.record import read_run
 from xinet_jax.tasks.options import parse_options
 from xinet_jax.tasks.registry import load_task
+from xinet_jax.telemetry import loggers
 from xinet_jax.telemetry.progress import ProgressDisplay, Status, _Stderr, describe, short
 from xinet_jax.training import checkpoints, from_widths, members, phases, run_folder, setup
 from xinet_jax.training.loop import Loop
@@ -50,12 +51,13 @@ def result(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
     # A price so high that theta falls from one to the last units within the run.
     overrides = {"nu": 20_000.0, "prune_ramp": 0, "theta_learning_rate": 5e-3, "eval_every": 30, "eval_episodes": 2}
-    config = tiny_config(seeds=2, out=str(folder), final_episodes=2, **overrides)
+    config = tiny_config(seeds=2, out=str(folder), final_episodes=2, log=("tensorboard",), **overrides)
     return xinet_jax.train(config, progress=False)
 
 
 def test_a_run_leaves_configuration_metrics_and_policies(result):
     written = ["checkpoints", "config.yaml", "lock", "metrics.jsonl", "policy", "report.html", "starts.jsonl"]
+    written += ["tensorboard"]
     assert sorted(path.name for path in result.folder.iterdir()) == written
     saved = xinet_jax.load_config(result.folder / "config.yaml")
     assert saved == dataclasses.replace(result.config, out=None, devices=None)
@@ -101,6 +103,73 @@ def test_metrics_cover_every_phase_and_seed(result):
     assert {"auxiliary_loss", "critic_loss", "actor_loss", "temperature", "entropy", "parameters_left"} <= set(last)
     assert all(np.isfinite(last[name]) for name in ("auxiliary_loss", "critic_loss", "actor_loss"))
     assert last["theta_held"] == 0
+
+
+def test_curves_are_the_metrics_and_can_be_made_of_them_afterwards(result, tmp_path, capsys):
+    """Of a run that logs to TensorBoard, and of the same without."""
+    curves = drawn(result.folder)
+    assert list(curves) == ["seed_0", "seed_1"]
+    for member, tags in curves.items():
+        rows = [row for row in records(result.folder) if row.get("member") == member]
+        for kind, entry, tag in (
+            ("train", "critic_loss", "train/critic_loss"),
+            ("evaluation", "return", "eval/return"),
+            ("gymnasium", "return", "final/return"),
+        ):
+            of_kind = [(row["environment_steps"], pytest.approx(row[entry])) for row in rows if row["kind"] == kind]
+            assert tags[tag] == of_kind, tag
+        units = [(row["environment_steps"], row["units"]["actor/hidden_1"]) for row in rows if row["kind"] == "train"]
+        assert tags["pruning/units/actor/hidden_1"][1:] == units, "behind that of the random steps"
+    folder = tmp_path / "run"
+    shutil.copytree(result.folder, folder)
+    shutil.rmtree(folder / "tensorboard")
+    assert main(["log", str(folder), "--to", "tensorboard"]) == 0
+    assert f"Curves: {folder}" in capsys.readouterr().out.replace("\n", "")
+    assert drawn(folder) == curves
+    with run_folder.lock(folder):
+        assert main(["log", str(folder), "--to", "tensorboard"]) == 2
+    assert "is in use" in capsys.readouterr().err
+    shutil.rmtree(folder / "tensorboard")
+    (folder / "tensorboard").write_text("in the way")
+    assert main(["log", str(folder), "--to", "tensorboard"]) == 2
+    assert capsys.readouterr().err.startswith("xinet: cannot log to tensorboard: [Errno ")
+
+
+@pytest.mark.parametrize("library", [None, "pandas", "polars"])
+def test_a_result_is_read_from_its_folder_and_gives_a_data_frame(result, library):
+    pytest.importorskip(library or "pandas")
+    read = xinet_jax.load_result(result.folder)
+    assert (read.folder, read.environment_steps, read.interrupted) == (result.folder, 60, None)
+    for ours, theirs in zip(read.seeds, result.seeds, strict=True):
+        assert ours._replace(returns=None) == theirs._replace(returns=None)
+        np.testing.assert_array_equal(ours.returns, theirs.returns)
+    frame, rows = read.metrics(library), records(result.folder)
+    assert type(frame).__module__.split(".")[0] == (library or "pandas")
+    assert list(frame.columns)[:4] == ["kind", "member", "seed", "nu"]
+    for column in ("kind", "member", "environment_steps", "critic_loss", "return"):
+        ours = [None if value != value else value for value in frame[column].to_list()]  # NaN stands for nothing
+        assert ours == [row.get(column) for row in rows], column
+    units = [row["units"]["actor/hidden_1"] for row in rows if "units" in row]
+    assert [value for value in frame["units/actor/hidden_1"].to_list() if value is not None and value == value] == units
+
+
+def test_data_frames_need_a_library(result, monkeypatch):
+    with pytest.raises(UserError, match="unknown library 'panda': did you mean 'pandas'"):
+        result.metrics("panda")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs pandas or polars: pip install 'xinet_jax\[pandas\]'"):
+        result.metrics()
+    with pytest.raises(UserError, match="library polars is not installed: pip install polars"):
+        result.metrics("polars")
+
+
+def test_results_of_no_run_are_told_in_one_line(result, tmp_path):
+    with pytest.raises(UserError, match="cannot read configuration"):
+        xinet_jax.load_result(tmp_path)
+    shutil.copytree(result.folder, tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"kind": "evaluation"}\n')
+    with pytest.raises(UserError, match=r"cannot read the metrics of .*: KeyError: 'environment_steps'"):
+        xinet_jax.load_result(tmp_path / "run")
 
 
 def test_policies_are_smaller_and_say_what_they_are(result):
@@ -578,17 +647,23 @@ def test_a_run_interrupted_before_its_first_step_says_how_to_go_on(tmp_path, mon
         signal.raise_signal(signal.SIGINT)
         return begin(loop)
 
-    settings = {"agent": "sac", "eval_episodes": 1, "final_episodes": 1}
+    def away(*_):
+        raise ConnectionError("nobody answers")
+
+    settings = {"agent": "sac", "eval_episodes": 1, "final_episodes": 1, "log": ("tensorboard",)}
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "begin", interrupted)
+        patch.setattr(loggers, "open_sink", away)
         result = xinet_jax.train(tiny_config(out=str(folder), **settings))
     assert result.interrupted == "SIGINT"
     assert result.environment_steps == 0
     said = " ".join(capsys.readouterr().err.split())
     assert f"SIGINT at step 0: what was learnt so far is saved in {folder}; to go on: xinet train --resume" in said
+    assert said.count("tensorboard has failed: nobody answers; nothing is lost") == 1
     resumed = xinet_jax.train(dataclasses.replace(load_config(folder / "config.yaml"), resume=str(folder)))
     assert "going on from step 0" in " ".join(capsys.readouterr().err.split())
     assert resumed.environment_steps == 60
+    assert [step for step, _ in drawn(folder)["seed_0"]["train/critic_loss"]] == [40, 60]
 
 
 @pytest.mark.parametrize(

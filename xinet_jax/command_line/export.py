@@ -1,4 +1,4 @@
-"""The command `xinet export`."""
+"""`xinet export`: writes a policy in another format, and says how far it is from the policy."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from xinet_jax.command_line.start import start_jax
 from xinet_jax.policy.export.target import target_files
 
 
-def export(arguments: list[str]) -> int:
-    """Writes a policy in another format and says how far it is from the policy. Returns the exit code."""
+def run(arguments: list[str]) -> int:
+    """Runs the command with its arguments, and returns its exit code."""
     options = parse(ExportArguments, arguments, "xinet export")
     target_files(options.out, options.format, options.overwrite)  # mistakes are told before anything is loaded
     start_jax()

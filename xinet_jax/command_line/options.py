@@ -89,6 +89,26 @@ class TasksArguments:
 
 
 @dataclasses.dataclass(frozen=True)
+class RunsArguments:
+    """List the runs below a folder, the one first that wrote metrics last."""
+
+    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[FOLDER]")] = "."
+    """Where to look, in all folders below it too [path]."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LogArguments:
+    """Make a run's curves from its metrics: of a run that was trained without them, or when a service was away."""
+
+    path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """A run folder."""
+    to: tuple[str, ...]
+    """Where to: tensorboard, wandb or both [names]."""
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainArguments(Config):
     branch_from: Annotated[str | None, tyro.conf.arg(name="from")] = None  # a field cannot be called `from`
 

@@ -14,6 +14,7 @@ import tyro
 from xinet_jax.command_line.options import TrainArguments
 from xinet_jax.config import Config, check, field_types, load_config, preset_config
 from xinet_jax.errors import UserError, brief, nearest
+from xinet_jax.telemetry.sinks import chosen_sinks
 from xinet_jax.training.branch_config import branch_defaults, check_branch
 from xinet_jax.training.run_folder import CONFIG_FILE
 
@@ -37,6 +38,7 @@ def train_config(arguments: list[str]) -> Config:
     if chosen.branch_from is not None:
         check_branch(config, load_config(Path(chosen.branch_from) / CONFIG_FILE))
     check(config)
+    chosen_sinks(config.log)
     return config
 
 

@@ -1,30 +1,32 @@
-"""The command `xinet report`."""
+"""`xinet report`: one HTML page about runs."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
+from rich.markup import escape
+
+from xinet_jax.command_line.console import console
+from xinet_jax.command_line.options import ReportArguments
+from xinet_jax.command_line.parsing import parse
 from xinet_jax.errors import UserError, brief
 from xinet_jax.report.record import read_run
 from xinet_jax.report.writing import write_report
 
 
-def report(folders: Sequence[str], out: str, overwrite: bool) -> Path:
-    """Writes the report of some runs, and returns its path.
-
-    Raises:
-      UserError: for no folder, one that is no run or has no metrics, or a file that may not or cannot be written.
-    """
-    if not folders:
+def run(arguments: list[str]) -> int:
+    """Runs the command with its arguments, and returns its exit code."""
+    options = parse(ReportArguments, arguments, "xinet report")
+    if not options.runs:
         raise UserError("report needs one or more run folders: xinet report RUN [RUN ...]")
-    path = Path(out)
+    path = Path(options.out)
     if os.path.isdir(path):
         raise UserError(f"{path} is a folder: choose a file with --out")
-    if os.path.lexists(path) and not overwrite:
+    if os.path.lexists(path) and not options.overwrite:
         raise UserError(f"{path} exists: choose another with --out, or give --overwrite")
-    runs = [read_run(Path(folder)) for folder in dict.fromkeys(folders)]
+    runs = [read_run(Path(folder)) for folder in dict.fromkeys(options.runs)]
     try:
         write_report(runs, path)
     except OSError as error:
-        raise UserError(f"cannot write {brief(out)}: {error.strerror}") from None
-    return path
+        raise UserError(f"cannot write {brief(options.out)}: {error.strerror}") from None
+    console().print(f"Report: {escape(str(path))}", highlight=False, soft_wrap=True)
+    return 0

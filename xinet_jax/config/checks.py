@@ -13,6 +13,7 @@ from xinet_jax.config.names import (
     COMPACT,
     COSTS,
     ESTIMATORS,
+    LOGS,
     NETWORKS,
     ORDERS,
     PRECISIONS,
@@ -30,8 +31,8 @@ from xinet_jax.tasks.registry import check_name, check_physics, checked_options
 from xinet_jax.type_hints import has_type, type_in_words
 
 # What may differ between a run and its resumption: nothing that was learnt depends on it.
-CHANGEABLE = ("steps", "log_every", "eval_every", "eval_episodes", "final_episodes", "checkpoint_every")
-CHANGEABLE += ("checkpoint_keep", "report", "devices", "distributed", "resume")
+CHANGEABLE = ("steps", "log", "log_every", "eval_every", "eval_episodes", "final_episodes")
+CHANGEABLE += ("checkpoint_every", "checkpoint_keep", "report", "devices", "distributed", "resume")
 
 # Names that fields take. Those of task depend on what is registered; the registry checks physics and mjx_impl.
 _NAMES = {
@@ -97,11 +98,13 @@ def _check_names(flat: dict[str, Any]) -> None:
     for name, allowed in _NAMES.items():
         if flat[name] is not None and flat[name] not in allowed:
             raise unknown_name(name, flat[name], allowed)
-    gated = flat["gated"]
-    for network in gated:
-        if network not in NETWORKS:
-            raise unknown_name("gated network", network, NETWORKS)
-    _require(len(set(gated)) == len(gated), "gated", gated, "a list of different networks")
+    for field, noun, allowed in (("gated", "gated network", NETWORKS), ("log", "log", LOGS)):
+        names = flat[field]
+        for name in names:
+            if name not in allowed:
+                raise unknown_name(noun, name, allowed)
+        _require(len(set(names)) == len(names), field, names, "a list of different names")
+    _require(flat["log"], "log", (), f"one or more of {', '.join(LOGS)}")
 
 
 def _check_sizes(flat: dict[str, Any]) -> None:

@@ -201,6 +201,9 @@ class Config:
     """Episodes per seed that the saved policy is given at the end, in Gymnasium where it has the task [episodes]."""
     log_every: int = ranged(1_000, AT_LEAST_1)
     """Steps from one line of metrics per seed to the next [environment steps]."""
+    log: tuple[str, ...] = ("jsonl",)
+    """Where metrics go: jsonl (metrics.jsonl, which is always written), tensorboard and wandb (extras of these names)
+    [names]."""
     out: str | None = None
     """Run folder, which must be new; None: runs/TASK-AGENT-PRESET, with a number behind it until it is new [path]."""
     overwrite: bool = False

@@ -73,6 +73,28 @@ def parse_json_lines(lines: Iterable[bytes]) -> Iterator[Any]:
             yield json.loads(line)
 
 
+def lines_from_end(path: Path, block: int = 2**16) -> Iterator[bytes]:
+    """Yields the lines of a file, the last one first. A last line that is not complete is left out.
+
+    Args:
+      path: the file. Of a large one only the end is read, as far as lines are asked for.
+      block: how much is read at once [bytes].
+    """
+    with path.open("rb") as file:
+        place, rest, complete = file.seek(0, 2), b"", False
+        while place > 0:
+            size = min(block, place)
+            place -= size
+            file.seek(place)
+            rest, *lines = (file.read(size) + rest).split(b"\n")
+            for line in reversed(lines):
+                if complete:
+                    yield line
+                complete = True
+        if complete:
+            yield rest
+
+
 def finite(value: Any) -> Any:
     """Returns the value with null in place of every number that is not finite: JSON has no other name for them."""
     if isinstance(value, dict):

@@ -2,15 +2,17 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from xinet_jax import agent as agents
 from xinet_jax.agent.state import Hyper
-from xinet_jax.config import Config, override, to_flat, value_text, varied
+from xinet_jax.config import SWEPT, Config, override, to_flat, value_text, varied
 from xinet_jax.types import Tree
+
+_OF_THE_RUN = ("seeds", "first_seed", "out", "overwrite", "resume", "devices", "distributed", "log")
 
 
 class Identity(NamedTuple):
@@ -51,6 +53,13 @@ def identities(config: Config) -> list[Identity]:
             folder, label = "_".join(map("_".join, words)), ", ".join(map(" ".join, words))
             members.append(Identity(seed, price | several, folder, label))
     return members
+
+
+def settings_of(config: Config, identity: Identity) -> dict[str, Any]:
+    """Returns every setting of a run that concerns one of its members, with the member's own values and its seed."""
+    flat = to_flat(override(config, identity.values))
+    alone = {name: value[0] if name in SWEPT and value else value for name, value in flat.items()}
+    return {"seed": identity.seed} | {name: value for name, value in alone.items() if name not in _OF_THE_RUN}
 
 
 def hyper_of_members(config: Config, action_size: int, members: Sequence[Identity]) -> Hyper:

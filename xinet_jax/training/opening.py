@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,9 @@ import jax
 from xinet_jax.config import Config, check_resumed, load_config, save_config
 from xinet_jax.errors import UserError
 from xinet_jax.telemetry.json_lines import JsonLines
-from xinet_jax.training import processes
+from xinet_jax.telemetry.loggers import Loggers
+from xinet_jax.telemetry.sinks import Curves
+from xinet_jax.training import members, processes
 from xinet_jax.training.branch import find_branch
 from xinet_jax.training.checkpoints import Checkpoints
 from xinet_jax.training.members import Identity
@@ -42,13 +45,14 @@ class Opened(NamedTuple):
       setup: what it trains with.
       start: where it goes on; None at the beginning.
       folder: its run folder.
-      metrics, checkpoints: what this process writes to.
+      metrics, loggers, checkpoints: what this process writes to.
     """
 
     setup: Setup
     start: Start | None
     folder: Path
     metrics: JsonLines
+    loggers: Loggers
     checkpoints: Checkpoints
 
 
@@ -79,11 +83,23 @@ def opened(config: Config, everyone: Sequence[Identity], note: Callable[[str], N
         checkpoints = Checkpoints(kept, config.checkpoint_keep, note)
         if start and start.records is not None:
             _save_first(start, checkpoints)
+        loggers = held.enter_context(contextlib.closing(_open_loggers(setup, start, folder, metrics, note)))
         try:
-            yield Opened(setup, start, folder, metrics, checkpoints)
+            yield Opened(setup, start, folder, metrics, loggers, checkpoints)
         except Abandoned:
             checkpoints.abandon()
+            loggers.abandon()
             raise
+
+
+def _open_loggers(
+    setup: Setup, start: Start | None, folder: Path, metrics: JsonLines, note: Callable[[str], None]
+) -> Loggers:
+    """Returns the loggers of this process's members, which begin with what is recorded of them already."""
+    settings = {identity.folder: members.settings_of(setup.config, identity) for identity in setup.identities}
+    began = time.time() - (start.description.seconds if start else 0.0)
+    file = folder / metrics_file(jax.process_index())
+    return Loggers(setup.config.log, Curves(folder, settings, began), file, metrics.size, note)
 
 
 def _prepare(

@@ -10,6 +10,7 @@ from xinet_jax.agent.state import Agent, AgentState
 from xinet_jax.config import Config, round_of
 from xinet_jax.networks.complexity import count, left
 from xinet_jax.telemetry.json_lines import JsonLines
+from xinet_jax.telemetry.loggers import Loggers
 from xinet_jax.telemetry.progress import ProgressDisplay, Status
 from xinet_jax.training import members, notes
 from xinet_jax.training.description import Description
@@ -29,15 +30,22 @@ class Recorder:
       identities: this process's members.
       metrics: where lines of metrics go.
       display: where notes and the status go.
+      loggers: what else is given the metrics.
 
     Attributes:
       newest_return: mean return of the newest evaluation, or of the newest finished episodes before the first.
     """
 
     def __init__(
-        self, config: Config, identities: Sequence[Identity], metrics: JsonLines, display: ProgressDisplay
+        self,
+        config: Config,
+        identities: Sequence[Identity],
+        metrics: JsonLines,
+        display: ProgressDisplay,
+        loggers: Loggers | None = None,
     ) -> None:
         self._config, self._identities, self._metrics, self._display = config, identities, metrics, display
+        self._loggers = loggers
         self._started = time.monotonic()  # moves back when a run is resumed
         self._evaluations: list[float] = []  # the newest return of each member
         self._troubles: set[tuple[str, int]] = set()  # that were noted, each with its member
@@ -136,7 +144,7 @@ class Recorder:
 
     def checkpoint(self, steps: int, size: int) -> None:
         """Records a checkpoint of a size [bytes]."""
-        self._metrics.write({"kind": "checkpoint", "environment_steps": steps, "bytes": size})
+        self._record({"kind": "checkpoint", "environment_steps": steps, "bytes": size})
 
     def compaction(
         self, steps: int, flops_left: float, seconds: float, rate_before: float, rate_after: float | None
@@ -151,7 +159,7 @@ class Recorder:
         """
         entries = {"flops_of_arrays_left": flops_left, "compaction_seconds": round(seconds, 3)}
         entries |= {"iterations_per_second_before": rate_before, "iterations_per_second": rate_after}
-        self._metrics.write({"kind": "compaction"} | self._stamp(steps) | entries)
+        self._record({"kind": "compaction"} | self._stamp(steps) | entries)
         rates = self._updates("train", rate_before), self._updates("train", rate_after)
         self.note(notes.compaction(steps, flops_left, seconds, *rates))
 
@@ -162,7 +170,12 @@ class Recorder:
 
     def _write(self, kind: str, steps: int, row: int, entries: dict[str, Any]) -> None:
         """Writes a line about one member."""
-        self._metrics.write({"kind": kind} | identity_entries(self._identities[row]) | self._stamp(steps) | entries)
+        self._record({"kind": kind} | identity_entries(self._identities[row]) | self._stamp(steps) | entries)
+
+    def _record(self, record: dict[str, Any]) -> None:
+        self._metrics.write(record)
+        if self._loggers is not None:
+            self._loggers.write(record)
 
     def _stamp(self, steps: int) -> dict[str, Any]:
         return {"environment_steps": steps, "seconds": round(self.seconds, 3)}

@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xinet_jax.config import Config, varied
+from xinet_jax.config import Config, load_config, varied
+from xinet_jax.errors import UserError, first_line
 from xinet_jax.networks.complexity import left
 from xinet_jax.policy.structure import Structure, load_structure
 from xinet_jax.telemetry.json_lines import read_json_lines
-from xinet_jax.training.members import Identity
+from xinet_jax.training.frames import data_frame
+from xinet_jax.training.members import Identity, identities
 from xinet_jax.training.phases import PHASES
-from xinet_jax.training.run_folder import POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE, metrics_files
+from xinet_jax.training.run_folder import CONFIG_FILE, POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE, metrics_files
 from xinet_jax.training.trade_off import Point, save_figure, save_table
 
 
@@ -66,10 +68,49 @@ class Result(NamedTuple):
     environment_steps: int
     interrupted: str | None
 
+    def metrics(self, library: str | None = None) -> Any:
+        """Returns the metrics of the run as a data frame: a row for each record, as they stand in its folder now.
 
-def read_members(folder: Path, identities: Sequence[Identity]) -> tuple[MemberResult, ...]:
+        Columns are the entries of the records, the first of them `kind`, `member` and `seed`. The units of a layer are
+        in `units/NETWORK/LAYER`. What a record has no entry for is missing.
+
+        Args:
+          library: pandas or polars; None: the first of them that is installed.
+
+        Raises:
+          UserError: if the library is not installed, or is neither of them.
+        """
+        return data_frame(read_records(self.folder), library)
+
+
+def load_result(folder: Path | str) -> Result:
+    """Reads what has become of a run from its folder. The run may still be training, or interrupted.
+
+    Args:
+      folder: the run folder.
+
+    Returns:
+      The result. `seeds` holds the members whose policies are saved, which a run does at its end, and `interrupted` is
+      None.
+
+    Raises:
+      UserError: if it is no run folder, or its files are damaged.
+    """
+    folder = Path(folder)
+    config = load_config(folder / CONFIG_FILE)
+    everyone = identities(config)
+    try:
+        records = read_records(folder)
+        steps = max((record["environment_steps"] for record in records), default=0)
+        finished = read_members(folder, everyone)
+    except (OSError, KeyError, TypeError) as error:
+        raise UserError(f"cannot read the metrics of {folder}: {type(error).__name__}: {first_line(error)}") from None
+    return Result(folder, config, finished, steps, None)
+
+
+def read_members(folder: Path, everyone: Sequence[Identity]) -> tuple[MemberResult, ...]:
     """Returns what a run folder says of those members whose policies it holds."""
-    curves: dict[str, list[tuple[int, float]]] = {identity.folder: [] for identity in identities}
+    curves: dict[str, list[tuple[int, float]]] = {identity.folder: [] for identity in everyone}
     returns: dict[str, np.ndarray] = {}
     diverged: dict[str, int] = {}
     bad = dict.fromkeys(curves, 0)
@@ -83,7 +124,7 @@ def read_members(folder: Path, identities: Sequence[Identity]) -> tuple[MemberRe
             if record.get("diverged"):
                 diverged.setdefault(record["member"], record["environment_steps"])
     results = []
-    for identity in identities:
+    for identity in everyone:
         path = folder / POLICY_FOLDER / identity.folder
         if path.exists():
             curve = tuple(curves[identity.folder])

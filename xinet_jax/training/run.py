@@ -10,6 +10,7 @@ from xinet_jax.config import Config, check, in_whole_rounds
 from xinet_jax.errors import UserError, brief
 from xinet_jax.tasks.registry import gymnasium_name, in_gymnasium
 from xinet_jax.telemetry.progress import ProgressDisplay
+from xinet_jax.telemetry.sinks import chosen_sinks
 from xinet_jax.training import members, notes, processes
 from xinet_jax.training.compactor import Compactor
 from xinet_jax.training.devices import claim_cores
@@ -42,6 +43,7 @@ def train(config: Config, progress: bool = True) -> Result:
       UserError: for a configuration that is not allowed, or a run folder that exists.
     """
     check(config)
+    chosen_sinks(config.log)
     config = in_whole_rounds(config)
     check(config)
     everyone = members.identities(config)
@@ -54,7 +56,7 @@ def train(config: Config, progress: bool = True) -> Result:
         display,
         StopOnSignal(run.folder / STOP_FILE) as stop,
     ):
-        recorder = Recorder(run.setup.config, run.setup.identities, run.metrics, display)
+        recorder = Recorder(run.setup.config, run.setup.identities, run.metrics, display, run.loggers)
         compactor = Compactor(recorder, stop, run.start.description.ledger if run.start else Ledger(), config.envs)
         saver = Saver(run.checkpoints, recorder)
         reporter = Reporter(run.folder, config.report and jax.process_index() == 0, recorder.note)
@@ -64,6 +66,7 @@ def train(config: Config, progress: bool = True) -> Result:
         mistake = _finish(run, loop, state, recorder, saver, stop)
         run.checkpoints.close()
         run.metrics.close()
+        run.loggers.close()
         return _gather(run, loop, everyone, recorder, reporter, stop, mistake)
 
 

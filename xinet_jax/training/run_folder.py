@@ -5,12 +5,14 @@ import fcntl
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from xinet_jax.config import Config, read_config
 from xinet_jax.errors import UserError
+from xinet_jax.telemetry.sinks import SINK_FOLDERS
 
 CONFIG_FILE, METRICS_FILE, POLICY_FOLDER = "config.yaml", "metrics.jsonl", "policy"
 TRADE_OFF_TABLE, TRADE_OFF_FIGURE = "trade_off.csv", "trade_off.png"
@@ -22,6 +24,8 @@ LOCK_FILE = "lock"  # held by the process that writes to the folder
 CHECKPOINT_FOLDER = "checkpoints"
 _FILES = (CONFIG_FILE, METRICS_FILE, TRADE_OFF_TABLE, TRADE_OFF_FIGURE, STOP_FILE, f"{CONFIG_FILE}.new")
 _FILES += (ENVIRONMENT_ERROR_FILE, STARTS_FILE, REPORT_FILE, f"{REPORT_FILE}.new")
+_FOLDERS = (POLICY_FOLDER, CHECKPOINT_FOLDER, *SINK_FOLDERS)
+_LOOKS, _LOOK_SECONDS = 5, 0.05  # tries to lock a folder, since `is_held` locks it for a moment
 _OTHER_METRICS = re.compile(r"metrics-\d+\.jsonl")
 
 
@@ -60,7 +64,7 @@ def choose_run_folder(config: Config) -> Path:
         if not config.overwrite:
             raise UserError(f"run folder {folder} exists: choose another with --out, or give --overwrite")
         content = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    known = {*_FILES, POLICY_FOLDER, CHECKPOINT_FOLDER, LOCK_FILE}
+    known = {*_FILES, *_FOLDERS, LOCK_FILE}
     foreign = {name for name in content - known if not _OTHER_METRICS.fullmatch(name)}
     begun = folder.is_dir() and content <= {LOCK_FILE, f"{CONFIG_FILE}.new"}  # by a run that was killed at once
     if foreign or not (begun or CONFIG_FILE in content):
@@ -84,7 +88,7 @@ def make_run_folder(folder: Path, overwrite: bool) -> None:
         for name in _FILES:
             (folder / name).unlink(missing_ok=True)
         remove_other_metrics(folder)
-        for name in (POLICY_FOLDER, CHECKPOINT_FOLDER):
+        for name in _FOLDERS:
             if (folder / name).exists():
                 shutil.rmtree(folder / name)
 
@@ -97,16 +101,18 @@ def lock(folder: Path) -> IO[bytes]:
     """
     with writing_to(folder):
         file = (folder / LOCK_FILE).open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise UserError(f"run folder {folder} is in use: another process trains in it") from None
-    return file
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except OSError:
+            time.sleep(_LOOK_SECONDS)
+    file.close()
+    raise UserError(f"run folder {folder} is in use: another process trains in it")
 
 
 def is_held(folder: Path) -> bool:
-    """Returns whether a process is training in a run folder."""
+    """Returns whether a process is training in a run folder. It looks by holding a shared lock for a moment."""
     try:
         with (folder / LOCK_FILE).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
