@@ -22,7 +22,11 @@ ADDED = {
     "experiments/README.md": "experiments.md",
     "experiments/defaults/exploration.csv": "notebook/exploration.csv",
     "experiments/environments/runs.csv": "how-to/environments.csv",
+    "examples/outgoing.py": "how-to/outgoing.py",
+    "examples/quickstart.ipynb": "quickstart.ipynb",
     "examples/spinner.py": "how-to/spinner.py",
+    "examples/sweep.sbatch": "sweep.sbatch",
+    "examples/thermostat.py": "thermostat.py",
     "examples/spinner.xml": "how-to/spinner.xml",
 }
 _LINK = re.compile(r"(\]\()([^)#\s:]+)(#[^)\s]*)?(\))")

@@ -18,6 +18,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -105,6 +106,7 @@ def recover(arguments: argparse.Namespace, name: str) -> None:
     seconds = time.monotonic()
     cut = state.agent
     if name != NOTHING:
+        rank, shrink = jax.jit(jax.vmap(partial(RANKINGS[name], agent))), jax.jit(_shrunken(agent))
         for number in range(ROUNDS):
             share = arguments.share ** ((number + 1) / ROUNDS)
             keys = jax.random.split(jax.random.fold_in(key_rank, number), count)
@@ -114,10 +116,10 @@ def recover(arguments: argparse.Namespace, name: str) -> None:
                 )
                 for size in (1024, 2048)
             )
-            score = jax.jit(jax.vmap(partial(RANKINGS[name], agent)))(hyper, cut, few, keys)
+            score = rank(hyper, cut, few, keys)
             if not is_numbers(score):
                 raise SystemExit(f"the scores of {name} are not finite")
-            cut = jax.jit(jax.vmap(partial(_without, agent, share)))(cut, score, many)
+            cut = shrink(cut, score, many, share)
     after = jax.jit(jax.vmap(partial(measures.outputs, agent)))(cut, held_out)
     moved = jax.vmap(measures.harm)(before, after)
     print(f"{name}: cut in {time.monotonic() - seconds:.0f} s", flush=True)
@@ -151,7 +153,12 @@ def recover(arguments: argparse.Namespace, name: str) -> None:
     _append(arguments.out / "returns.csv", returns)
 
 
-def _without(agent: Agent, share: float, state: AgentState, score: Units, batch: Transition) -> AgentState:
+def _shrunken(agent: Agent) -> Callable:
+    """Returns `_without` for several agents, `(states, scores, batches, share) -> states`."""
+    return jax.vmap(partial(_without, agent), in_axes=(0, 0, 0, None))
+
+
+def _without(agent: Agent, state: AgentState, score: Units, batch: Transition, share: float | jax.Array) -> AgentState:
     """Returns one agent with its units of lowest score replaced by substitutes, down to a share of the parameters."""
     alive = schedules.prune(agent.dense, agent.networks.shape, score, state.alive, share)
     lost = jax.tree.map(jnp.subtract, state.alive, alive)
