@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import yaml
@@ -44,9 +45,12 @@ from experiments.gpu import workers
 from experiments.gpu.report import Report
 from experiments.gpu.workers import Part, Worker
 from experiments.substitutes import __main__ as substitutes
+from experiments.what_predicts_recovery import measures, rankings
+from experiments.what_predicts_recovery import tables as recovery_tables
 from experiments.widths_and_pace import __main__ as widths_and_pace
 from xinet_jax import agent as agents
 from xinet_jax import cli
+from xinet_jax.command_line.parsing import train_config
 from xinet_jax.config import PruningConfig, load_config, make_config, override, save_config
 from xinet_jax.errors import UserError
 from xinet_jax.policy import files, policy
@@ -475,13 +479,11 @@ def test_the_arms_are_what_xinet_train_accepts(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", [name for name, arm in ARMS.items() if arm.branch])
 def test_a_branch_has_the_settings_of_a_run_from_scratch(name, tmp_path):
     task = ["--task", "Hopper-v5", "--seeds", "5"]
-    save_config(
-        cli.train_config([*task, "--steps", str(TRUNK.steps), *TRUNK.options.split()]), tmp_path / "config.yaml"
-    )
+    save_config(train_config([*task, "--steps", str(TRUNK.steps), *TRUNK.options.split()]), tmp_path / "config.yaml")
     options = ARMS[name].options.format(share=0.11, price=ARMS[name].price).split()
     words = [*task, "--steps", str(ARMS[name].steps), *options]
-    branch = cli.train_config([*words, "--from", str(tmp_path)])
-    assert dataclasses.replace(branch, branch_from=None) == cli.train_config(words)
+    branch = train_config([*words, "--from", str(tmp_path)])
+    assert dataclasses.replace(branch, branch_from=None) == train_config(words)
 
 
 def test_every_arm_belongs_to_a_claim():
@@ -577,3 +579,52 @@ def test_parts_are_measured_in_turn_and_none_holds_up_another():
     assert "seconds_to_prepare" in report.lines["at once"]
     assert "left_out" in report.lines["slow"]
     assert report.left() > 20, "it ends when all is done"
+
+
+def test_a_unit_that_others_predict_has_little_of_its_own(key):
+    independent = jax.random.normal(key, (4000, 3))
+    outputs = jnp.concatenate([independent, independent[:, :1] * 2.0 + 1.0], axis=1)
+    share = rankings.unsaid_share(outputs, jnp.ones(4), ridge=0.001)
+    assert (share[jnp.array([0, 3])] < 0.01).all()
+    assert (share[1:3] > 0.9).all()
+    alone = rankings.unsaid_share(outputs, jnp.array([1.0, 1.0, 1.0, 0.0]), ridge=0.001)
+    assert alone[0] > 0.9
+
+
+def test_effective_rank_and_dormant_units(key):
+    random = jax.random.normal(key, (5000, 4))
+    assert measures.effective_rank(random) == pytest.approx(4.0, rel=1e-2)
+    assert measures.effective_rank(random[:, :1] * jnp.arange(1.0, 5.0)) == pytest.approx(1.0, rel=1e-2)
+    silent = jnp.abs(random) * jnp.array([1.0, 1.0, 1e-3, 1.0])
+    assert measures.dormant([silent, jnp.abs(random)]) == 1 / 8
+
+
+def test_harm_is_half_the_squared_change_and_the_divergence_of_the_policy():
+    before = {"prediction": jnp.zeros((2, 3)), "value": jnp.zeros((2, 2)), "mean": jnp.zeros((2, 1))}
+    before |= {"std": jnp.ones((2, 1))}
+    after = {"prediction": jnp.ones((2, 3)), "value": 2.0 * jnp.ones((2, 2)), "mean": jnp.ones((2, 1))}
+    harm = measures.harm(before, after | {"std": 2.0 * jnp.ones((2, 1))})
+    assert harm["harm_ofenet"] == 1.5  # three numbers, each moved by a standard deviation
+    assert harm["harm_critic"] == 4.0
+    assert harm["harm_actor"] == pytest.approx(np.log(2.0) + (1 + 1) / (2 * 4) - 0.5)
+
+
+def test_tables_of_what_predicts_recovery(tmp_path):
+    """A measure that orders rankings as the later return does has a correlation of one with it."""
+    with (tmp_path / "returns.csv").open("w") as file:
+        file.write("task,share,ranking,seed,updates,return,episodes_return\n")
+        for rank, name in enumerate(("random", "fisher", "magnitude")):
+            for seed in range(3):
+                for updates in (0, 100, 200):
+                    file.write(f"A,0.1,{name},{seed},{updates},{100 * rank + seed + updates},\n")
+    with (tmp_path / "measures.csv").open("w") as file:
+        file.write("task,share,ranking,seed,updates,measure,value\n")
+        for rank, name in enumerate(("random", "fisher", "magnitude")):
+            for seed in range(3):
+                file.write(f"A,0.1,{name},{seed},0,loss,{-rank}\nA,0.1,{name},{seed},0,harm_critic,{3 + rank}\n")
+    text = recovery_tables.tables(tmp_path)
+    assert "| magnitude | 5.0 | nan | nan | 201 | 351 [350, 352] |" in text
+    assert "| harm_critic | 1.00 ± 0.00 |" in text
+    assert "| loss | -1.00 ± 0.00 |" in text
+    recovery_tables.draw(tmp_path, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")

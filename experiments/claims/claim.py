@@ -13,7 +13,7 @@ from types import FrameType
 from experiments.claims import results, trunk
 from experiments.claims.arms import ARMS, SEEDS, SHARES, TRUNK, Arm
 from experiments.claims.starts import Starts
-from xinet_jax import cli
+from xinet_jax.command_line.parsing import train_config
 from xinet_jax.training.results import read_records
 from xinet_jax.training.run_folder import CONFIG_FILE
 
@@ -96,7 +96,7 @@ def _run(name: str, run: Path, command: str, branch: Path | None = None) -> None
         known = {"trunk": Starts(branch.with_name(f"{branch.name}.starts")).about()}
     if branch and not begun:
         words += ["--from", str(branch)]
-        trunk.check_same(branch, cli.train_config(words))
+        trunk.check_same(branch, train_config(words))
     starts.add(command, anew=not begun, **known)
     how = ["--resume", str(run)] if begun else [*words, "--out", str(run), "--overwrite"]
     status = _wait_for([sys.executable, "-m", "xinet_jax.cli", "train", *how])
