@@ -84,22 +84,27 @@ def step(
         # Units that are pruned stay so. The others are kept apart from them until they are pruned.
         return jax.tree.map(lambda t, a: a * jnp.maximum(t, rules.theta_min), after, alive)
 
+    finite = {
+        name: jax.tree.map(lambda g, a, n=name: (a == 0) | (ages[n] < 0) | jnp.isfinite(g), gradient[name], alive[name])
+        for name in theta
+    }
+    held = sum((jnp.sum(~leaf) for leaf in jax.tree.leaves(finite)), start=jnp.zeros(()))
     if rules.price == "found":
         progress = schedules.progress(rules, environment_steps - rules.prune_start)
         target = schedules.target_share(rules.keep_share, progress)
-        price = _least_price(lambda price: cost(moved({n: price * scale for n, scale in scales.items()})) <= target)
-        prices = {name: price * scale for name, scale in scales.items()}
+
+        def scaled(price: Scalar) -> dict[str, Scalar]:
+            return {name: price * scales[name] for name in theta}
+
+        price = _least_price(lambda price: cost(moved(scaled(price))) <= target)
+        # Units that stay would have to be made up for by the others, because of one bad minibatch.
+        price = jnp.where(held > 0, 0.0, price)
+        prices = scaled(price)
     else:
         charged = expected > rules.keep_share
         price = charged * nu * schedules.progress(rules, environment_steps - rules.prune_start)
         prices = {n: charged * (nu * scales[n]) * schedules.progress(rules, ages[n]) for n in theta}
-    held = {
-        name: jax.tree.map(
-            lambda g, a, n=name: jnp.sum(a * (ages[n] >= 0) * ~jnp.isfinite(g)), gradient[name], alive[name]
-        )
-        for name in theta
-    }
-    return moved(prices), Figures(price, sum(jax.tree.leaves(held), start=jnp.zeros(())))
+    return moved(prices), Figures(price, held)
 
 
 def _least_price(is_enough: Callable[[Scalar], Bool[Array, ""]]) -> Float[Array, ""]:
