@@ -4,7 +4,7 @@ One update of the dense agent, of XiNet when nothing is due, when theta is, and 
 layer), in turn, with donated state. The pass is due at every `theta_every`-th update and pruning at every hundredth:
 their shares are their extra time divided by that, beside an update without.
 
-    python benchmarks/theta_pass.py [--preset quick] [--json]
+    python benchmarks/theta_pass.py [--preset quick] [--estimator heun] [--json]
 """
 
 import argparse
@@ -18,11 +18,12 @@ import jax.numpy as jnp
 from xinet_jax import agent as agents
 from xinet_jax.agent.replay import MORE
 from xinet_jax.config import make_config
+from xinet_jax.config.names import ESTIMATORS
 from xinet_jax.types import Transition
 
 OBSERVATION, ACTION, UPDATES, REPEATS = 17, 6, 40, 9
 PRUNE_EVERY = 100
-EVERY = (1, 2, 4, 8)
+EVERY = (1, 2, 4, 8, 100)
 
 
 def make_loop(config, due=None):
@@ -58,11 +59,18 @@ def make_loop(config, due=None):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="quick", help="quick or paper")
+    parser.add_argument("--estimator", default="heun", choices=ESTIMATORS, help="of theta's gradient")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     gated = ("ofenet", "actor", "critic")
     # No step at all, so that nothing is pruned but where it is meant to be.
-    config = make_config(preset=arguments.preset, gated=gated, theta_learning_rate=0.0, prune_stop=None)
+    config = make_config(
+        preset=arguments.preset,
+        gated=gated,
+        estimator=arguments.estimator,
+        theta_learning_rate=0.0,
+        prune_stop=None,
+    )
     xinet, state_xinet = make_loop(config)
     dense, state_dense = make_loop(make_config(preset=arguments.preset, agent="ofenet"))
     low = jax.tree.map(lambda theta: theta.at[..., : max(theta.shape[-1] // 32, 1)].set(0.0), state_xinet.theta)
