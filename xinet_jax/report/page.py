@@ -32,6 +32,7 @@ _LEARNING = (
     ("auxiliary_loss", "Loss of OFENet: predicting the next observation", "squared error"),
     ("temperature", "Temperature α", "reward per nat"),
     ("entropy", "Entropy of the policy", "nats"),
+    ("price", "Price of all parameters, as charged", "nats"),
     ("action_value", "Action value of the policy's actions", "discounted return"),
 )
 

@@ -25,7 +25,7 @@ from xinet_jax.training.run_folder import (
 
 # Entries of the metrics that the report shows over environment steps, beside the return of evaluations.
 ENTRIES = ("episode_return", "parameters_left", "flops", "iterations_per_second")
-ENTRIES += ("auxiliary_loss", "critic_loss", "actor_loss", "temperature", "entropy", "action_value")
+ENTRIES += ("auxiliary_loss", "critic_loss", "actor_loss", "temperature", "entropy", "price", "action_value")
 
 
 class Curve(NamedTuple):

@@ -20,6 +20,7 @@ _OF_PHASES = {
     "ofenet_left": "pruning/ofenet_left",
     "flops": "pruning/flops",
     "theta_held": "pruning/theta_held",
+    "price": "pruning/price",
     "iterations_per_second": "time/fps",
 }
 # The names of a record's entries as scalars, by the record's kind. Kinds are in the order that they are written in at
