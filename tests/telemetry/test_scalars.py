@@ -21,7 +21,7 @@ SEGMENT = STAMP | {
     "diverged": False,
 }
 UPDATES = {"auxiliary_loss": 0.1, "critic_loss": 0.2, "actor_loss": 0.3, "temperature": 0.4, "entropy": 0.5}
-UPDATES |= {"action_value": 0.6, "theta_held": 0.0}
+UPDATES |= {"action_value": 0.6, "theta_held": 0.0, "price": 7.0}
 OF_SEGMENT = {
     "rollout/ep_rew_mean": -30.0,
     "rollout/ep_len_mean": 1000.0,
@@ -35,8 +35,8 @@ OF_SEGMENT = {
     "pruning/units/critic_1/head": 1.0,
     "time/fps": 400.0,
 }
-OF_UPDATES = {f"train/{name}": value for name, value in UPDATES.items() if name != "theta_held"}
-OF_UPDATES |= {"pruning/theta_held": 0.0}
+OF_UPDATES = {f"train/{name}": value for name, value in UPDATES.items() if name not in ("theta_held", "price")}
+OF_UPDATES |= {"pruning/theta_held": 0.0, "pruning/price": 7.0}
 
 
 @pytest.mark.parametrize(
