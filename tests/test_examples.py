@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import xinet_jax
 from xinet_jax.config import load_config
+from xinet_jax.errors import UserError
 from xinet_jax.policy.structure import load_structure
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +47,9 @@ def test_a_pruner_of_ones_own(tmp_path):
     assert structure.agent == "outgoing"
     left = sum(layer.parameters for layer in structure.layers)
     assert left <= 0.5 * sum(layer.parameters_before for layer in structure.layers)
+    for name in ("none", "theta", "xinet", ""):
+        with pytest.raises(UserError, match="a pruner needs a name"):
+            xinet_jax.register_pruner(name, lambda *_: None)
     done = xinet("train", "--agent", "outgoing")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "unknown agent 'outgoing'" in done.stderr

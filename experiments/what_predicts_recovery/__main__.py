@@ -95,12 +95,14 @@ def recover(arguments: argparse.Namespace, name: str) -> None:
         eval_episodes=EPISODES,
     )
     start = find_branch(config, members.identities(config), print)
+    if start.description.environment_steps != TRUNK_STEPS:
+        raise SystemExit(f"{config.branch_from} is at step {start.description.environment_steps}, not {TRUNK_STEPS}")
     agent, hyper, count = start.setup.agent, start.setup.hyper, SEEDS
     state = jax.tree.map(jnp.asarray, start.state)
     key_rank, key_cut, key_measure = jax.random.split(jax.random.key(1), 3)
     sample = start.setup.buffer._replace(batch_size=4096).sample
-    held_out = jax.vmap(sample, in_axes=(0, None))(state.replay, key_measure)
-    before = jax.jit(jax.vmap(partial(measures.outputs, agent)))(state.agent, held_out)
+    transitions = jax.vmap(sample, in_axes=(0, None))(state.replay, key_measure)
+    before = jax.jit(jax.vmap(partial(measures.outputs, agent)))(state.agent, transitions)
     stamp = {"task": arguments.task, "share": arguments.share, "ranking": name}
 
     seconds = time.monotonic()
@@ -120,7 +122,7 @@ def recover(arguments: argparse.Namespace, name: str) -> None:
             if not is_numbers(score):
                 raise SystemExit(f"the scores of {name} are not finite")
             cut = shrink(cut, score, many, share)
-    after = jax.jit(jax.vmap(partial(measures.outputs, agent)))(cut, held_out)
+    after = jax.jit(jax.vmap(partial(measures.outputs, agent)))(cut, transitions)
     moved = jax.vmap(measures.harm)(before, after)
     print(f"{name}: cut in {time.monotonic() - seconds:.0f} s", flush=True)
 
@@ -146,7 +148,7 @@ def recover(arguments: argparse.Namespace, name: str) -> None:
             numbers = measures.as_numbers(found | (moved if not done else {}), row)
             rows += [of_member | {"measure": key, "value": value} for key, value in numbers.items()]
             returns.append(of_member | {"return": round(float(scores[row]), 1)})
-            if done:
+            if done and np.asarray(tally.episodes)[row]:
                 returns[-1]["episodes_return"] = round(float(episodes[row]), 1)
         print(f"{name}: {done} updates, {time.monotonic() - seconds:.0f} s, return {scores.mean():.0f}", flush=True)
     _append(arguments.out / "measures.csv", rows)

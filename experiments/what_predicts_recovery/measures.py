@@ -78,7 +78,11 @@ def plasticity(agent: Agent, hyper, state: AgentState, batch: Transition, key: K
 
 
 def effective_rank(outputs: jax.Array) -> jax.Array:
-    """Returns `exp(H)`, H the entropy of the normalised singular values of `[*twins, batch, units]`; twins averaged."""
+    """Returns `exp(H)`, H the entropy of the normalised singular values of the outputs, less their means.
+
+    Args:
+      outputs: of a layer, `[*twins, batch, units]`. Of twins the mean is returned.
+    """
     deviation = outputs - outputs.mean(axis=-2, keepdims=True)
     values = jnp.linalg.eigvalsh(jnp.einsum("...bi,...bj->...ij", deviation, deviation))
     values = jnp.sqrt(jnp.maximum(values, 0.0))

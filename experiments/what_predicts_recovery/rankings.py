@@ -34,10 +34,7 @@ def fisher(agent: Agent, hyper, state: AgentState, batch: Transition, key: Key) 
 
 def fisher_unsaid(agent: Agent, hyper, state: AgentState, batch: Transition, key: Key) -> Units:
     """Scores by `fisher`, times the share of a unit's variance that the layer's other units do not predict."""
-    outputs = substitutes.outputs(agent.networks, state.params, state.statistics, state.alive, batch)
-    outputs = {name: outputs[name] for name in state.alive}
-    unsaid = jax.tree.map(unsaid_share, outputs, state.alive)
-    return jax.tree.map(jnp.multiply, fisher(agent, hyper, state, batch, key), unsaid)
+    return jax.tree.map(jnp.multiply, fisher(agent, hyper, state, batch, key), _unsaid(agent, state, batch))
 
 
 def theta(agent: Agent, hyper, state: AgentState, batch: Transition, key: Key) -> Units:
@@ -51,9 +48,12 @@ def theta(agent: Agent, hyper, state: AgentState, batch: Transition, key: Key) -
 
 def magnitude_unsaid(agent: Agent, hyper, state: AgentState, batch: Transition, key: Key) -> Units:
     """Scores by `magnitude`, times the share of a unit's variance that the layer's other units do not predict."""
+    return jax.tree.map(jnp.multiply, magnitude(agent, hyper, state, batch, key), _unsaid(agent, state, batch))
+
+
+def _unsaid(agent: Agent, state: AgentState, batch: Transition) -> Units:
     outputs = substitutes.outputs(agent.networks, state.params, state.statistics, state.alive, batch)
-    unsaid = jax.tree.map(unsaid_share, {name: outputs[name] for name in state.alive}, state.alive)
-    return jax.tree.map(jnp.multiply, magnitude(agent, hyper, state, batch, key), unsaid)
+    return jax.tree.map(unsaid_share, {name: outputs[name] for name in state.alive}, state.alive)
 
 
 def unsaid_share(outputs: jax.Array, alive: jax.Array, ridge: float = RIDGE) -> jax.Array:

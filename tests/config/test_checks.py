@@ -58,6 +58,23 @@ from xinet_jax.errors import UserError
         ({"price": "found"}, "keep_share must be above 0 with price found, not 0"),
         ({"price": "found", "keep_share": 0.2, "prune_ramp": 0}, "prune_ramp must be above 0 with price found, not 0"),
         ({"price": "found", "keep_share": 0.2, "nu": 3.0}, "nu has no effect with price found"),
+        ({"price": "found", "keep_share": 0.2, "nu": (3.0, 4.0)}, "nu must be left out with price found, not 3.0 4.0"),
+        ({"price": "found", "keep_share": 0.2, "prune_start": 0}, "prune_start must be at least random_steps (5000)"),
+        (
+            {"price": "found", "keep_share": 0.2, "prune_stop": None},
+            "prune_stop must be at least 15000 with price found",
+        ),
+        ({"price": "found", "keep_share": 0.2, "prune_ramp": 20_000}, "prune_stop must be at least 30000"),
+        (
+            {"price": "found", "keep_share": 0.2, "nu_scale_actor": 0.0},
+            "nu_scale_actor must be above 0 with price found",
+        ),
+        ({"price": "found", "keep_share": 0.2, "theta_learning_rate": 0.0}, "theta_learning_rate must be above 0"),
+        (
+            {"price": "found", "keep_share": 0.7, "gated": ("ofenet",), "nu_scale_ofenet": 2.0},
+            "nu_scale_ofenet has no effect with price found, where only ofenet is gated",
+        ),
+        ({"order": "magnitude"}, "estimator must be fisher with order magnitude, not heun"),
         ({"price": "found", "keep_share": 0.2, "prune_start_actor": 9}, "prune_start_actor must be left out"),
         ({"order": "magnitudes"}, "did you mean 'magnitude'?"),
         ({"keep_share": 0.4, "agent": "magnitude"}, "keep_share is for agent xinet, not for magnitude"),

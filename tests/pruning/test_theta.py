@@ -30,9 +30,9 @@ def random_gradient(key):
     )
 
 
-def step(gradient, steps, rules=RULES, theta=None, nu=0.0):
+def step(gradient, steps, rules=RULES, theta=None, nu=0.0, scales=SCALES):
     theta, alive = theta or layout.ones(SHAPE, NETWORKS), layout.ones(SHAPE, NETWORKS)
-    return thetas.step(rules, SHAPE, SHAPE, theta, alive, gradient, nu, SCALES, 0.05, steps)
+    return thetas.step(rules, SHAPE, SHAPE, theta, alive, gradient, nu, scales, 0.05, steps)
 
 
 @pytest.mark.parametrize("steps", [110, 150, 200, 1000])
@@ -78,6 +78,13 @@ def test_other_orders_keep_a_layers_gradients_and_give_them_to_other_units(key):
             np.testing.assert_array_equal(np.argsort(-np.asarray(s[row])), np.argsort(np.asarray(a[row])))
     others = np.arange(9) != 2
     np.testing.assert_array_equal(np.sort(after["actor"][0][others]), np.sort(gradient["actor"][0][others]))
+
+
+def test_nothing_is_charged_where_no_price_is_enough(key):
+    """Otherwise the networks that can lose units would lose all of them."""
+    theta, figures = step(random_gradient(key), 1000, scales=SCALES | {"critic": 0.0})
+    assert figures.price == 0
+    assert all((t == 1).all() for t in jax.tree.leaves(theta))
 
 
 def test_nothing_is_charged_in_a_step_with_gradients_that_are_not_finite(key):

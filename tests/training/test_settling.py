@@ -13,8 +13,7 @@ from xinet_jax.training import checkpoints, setup
 from xinet_jax.training.program import make_program
 from xinet_jax.training.results import read_records
 
-RULES = {"gated": ("ofenet", "actor", "critic"), "prune_start": 21, "prune_ramp": 10, "prune_stop": 40}
-RULES |= {"price": "found", "order": "magnitude", "estimator": "fisher"}
+RULES = {"gated": ("ofenet", "actor", "critic"), "prune_start": 21, "prune_ramp": 0, "prune_stop": 40}
 RULES |= {"keep_share": 0.4, "eval_episodes": 1, "final_episodes": 1, "checkpoint_every": 20, "seeds": 2, **SMALLEST}
 
 
@@ -29,11 +28,14 @@ def arrays(folder, step):
     return header["arrays"], header["settled"]
 
 
-@pytest.fixture(scope="module", params=["end", pytest.param("auto", marks=pytest.mark.slow)])
+FOUND = {"price": "found", "order": "magnitude", "estimator": "fisher", "prune_ramp": 10, "compact": "end"}
+
+
+@pytest.fixture(scope="module", params=[FOUND, pytest.param({"compact": "auto"}, marks=pytest.mark.slow)])
 def whole(request, tmp_path_factory):
     """A run of 60 steps that settles at step 40."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    config = tiny_config(out=str(folder), steps=60, compact=request.param, checkpoint_keep=9, **RULES)
+    config = tiny_config(out=str(folder), steps=60, checkpoint_keep=9, **RULES | request.param)
     result = xinet_jax.train(config, progress=False)
     assert all(left(member.structure.layers) <= 0.4 for member in result.seeds)
     assert arrays(folder, 40)[1]

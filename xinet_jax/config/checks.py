@@ -188,12 +188,11 @@ def _check_pruning(config: Config) -> None:
     rules = config.pruning
     if config.pruner == "theta" and rules.estimator == "fisher":
         _require(rules.weights_see == "open", "weights_see", rules.weights_see, "open with estimator fisher")
+    if config.pruner == "theta" and rules.order != "worth":
+        # Of samples with few gates closed, the order would be that of the noise.
+        _require(rules.estimator == "fisher", "estimator", rules.estimator, f"fisher with order {rules.order}")
     if config.pruner == "theta" and rules.price == "found":
-        _require(rules.keep_share, "keep_share", rules.keep_share, "above 0 with price found")
-        _require(rules.prune_ramp, "prune_ramp", rules.prune_ramp, "above 0 with price found")
-        for network in rules.gated:  # otherwise the first to start would lose what all should
-            name = _name_of_start(rules, network)
-            _require(rules.start(network) == rules.prune_start, name, rules.start(network), "left out with price found")
+        _check_found_price(config)
     if rules.keep_share and "keep_share" not in config.kind.reads:
         kinds = _kinds_where(lambda kind: "keep_share" in kind.reads)
         raise UserError(f"keep_share is for agent {kinds}, not for {config.agent}")
@@ -205,6 +204,26 @@ def _check_pruning(config: Config) -> None:
                 _check_schedule_of_theta(config, network)
     if config.kind.scheduled:
         _check_schedule_of_baseline(config)
+
+
+def _check_found_price(config: Config) -> None:
+    """Refuses a schedule that a price cannot follow."""
+    rules = config.pruning
+    _require(rules.keep_share, "keep_share", rules.keep_share, "above 0 with price found")
+    _require(rules.prune_ramp, "prune_ramp", rules.prune_ramp, "above 0 with price found")
+    allowed = f"at least random_steps ({config.random_steps}) with price found, or much falls due at once"
+    _require(rules.prune_start >= config.random_steps, "prune_start", rules.prune_start, allowed)
+    for network in rules.gated:  # otherwise the first to start would lose what all should
+        name = _name_of_start(rules, network)
+        _require(rules.start(network) == rules.prune_start, name, rules.start(network), "left out with price found")
+        scale = f"nu_scale_{network}"
+        _require(min(getattr(rules, scale)) > 0, scale, getattr(rules, scale), "above 0 with price found")
+    rates = rules.theta_learning_rate
+    _require(min(rates) > 0, "theta_learning_rate", rates, "above 0 with price found")
+    end = rules.prune_start + rules.prune_ramp
+    allowed = f"at least {end} with price found, where its schedule ends"
+    _require(rules.prune_stop is not None and rules.prune_stop >= end, "prune_stop", rules.prune_stop, allowed)
+    _require(len(rules.nu) == 1, "nu", rules.nu, "left out with price found")
 
 
 def _check_start(config: Config, network: str) -> None:
@@ -282,12 +301,16 @@ def _without_effect(config: Config) -> Iterator[tuple[str, str]]:
     if config.pruning.compact != "auto":
         yield "width_multiple", f"with compact {config.pruning.compact}"
     if config.pruner == "theta":
-        yield from _without_effect_on_theta(config.pruning)
+        yield from _without_effect_on_theta(config)
 
 
-def _without_effect_on_theta(rules: PruningConfig) -> Iterator[tuple[str, str]]:
+def _without_effect_on_theta(config: Config) -> Iterator[tuple[str, str]]:
+    rules = config.pruning
     if rules.price == "found":
-        yield "nu", "with price found"
+        if config.branch_from is None:  # a branch inherits it
+            yield "nu", "with price found"
+        if len(rules.gated) == 1:
+            yield f"nu_scale_{rules.gated[0]}", f"with price found, where only {rules.gated[0]} is gated"
     for network in NETWORKS:
         if network not in rules.gated:
             yield f"nu_scale_{network}", f"where {network} is not gated"

@@ -77,7 +77,8 @@ class PruningConfig:
     """Networks whose hidden units carry gates: any of ofenet, actor, critic [names]."""
     price: str = "fixed"
     """fixed: nu is the price, from prune_start over prune_ramp. found: at each step of theta, the price is the smallest
-    at which no more is expected to be left than a schedule says, cubic from 1 to keep_share over prune_ramp [name]."""
+    at which no more is expected to be left than a schedule says: cubic from 1 to keep_share, from prune_start over
+    prune_ramp [name]."""
     nu: tuple[float, ...] = swept(400.0, NOT_NEGATIVE, axis=0)
     """Price of all parameters together: the loss that removing everything may cost. Several: every seed is trained with
     each, all in one program; of several such lists, with every combination [nats]."""
@@ -96,7 +97,8 @@ class PruningConfig:
     prune_start_critic: int | None = ranged(None, NOT_NEGATIVE)
     """The same for the critics' gates; None: prune_start [environment steps]."""
     prune_ramp: int = ranged(5_000, NOT_NEGATIVE)
-    """Environment steps over which nu then rises linearly from 0; 0: at once [environment steps]."""
+    """Environment steps over which nu then rises linearly from 0, or the share that may be left falls; 0: at once
+    [environment steps]."""
     prune_stop: int | None = 20_000
     """Environment steps after which every gate is rounded to 0 or 1 and theta rests; None: never [environment
     steps]."""

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from xinet_jax.config.kinds import KINDS, scheduled_kind
 from xinet_jax.config.schema import PruningConfig
-from xinet_jax.errors import UserError
+from xinet_jax.errors import UserError, brief
 from xinet_jax.networks import complexity, layout
 from xinet_jax.networks.modules import Shape
 from xinet_jax.pruning import gates
@@ -52,10 +52,10 @@ def register_pruner(name: str, score: Score) -> None:
         before pruning, every unit's index before pruning, and a random key. It is compiled: `jax.numpy` throughout.
 
     Raises:
-      UserError: if there is such a kind of agent.
+      UserError: for a name that is taken, or not like that of a variable.
     """
-    if name in KINDS:
-        raise UserError(f"there is an agent {name} already: choose another name for the pruner")
+    if name in (*KINDS, "theta", "none") or not name.isidentifier():
+        raise UserError(f"a pruner needs a name like a variable's, which no agent has, not {brief(name, quoted=True)}")
     PRUNERS[name], KINDS[name] = score, scheduled_kind(name)
 
 
@@ -137,11 +137,18 @@ def bisect(
     return jax.lax.fori_loop(0, iterations, halve, (jnp.float32(true_at), jnp.float32(false_at)))[0]
 
 
-def smallest_share(dense: Shape, networks: tuple[str, ...], cost: str = "parameters") -> float:
-    """Returns the share of all parameters, or FLOPs, that is left when networks have lost all units that they may."""
+def smallest_share(dense: Shape, networks: tuple[str, ...], cost: str = "parameters", floor: float = 0.0) -> float:
+    """Returns the share of all parameters, or FLOPs, that is left when networks have lost all units that they may.
+
+    Args:
+      dense: the sizes before pruning.
+      networks: those that lose units.
+      cost: `parameters` or `flops`.
+      floor: theta of the lost units, above 0 for units that wait to be pruned.
+    """
     left = {}
     for name, units in layout.ones(dense, networks).items():
-        one = (lambda unit: unit * 0.0) if name == "ofenet" else (lambda unit: unit.at[..., 1:].set(0.0))
+        one = (lambda unit: unit * floor) if name == "ofenet" else (lambda unit: unit.at[..., 1:].set(floor))
         left[name] = jax.tree.map(one, units)
     return float(complexity.share(dense, dense, left, cost))
 

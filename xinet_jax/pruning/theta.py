@@ -32,7 +32,8 @@ class Figures(NamedTuple):
     """Figures of one step of theta.
 
     Attributes:
-      price: of the whole dense agent, before the multipliers of the networks [nats].
+      price: of the whole dense agent, as charged, before the multipliers of the networks [nats]. If networks start
+        at different times, that of the first.
       held: units that stayed where they were since their gradient was not finite.
     """
 
@@ -73,6 +74,7 @@ def step(
 
     expected, slope = jax.value_and_grad(cost)(theta)
     ages = {name: environment_steps - rules.start(name) for name in theta}
+    max_age = environment_steps - min(map(rules.start, theta))
 
     def moved(prices: dict[str, Scalar]) -> Units:
         def total(name: str) -> Any:
@@ -102,15 +104,16 @@ def step(
         prices = scaled(price)
     else:
         charged = expected > rules.keep_share
-        price = charged * nu * schedules.progress(rules, environment_steps - rules.prune_start)
+        price = charged * nu * schedules.progress(rules, max_age)
         prices = {n: charged * (nu * scales[n]) * schedules.progress(rules, ages[n]) for n in theta}
     return moved(prices), Figures(price, held)
 
 
 def _least_price(is_enough: Callable[[Scalar], Bool[Array, ""]]) -> Float[Array, ""]:
-    """Returns the least price that is enough [nats], to four digits; 0 if that is."""
+    """Returns the least price that is enough [nats], to six digits; 0 if that is, or if none is."""
     exponent = schedules.bisect(lambda exponent: is_enough(10.0**exponent), *_PRICE_EXPONENTS, _BISECTIONS)
-    return jnp.where(is_enough(jnp.zeros(())), 0.0, 10.0**exponent)
+    needed = is_enough(10.0 ** jnp.float32(_PRICE_EXPONENTS[0])) & ~is_enough(jnp.zeros(()))
+    return jnp.where(needed, 10.0**exponent, 0.0)
 
 
 def loss_gradient(

@@ -53,6 +53,11 @@ def find_branch(config: Config, identities: Sequence[Identity], note: Callable[[
     steps = trunk.description.environment_steps
     if steps >= config.steps:
         raise UserError(f"{folder} is trained to {steps} steps already: choose more by steps")
+    if config.pruner == "theta" and config.pruning.price == "found" and config.pruning.prune_start < steps:
+        raise UserError(
+            f"prune_start must be at least {steps} with price found, the steps that {folder} has come to, not "
+            f"{config.pruning.prune_start}"
+        )
     rows = trunk_rows(config, identities, trunk_config, trunk.setup.identities)
     settled = _is_settled(config, trunk)
     setup = prepare(config, identities, trunk.description.widths, settled)

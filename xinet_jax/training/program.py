@@ -120,7 +120,9 @@ def make_program(agent: Agent, task: Task, buffer: Buffer, eval_episodes: int, m
             steps = first_step + i * cycle.steps
             state, figures = agents.update_theta(agent, hyper, member.agent, batch, key_update, steps)
             sums = jax.tree.map(jnp.add, tally.theta, figures)
-            return member._replace(agent=state, key=key), tally._replace(theta=sums, theta_steps=tally.theta_steps + 1)
+            return member._replace(agent=state, key=key), tally._replace(
+                theta=sums, theta_steps=tally.theta_steps + ~state.diverged
+            )
 
         def prune(i: Int[Array, ""], member: Member, tally: Tally, _: Hyper) -> tuple[Member, Tally]:
             key, key_sample, key_prune = jax.random.split(member.key, 3)

@@ -101,7 +101,8 @@ def prepare(config: Config, identities: Sequence[Identity], shape: Shape | None 
     if config.kind.scheduled:
         _check_reachable(agent, "final_share", config.pruning.final_share)
     elif config.pruning.keep_share:
-        _check_reachable(agent, "keep_share", config.pruning.keep_share, config.pruning.cost)
+        floor = config.pruning.theta_min if config.pruning.price == "found" else 0.0
+        _check_reachable(agent, "keep_share", config.pruning.keep_share, config.pruning.cost, floor)
     return Setup(
         config=config,
         identities=identities,
@@ -141,8 +142,9 @@ def _is_smaller(shape: Shape, dense: Shape) -> bool:
     return smaller and all((*shape.actor_hidden, *shape.critic_hidden))
 
 
-def _check_reachable(agent: Agent, name: str, fraction: float, cost: str = "parameters") -> None:
-    least = smallest_share(agent.dense, agent.gated, cost)
+def _check_reachable(agent: Agent, name: str, fraction: float, cost: str = "parameters", floor: float = 0.0) -> None:
+    """Refuses a share that cannot be reached. `floor`: what theta of units that wait to be pruned stays at."""
+    least = smallest_share(agent.dense, agent.gated, cost, floor)
     if fraction < least:
         gated, enough = ", ".join(agent.gated), math.ceil(1000 * least) / 1000
         raise UserError(f"{name} must be {enough:g} or more where only {gated} may lose units, not {fraction:g}")
