@@ -74,6 +74,11 @@ def test_a_sweep_on_slurm(tmp_path):
     done = run("bash", script, str(folder), environment=environment)
     assert done.returncode == 2  # it is trained to its end
     assert not (tmp_path / "asked").exists()
+    (tmp_path / "bin" / "xinet").write_text(f'#!/bin/bash\necho "$@" > {tmp_path}/called\nexit 143\n')
+    done = run("bash", script, str(folder), "--seeds", "1", "--import", "mine.py", environment=environment)
+    assert done.returncode == 143
+    assert (tmp_path / "called").read_text() == f"train --import mine.py --resume {folder}\n"
+    assert (tmp_path / "asked").read_text() == "requeue 7\n"
     done = run("bash", script, environment=environment)
     assert "usage: sbatch sweep.sbatch RUN" in done.stderr
 

@@ -23,6 +23,7 @@ from xinet_jax.tasks.names import ENGINES
 from xinet_jax.tasks.registry import describe_task, load_task, task_names
 
 HEAVY = ("jax", "jaxlib", "flax", "optax", "orbax", "distrax", "mujoco", "gymnasium", "matplotlib", "brax")
+HEAVY += ("pandas", "tensorboard", "wandb", "onnx")
 
 
 def python(code, *arguments, **environment):

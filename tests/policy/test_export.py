@@ -238,7 +238,7 @@ def run_folder(tmp_path):
             "unknown format 'onyx': did you mean 'onnx'? allowed: onnx,",
         ),
         ("run/policy/seed_0 --out new.onnx --format c", "a file in format c must end in .h, not '.onnx': "),
-        ("run/policy/seed_0 --out new", "a file in format onnx must end in .onnx, not '': "),
+        ("run/policy/seed_0 --out new", "new must end in one of .onnx, .stablehlo, .npz, .h, or name a format"),
         ("run/policy/seed_0 --out exists.npz --format numpy", "exists.npz exists: choose another name, or --overwrite"),
         ("run/policy/seed_0 --out hopper.npz --format numpy", "hopper_policy.py exists: choose another name"),
         ("run/policy/seed_0 --out folder.h --format c --overwrite", "folder.h: it is a folder"),

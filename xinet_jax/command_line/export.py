@@ -5,18 +5,19 @@ from pathlib import Path
 from xinet_jax.command_line.options import ExportArguments
 from xinet_jax.command_line.parsing import parse
 from xinet_jax.command_line.start import start_jax
-from xinet_jax.policy.export.target import target_files
+from xinet_jax.policy.export.target import format_of, target_files
 
 
 def run(arguments: list[str]) -> int:
     """Runs the command with its arguments, and returns its exit code."""
     options = parse(ExportArguments, arguments, "xinet export")
-    target_files(options.out, options.format, options.overwrite)  # mistakes are told before anything is loaded
+    chosen = format_of(options.out, options.format)
+    target_files(options.out, chosen, options.overwrite)  # mistakes are told before anything is loaded
     start_jax()
     from xinet_jax.policy.export.check import ROWS
     from xinet_jax.policy.files import load_policy
 
-    result = load_policy(options.path).export(options.out, options.format, options.overwrite)
+    result = load_policy(options.path).export(options.out, chosen, options.overwrite)
     for file in result.files:
         print(f"{file}: {Path(file).stat().st_size:,} bytes")
     if result.difference is None:

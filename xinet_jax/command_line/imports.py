@@ -1,4 +1,4 @@
-"""Runs the user's own Python files, which register tasks."""
+"""Runs the user's own Python files, which register tasks and pruners."""
 
 import argparse
 import contextlib
@@ -11,17 +11,17 @@ from xinet_jax.errors import UserError, brief
 
 
 def import_tasks(arguments: list[str]) -> list[str]:
-    """Runs the user's own Python files that register tasks; returns the arguments without them."""
+    """Runs the user's own Python files that register tasks and pruners; returns the arguments without them."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--import", dest="files", action="append", default=[], nargs=1)
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             chosen, rest = parser.parse_known_args(arguments)
     except SystemExit:
-        raise UserError("--import needs a Python file that registers tasks") from None
+        raise UserError("--import needs a Python file that registers tasks or pruners") from None
     for (file,) in chosen.files:
         if not Path(file).is_file():
-            raise UserError(f"--import needs a Python file that registers tasks: there is no file {file}")
+            raise UserError(f"--import needs a Python file that registers tasks or pruners: there is no file {file}")
         try:
             runpy.run_path(file)
         except KeyboardInterrupt:

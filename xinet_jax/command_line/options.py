@@ -59,9 +59,9 @@ class ExportArguments:
     """A policy/seed_N folder, or a run folder that holds one."""
     out: str
     """File to write; its ending is the format's [path]."""
-    format: str = "onnx"
+    format: str | None = None
     """onnx (.onnx, with the extra `onnx`), stablehlo (.stablehlo, for JAX, with the extra `stablehlo`), numpy (.npz,
-    and a Python file that reads it), c (.h, C99) [name]."""
+    and a Python file that reads it), c (.h, C99); None: by the ending of the file [name]."""
     overwrite: bool = False
     """Replace files that exist."""
 

@@ -9,8 +9,6 @@ from xinet_jax.command_line.console import console
 from xinet_jax.command_line.options import ReportArguments
 from xinet_jax.command_line.parsing import parse
 from xinet_jax.errors import UserError, brief
-from xinet_jax.report.record import read_run
-from xinet_jax.report.writing import write_report
 
 
 def run(arguments: list[str]) -> int:
@@ -23,6 +21,9 @@ def run(arguments: list[str]) -> int:
         raise UserError(f"{path} is a folder: choose a file with --out")
     if os.path.lexists(path) and not options.overwrite:
         raise UserError(f"{path} exists: choose another with --out, or give --overwrite")
+    from xinet_jax.report.record import read_run
+    from xinet_jax.report.writing import write_report
+
     runs = [read_run(Path(folder)) for folder in dict.fromkeys(options.runs)]
     try:
         write_report(runs, path)

@@ -24,8 +24,8 @@ from xinet_jax.training.run_folder import (
     CONFIG_FILE,
     LOCK_FILE,
     METRICS_FILE,
-    is_held,
     metrics_files,
+    state_of,
 )
 
 
@@ -98,7 +98,10 @@ def _is_run(names: set[str]) -> bool:
 
 def _changed(folder: Path) -> float:
     """Returns when the metrics of a run were last written [seconds since the epoch]."""
-    return max((file.stat().st_mtime for file in metrics_files(folder) if file.exists()), default=0.0)
+    try:
+        return max((file.stat().st_mtime for file in metrics_files(folder) if file.exists()), default=0.0)
+    except OSError:  # removed since it was seen, or not to be read
+        return 0.0
 
 
 def summarise(folder: Path) -> dict[str, Any]:
@@ -114,12 +117,11 @@ def summarise(folder: Path) -> dict[str, Any]:
         return summary | {"trouble": f"metrics cannot be read: {type(error).__name__}"}
     steps = max((end.steps for end in ends), default=0)
     finished = [at >= summary["steps"] or name in end.diverged for end in ends for name, at in end.finished.items()]
-    state = "finished" if sum(finished) == summary["members"] else "interrupted"
     return summary | {
         "environment_steps": steps,
         "return": _mean([value for end in ends for value in end.returns.values()]),
         "parameters_left": _mean([value for end in ends for value in end.left.values()]),
-        "state": "running" if is_held(folder) else state,
+        "state": state_of(folder, sum(finished) == summary["members"]),
     }
 
 

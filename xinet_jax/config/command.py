@@ -10,7 +10,7 @@ from xinet_jax.config.schema import Config
 
 # What a preset is chosen by, and what does not belong to a run but to one start of it.
 _CHOICES = ("task", "preset", "agent")
-_OF_ONE_START = ("out", "overwrite", "resume", "devices", "distributed", "report")
+_OF_ONE_START = ("out", "overwrite", "resume", "devices", "distributed", "log", "report")
 
 
 def differences(config: Config) -> dict[str, tuple[Any, Any]]:

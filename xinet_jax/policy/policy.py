@@ -97,13 +97,13 @@ class Policy:
             action = sample(self._layers, self._checked(observation), self.generator)
         return self.network.offset + self.network.scale * action, None
 
-    def export(self, file: Path | str, format: str = "onnx", overwrite: bool = False) -> Export:
+    def export(self, file: Path | str, format: str | None = None, overwrite: bool = False) -> Export:
         """Writes the policy to a file that runs without this package, and checks that it computes the same.
 
         Args:
-          file: the file; its ending must be the format's.
-          format: `onnx`, `stablehlo` (.stablehlo, for `jax.export`), `numpy` (.npz, with a module that reads it beside
-            it) or `c` (.h, a header in C99).
+          file: the file; its ending says the format.
+          format: the format, which must agree with the ending: `onnx`, `stablehlo` (.stablehlo, for `jax.export`),
+            `numpy` (.npz, with a module that reads it beside it) or `c` (.h, a header in C99).
           overwrite: whether a file that exists is replaced.
 
         Returns:

@@ -207,7 +207,7 @@ def trade_off_chart(groups: Sequence[Group]) -> Figure | None:
             if error is not None:
                 point["error_y"] = {"array": [error], "color": color, "thickness": 1.5, "width": 4}
             traces.append(point | {"hovertemplate": _POINT})
-    layout = _layout(groups, _LARGE, {"title": {"text": "return of the saved policy"}, "range": _range_of(*shown)})
+    layout = _layout(groups, _LARGE, {"title": {"text": "return"}, "range": _range_of(*shown)})
     axis = {"title": {"text": "parameters left [% of the dense agent's]"}, "range": [0, 104], "tickformat": ",~g"}
     layout["xaxis"] = axis
     return {"data": traces, "layout": layout | {"hovermode": "closest"}}

@@ -19,8 +19,8 @@ from xinet_jax.training.run_folder import (
     CONFIG_FILE,
     POLICY_FOLDER,
     STARTS_FILE,
-    is_held,
     metrics_files,
+    state_of,
 )
 
 # Entries of the metrics that the report shows over environment steps, beside the return of evaluations.
@@ -289,7 +289,8 @@ def _state(config: Config, members: tuple[MemberRecord, ...], folder: Path, runn
     """Returns `finished`, `running` or `interrupted`."""
     flat = to_flat(config)
     expected = config.seeds * math.prod(len(flat[name]) for name in varied(config))
-    evaluated = [member for member in members if member.returns is not None and member.trained >= config.steps]
-    if len(evaluated) >= expected:
-        return "finished"
-    return "running" if (is_held(folder) if running is None else running) else "interrupted"
+    trained = (member for member in members if member.trained >= config.steps or member.diverged is not None)
+    finished = sum(member.returns is not None for member in trained) >= expected
+    if running is None:
+        return state_of(folder, finished)
+    return "running" if running else "finished" if finished else "interrupted"

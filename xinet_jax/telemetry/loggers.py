@@ -41,6 +41,9 @@ class Loggers:
         for thread in self._threads:
             thread.records.put(None)
         for thread in self._threads:
+            thread.join(min(_SILENCE, patience))
+            if thread.is_alive() and patience > _SILENCE:
+                thread.say("takes its time to finish: waiting for it")
             thread.join(max(end - time.monotonic(), 0.0))
             if thread.is_alive():
                 thread.tell(f"has not taken everything in {patience:.0f} s")
@@ -49,6 +52,9 @@ class Loggers:
     def abandon(self) -> None:
         """Waits for nothing."""
         self._threads = []
+
+
+_SILENCE = 2.0  # how long a run waits for loggers without a word [s]
 
 
 class _Thread(threading.Thread):
@@ -68,6 +74,10 @@ class _Thread(threading.Thread):
                 draw(sink, self._curves, iter(self.records.get, None))
         except Exception as error:  # of whatever kind: the logger's, the service's, the disk's
             self.tell(f"has failed: {first_line(error)}")
+
+    def say(self, what: str) -> None:
+        """Prints a line about the logger."""
+        self._note(f"{self.name} {what}")
 
     def tell(self, trouble: str) -> None:
         """Prints what is wrong with the logger, and how to do without."""

@@ -1,12 +1,12 @@
 """Where a run's scalars go beside `metrics.jsonl`: one small class for each logger."""
 
 import importlib
-import importlib.util
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from xinet_jax.errors import UserError
+from xinet_jax.packages import is_installed
 from xinet_jax.telemetry.scalars import Scalars, scalars_of
 
 _SINKS = {"tensorboard": "xinet_jax.telemetry.tensorboard:TensorBoard", "wandb": "xinet_jax.telemetry.wandb:Wandb"}
@@ -46,7 +46,7 @@ def chosen_sinks(names: Iterable[str]) -> list[str]:
     """
     chosen = [name for name in names if name in _SINKS]
     for name in chosen:
-        if importlib.util.find_spec(name) is None:
+        if not is_installed(name):
             raise UserError(f"log {name} needs the extra '{name}': pip install 'xinet_jax[{name}]'")
     return chosen
 

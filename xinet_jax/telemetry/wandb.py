@@ -53,7 +53,7 @@ class Wandb:
                     save_code=False,
                     x_disable_stats=True,
                     init_timeout=_SECONDS_TO_START,
-                    finish_timeout=_SECONDS_TO_FINISH,
+                    finish_timeout=max(_SECONDS_TO_FINISH / len(curves.members), 1.0),
                 ),
             )
             self._runs[member].define_metric("*", step_metric="environment_steps")

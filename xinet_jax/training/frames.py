@@ -1,11 +1,11 @@
 """Metrics as a data frame of pandas or polars, whichever is there."""
 
 import importlib
-import importlib.util
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from xinet_jax.errors import UserError, unknown_name
+from xinet_jax.packages import is_installed
 
 LIBRARIES = ("pandas", "polars")
 
@@ -22,7 +22,7 @@ def data_frame(records: Iterable[Mapping[str, Any]], library: str | None = None)
     """
     if library not in (None, *LIBRARIES):
         raise unknown_name("library", library, LIBRARIES)
-    installed = [name for name in LIBRARIES if library in (None, name) and importlib.util.find_spec(name)]
+    installed = [name for name in LIBRARIES if library in (None, name) and is_installed(name)]
     if not installed:
         raise UserError(_MISSING.get(library, "a data frame needs pandas or polars: pip install 'xinet_jax[pandas]'"))
     rows = [_row(record) for record in records]

@@ -12,7 +12,7 @@ from xinet_jax.agent.state import Hyper
 from xinet_jax.config import SWEPT, Config, override, to_flat, value_text, varied
 from xinet_jax.types import Tree
 
-_OF_THE_RUN = ("seeds", "first_seed", "out", "overwrite", "resume", "devices", "distributed", "log")
+_OF_THE_RUN = ("seeds", "first_seed", "out", "overwrite", "resume", "devices", "distributed", "log", "report")
 
 
 class Identity(NamedTuple):

@@ -38,6 +38,9 @@ from xinet_jax.training.starts import record_start
 _OF_ONE_START = {"out": None, "overwrite": False, "resume": None, "devices": None, "distributed": False}
 
 
+_PATIENCE = 5.0  # with loggers, where an error waits to be told [s]
+
+
 class Opened(NamedTuple):
     """A run that is ready to train.
 
@@ -89,6 +92,9 @@ def opened(config: Config, everyone: Sequence[Identity], note: Callable[[str], N
         except Abandoned:
             checkpoints.abandon()
             loggers.abandon()
+            raise
+        except BaseException:
+            loggers.close(_PATIENCE)
             raise
 
 

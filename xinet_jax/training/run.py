@@ -64,10 +64,12 @@ def train(config: Config, progress: bool = True) -> Result:
         state = loop.train(_begin(run, loop, recorder))
         compactor.finish()
         mistake = _finish(run, loop, state, recorder, saver, stop)
+        # A later signal interrupts nothing here; of other processes it is known only when all have ended.
+        heeded = stop.requested is not None or jax.process_count() > 1
         run.checkpoints.close()
         run.metrics.close()
         run.loggers.close()
-        return _gather(run, loop, everyone, recorder, reporter, stop, mistake)
+        return _gather(run, loop, everyone, recorder, reporter, stop if heeded else None, mistake)
 
 
 @contextlib.contextmanager
@@ -143,13 +145,13 @@ def _gather(
     everyone: Sequence[Identity],
     recorder: Recorder,
     reporter: Reporter,
-    stop: StopOnSignal,
+    stop: StopOnSignal | None,
     mistake: UserError | None,
 ) -> Result:
     """Waits for the other processes, and returns what became of the run in all of them."""
     first = jax.process_index() == 0
     processes.wait_for_all()
-    interrupted = stop.requested.name if stop.requested else None
+    interrupted = stop.requested.name if stop and stop.requested else None
     processes.wait_for_all()  # before the file goes that the others learn it from
     if first:
         (run.folder / STOP_FILE).unlink(missing_ok=True)

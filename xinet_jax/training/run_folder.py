@@ -123,6 +123,11 @@ def is_held(folder: Path) -> bool:
         return False
 
 
+def state_of(folder: Path, finished: bool) -> str:
+    """Returns `running` if a process holds the run folder; else `finished`, or `interrupted` if it is not finished."""
+    return "running" if is_held(folder) else "finished" if finished else "interrupted"
+
+
 def checkpoint_folder(folder: Path, process: int, count: int) -> Path:
     """Returns where one process of `count` keeps its checkpoints."""
     return folder / CHECKPOINT_FOLDER / ("all" if count == 1 else f"process_{process}_of_{count}")

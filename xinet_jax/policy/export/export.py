@@ -10,13 +10,14 @@ import xinet_jax
 from xinet_jax.atomic import replacing
 from xinet_jax.errors import UserError, first_line
 from xinet_jax.policy.export.check import checked_difference, random_observations
-from xinet_jax.policy.export.target import Export, identifier, target_files
+from xinet_jax.policy.export.target import Export, format_of, identifier, target_files
 from xinet_jax.policy.policy import Policy
 from xinet_jax.policy.structure import Structure
 
 
-def export(policy: Policy, file: Path | str, format: str = "onnx", overwrite: bool = False) -> Export:
+def export(policy: Policy, file: Path | str, format: str | None = None, overwrite: bool = False) -> Export:
     """Writes a policy to files of another format, if they compute the same. See `Policy.export`."""
+    format = format_of(file, format)
     files, network = target_files(file, format, overwrite), policy.network
     if not all(np.isfinite(array).all() for layer in network.layers for array in (layer.kernel, layer.bias)):
         raise UserError("the policy has weights that are not finite: it cannot be exported")

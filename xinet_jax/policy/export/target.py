@@ -1,12 +1,12 @@
 """What a policy can be exported to: formats, and the checks of a file to write. Nothing heavy is loaded here."""
 
-import importlib.util
 import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 from xinet_jax.errors import UserError, unknown_name
+from xinet_jax.packages import is_installed
 
 
 class Format(NamedTuple):
@@ -46,6 +46,26 @@ class Export(NamedTuple):
     difference: float | None
 
 
+def format_of(file: Path | str, format: str | None = None) -> str:
+    """Returns the format to write: the one that is named, or else that of the file's ending.
+
+    Raises:
+      UserError: for a format or an ending that is unknown, or where they do not agree.
+    """
+    file = Path(file)
+    if format is None:
+        names = [name for name, kind in FORMATS.items() if kind.ending == file.suffix]
+        if not names:
+            endings = ", ".join(kind.ending for kind in FORMATS.values())
+            raise UserError(f"{file} must end in one of {endings}, or name a format")
+        return names[0]
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+    if file.suffix != FORMATS[format].ending:
+        raise UserError(f"a file in format {format} must end in {FORMATS[format].ending}, not '{file.suffix}': {file}")
+    return format
+
+
 def target_files(file: Path | str, format: str, overwrite: bool = False) -> tuple[Path, ...]:
     """Returns the files that an export writes.
 
@@ -55,16 +75,11 @@ def target_files(file: Path | str, format: str, overwrite: bool = False) -> tupl
       overwrite: whether files that exist are replaced.
 
     Raises:
-      UserError: for an unknown format, a missing package, or a file that cannot be written.
+      UserError: for a missing package, or a file that cannot be written.
     """
-    file = Path(file)
-    if format not in FORMATS:
-        raise unknown_name("format", format, FORMATS)
-    kind = FORMATS[format]
-    if file.suffix != kind.ending:
-        raise UserError(f"a file in format {format} must end in {kind.ending}, not '{file.suffix}': {file}")
+    file, kind = Path(file), FORMATS[format]
     for package in kind.packages:
-        if importlib.util.find_spec(package) is None:
+        if not is_installed(package):
             raise UserError(f"format {format} needs the package {package}: pip install 'xinet_jax[{kind.extra}]'")
     files = (file, file.with_name(identifier(file) + kind.beside)) if kind.beside else (file,)
     for path in files:
