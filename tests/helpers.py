@@ -12,8 +12,8 @@ from xinet_jax.networks.modules import Shape
 from xinet_jax.policy.files import expected_arrays
 from xinet_jax.policy.policy import Policy
 from xinet_jax.policy.structure import Structure
-from xinet_jax.pruning import compaction
-from xinet_jax.types import Transition
+from xinet_jax.pruning import compaction, theta
+from xinet_jax.types import Transition, Units
 
 OPTIMISED = {"xla_backend_optimization_level": 2}  # compiler options for what must be compiled as users' programs are
 
@@ -46,6 +46,12 @@ def random_batch(key: jax.Array, observation: int = 17, action: int = 6, size: i
         next_observation=jax.random.normal(keys[3], (size, observation)),
         continues=jax.random.bernoulli(keys[4], 0.8, (size,)).astype(jnp.float32),
     )
+
+
+def gradient_of(agent, hyper, state, losses_at, key: jax.Array, steps: int | jax.Array) -> Units:
+    """Returns the gradient of any losses by theta, at any age of an agent."""
+    units = (state.theta, state.alive, state.origin)
+    return theta.loss_gradient(agent.pruning, agent.dense, *units, losses_at, hyper.estimator_floor, key, steps)
 
 
 def replaced(options: str, *others: str) -> list[str]:

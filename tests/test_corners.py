@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import tiny_config
+from helpers import gradient_of, tiny_config
 
 from xinet_jax import agent as agents
 from xinet_jax.agent import theta as theta_of_agent
@@ -101,7 +101,8 @@ def pruned(seed, weights_see, copies=(), steps=8000):
             batch_loss = loss(weights, of_units(units), (x, y))
             return Losses(batch_loss, jnp.zeros(2), jnp.zeros(()), jnp.zeros(()))
 
-        theta, _ = theta_of_agent.step(agent, hyper, state, losses_at, key_gates, i)
+        gradient = gradient_of(agent, hyper, state, losses_at, key_gates, i)
+        theta, _ = theta_of_agent.step(agent, hyper, state, gradient, i)
         theta, alive = gates.prune(theta, state.alive, agent.pruning.theta_min)
         return weights - 0.05 * slope, state._replace(theta=theta, alive=alive)
 

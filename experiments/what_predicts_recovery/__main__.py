@@ -6,7 +6,7 @@ go on learning in the smaller arrays. Before and after are measured: what the cu
 effective rank of hidden units, dormant units, gradients, and in the end the return.
 
     python -m experiments.what_predicts_recovery --task HalfCheetah-v5 [--share 0.11] [--cores 0]
-    python -m experiments.what_predicts_recovery --table
+    python -m experiments.what_predicts_recovery --table [--figure docs/notebook/recovery.png]
 
 Seeds 100 to 107, in one program. `measures.csv` and `returns.csv` get lines as soon as a ranking is done; rankings that
 they have already are left out. The trunk stays in `--runs`, and is trained if it is not there.
@@ -29,7 +29,7 @@ import numpy as np
 import xinet_jax
 from experiments.what_predicts_recovery import measures
 from experiments.what_predicts_recovery.rankings import RANKINGS, is_numbers
-from experiments.what_predicts_recovery.tables import tables
+from experiments.what_predicts_recovery.tables import draw, tables
 from xinet_jax import agent as agents
 from xinet_jax.agent.state import Agent, AgentState
 from xinet_jax.pruning import schedules, substitutes
@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--cores", help="cores to run on, as 0 or 0,1; all if none")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the CSV files")
     parser.add_argument("--updates", type=int, nargs="*", default=UPDATES, help="when to measure after the cut")
+    parser.add_argument("--figure", type=Path, help="file to draw the figure to")
     parser.add_argument("--table", action="store_true", help="print the tables and train nothing")
     arguments = parser.parse_args()
     for name in arguments.rankings:
@@ -67,6 +68,8 @@ def main() -> None:
         for name in arguments.rankings:
             if not _has(arguments, name):
                 recover(arguments, name)
+    if arguments.figure:
+        draw(arguments.out, arguments.figure)
     print(tables(arguments.out))
 
 

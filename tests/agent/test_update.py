@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import SMALLEST, random_batch, tiny_config
+from helpers import SMALLEST, gradient_of, random_batch, tiny_config
 
 from xinet_jax import agent as agents
 from xinet_jax.agent import losses, pruning
@@ -52,12 +52,6 @@ def jitted_theta(agent, hyper):
         return agents.update_theta(agent, hyper, state._replace(mse_bars=averages), batch, key, steps)[0].theta
 
     return jax.jit(step)
-
-
-def gradient_of(agent, hyper, state, losses_at, key, steps):
-    """Returns the gradient of any losses by theta, at any age."""
-    gates_of = (state.theta, state.alive, state.origin)
-    return thetas.loss_gradient(agent.pruning, agent.dense, *gates_of, losses_at, hyper.estimator_floor, key, steps)
 
 
 def step_of_theta(agent, hyper, state, losses_at, key):

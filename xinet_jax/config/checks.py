@@ -96,7 +96,7 @@ def _check_types(flat: dict[str, Any]) -> None:
 def _check_names(flat: dict[str, Any]) -> None:
     check_name(flat["task"])
     for name, allowed in _NAMES.items():
-        if flat[name] is not None and flat[name] not in allowed:
+        if flat[name] is not None and flat[name] not in tuple(allowed):
             raise unknown_name(name, flat[name], allowed)
     for field, noun, allowed in (("gated", "gated network", NETWORKS), ("log", "log", LOGS)):
         names = flat[field]

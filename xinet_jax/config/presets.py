@@ -70,7 +70,7 @@ _PAPER_BLOCKS_ELSEWHERE = (6, 40)
 def preset_config(task: str, preset: str, agent: str) -> Config:
     """Returns the defaults that a preset stands for. Raises UserError for unknown names."""
     check_name(task)
-    for kind, name, allowed in (("preset", preset, PRESETS), ("agent", agent, KINDS)):
+    for kind, name, allowed in (("preset", preset, PRESETS), ("agent", agent, tuple(KINDS))):
         if name not in allowed:
             raise unknown_name(kind, name, allowed)
     config = Config(task=task, preset=preset, agent=agent)
