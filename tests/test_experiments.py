@@ -440,6 +440,12 @@ def test_the_page_of_environments_has_the_tables_of_its_runs():
     assert [line for line in environments.tables(environments.read()).splitlines() if line not in page] == []
 
 
+def test_the_page_of_recovery_has_the_tables_of_its_results():
+    page = Path("docs/notebook/recovery.md").read_text().splitlines()
+    text = recovery_tables.tables(Path("experiments/what_predicts_recovery"))
+    assert [line for line in text.splitlines() if line.startswith("|") and line not in page] == []
+
+
 def test_tables_of_a_page_are_extracts(tmp_path):
     table = "| a | b | c |\n|---|---|---|\n| 1 | *2* | |\n| 3 | 4, 5 | 6 |"
     assert pages.extract(table, ["c", "a"]) == "| c | a |\n|---|---|\n|  | 1 |\n| 6 | 3 |"

@@ -2,15 +2,16 @@
 
 import csv
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
 from experiments.claims.statistics import interquartile_mean
-from experiments.claims.tables import markdown
+from experiments.claims.tables import NOTHING, markdown
 
-DENSE = "dense"
+DENSE, RANDOM = "dense", "random"
 LATE = 2  # evaluations, the last ones, whose mean is the later return
 HARM = ("harm_critic", "harm_actor", "harm_ofenet")
 WHEN = (0, 100, 1_000)  # updates after the cut at which measures are compared with the later return
@@ -39,7 +40,7 @@ def tables(folder: Path) -> str:
     texts = []
     for task, share in kinds(folder):
         texts += [f"{task}, {float(share):.0%} of the parameters left", by_ranking(*read(folder, task, share))]
-        texts.append(by_measure(*read(folder, task, share)))
+        texts += [differences(read(folder, task, share)[0]), by_measure(*read(folder, task, share))]
     return "\n\n".join(texts)
 
 
@@ -59,6 +60,28 @@ def by_ranking(returns: Returns, measures: Measures) -> str:
     rows.sort(key=lambda row: -float(row[-1].split()[0]))
     heads = ("ranking", "critics [nats]", "actor [nats]", "OFENet [nats]", "return at once", "later return")
     return markdown(heads, rows)
+
+
+def differences(returns: Returns) -> str:
+    """Returns a line per ranking: returns less those of units chosen at random, seed by seed, with 95% intervals."""
+    if RANDOM not in returns:
+        return NOTHING
+    rows = []
+    for name, of_ranking in returns.items():
+        if name == RANDOM:
+            continue
+        cells = []
+        for updates in sorted(next(iter(of_ranking.values()))):
+            cells.append(interval([of_ranking[seed][updates] - returns[RANDOM][seed][updates] for seed in of_ranking]))
+        rows.append((name, *cells))
+    steps = sorted(next(iter(returns[RANDOM].values())))
+    return markdown(("ranking", *(f"{updates:,} updates" for updates in steps)), rows)
+
+
+def interval(values: Sequence[float], digits: int = 0) -> str:
+    """Returns the mean and the half width of its 95% interval by Student's t distribution."""
+    error = np.std(values, ddof=1) / len(values) ** 0.5 * stats.t.ppf(0.975, len(values) - 1)
+    return f"{np.mean(values):.{digits}f} ± {error:.{digits}f}"
 
 
 def by_measure(returns: Returns, measures: Measures) -> str:
@@ -87,8 +110,7 @@ def correlation(
         values.append(stats.spearmanr(measured, late)[0])
     if len(values) < 2 or len(rankings) < 3:
         return ""
-    error = np.std(values, ddof=1) / len(values) ** 0.5 * stats.t.ppf(0.975, len(values) - 1)
-    return f"{np.mean(values):.2f} ± {error:.2f}"
+    return interval(values, digits=2)
 
 
 def draw(folder: Path, file: Path) -> None:
