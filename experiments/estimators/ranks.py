@@ -12,6 +12,8 @@ Writes `ranks.csv`: a line per estimate and network.
 
 import argparse
 import csv
+import functools
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -77,11 +79,23 @@ def estimates(agent, hyper, state, batch, key):
     none = (agent.dense, state.origin, key)
     yield "magnitude", 0, schedules.magnitude(shape, state.params, state.alive, *none)
     for passes in PASSES["fisher"]:
-        yield "fisher", passes, jax.jit(lambda passes=passes: worth(agent, state, batch, key, passes))()
-    draw = jax.jit(lambda keys: jax.lax.map(lambda k: loss_gradient(agent, hyper, state, batch, k, 10**9), keys))
-    gradients = draw(jax.random.split(key, max(PASSES["heun"])))
+        yield "fisher", passes, _fisher(agent, passes)(state, batch, key)
+    gradients = _heun(agent)(hyper, state, batch, jax.random.split(key, max(PASSES["heun"])))
     for passes in PASSES["heun"]:
         yield "heun", passes, jax.tree.map(lambda leaf, n=passes: -leaf[:n].mean(axis=0), gradients)
+
+
+@functools.cache
+def _fisher(agent, passes):
+    return jax.jit(lambda state, batch, key: worth(agent, state, batch, key, passes))
+
+
+@functools.cache
+def _heun(agent):
+    def draws(hyper, state, batch, keys):
+        return jax.lax.map(lambda key: loss_gradient(agent, hyper, state, batch, key, 10**9), keys)
+
+    return jax.jit(draws)
 
 
 def main() -> None:
@@ -91,7 +105,7 @@ def main() -> None:
     arguments = parser.parse_args()
     agent, hyper, state, many = trained_agent(arguments.steps, TRANSITIONS, gated=GATED, weights_see="open")
     key_truth, key_estimate = jax.random.split(jax.random.PRNGKey(2))
-    truth = jax.jit(lambda: left_out(agent, hyper, state, many, key_truth))()
+    truth = jax.jit(partial(left_out, agent))(hyper, state, many, key_truth)
     rows = []
     for number, start in enumerate(range(0, TRANSITIONS, 256)):
         batch = jax.tree.map(lambda leaf, s=start: leaf[s : s + 256], many)
