@@ -15,6 +15,7 @@ from xinet_jax.agent.replay import Buffer
 from xinet_jax.agent.state import AgentState, Metrics
 from xinet_jax.config import round_of
 from xinet_jax.errors import UserError
+from xinet_jax.pruning.theta import Figures
 from xinet_jax.tasks.engines.physics import Failure
 from xinet_jax.training import notes
 from xinet_jax.training.compactor import Compactor
@@ -72,7 +73,8 @@ class Bench:
             self.host.failure = Failure("it fell", "in line 7")
         ones = np.ones(1, np.int32)
         diverged = phase == "train" and self.diverge_at is not None and first + count >= self.diverge_at
-        tally = Tally(Metrics(*[ones * 1.0] * 6), count * ones, ones * 0.0, ones, ones * 1.0, ones, ones)
+        theta = Figures(price=ones * 0.0, held=ones * 0.0)
+        tally = Tally(Metrics(*[ones * 1.0] * 6), count * ones, theta, ones, ones, ones * 1.0, ones, ones)
         return self.state(first + count, diverged), tally
 
     def init(self, hyper, seeds):
