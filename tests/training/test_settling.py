@@ -80,11 +80,12 @@ def test_before_and_after_a_resumption_the_same_program_is_compiled(tmp_path, mo
 
 def test_a_run_that_ends_at_prune_stop_settles_and_can_be_made_longer(whole, tmp_path):
     folder = tmp_path / "run"
-    compact = load_config(whole / "config.yaml").pruning.compact
-    config = tiny_config(out=str(folder), steps=40, compact=compact, **RULES)
+    config = dataclasses.replace(load_config(whole / "config.yaml"), out=str(folder), steps=40)
     result = xinet_jax.train(config, progress=False)
     assert all(left(member.structure.layers) <= 0.4 for member in result.seeds)
     result = resumed(folder, steps=60)
     assert all(left(member.structure.layers) <= 0.4 for member in result.seeds)
-    if compact == "end":  # with auto, the arrays of a run with more steps to go are compacted where gates settle
+    if (
+        config.pruning.compact == "end"
+    ):  # with auto, the arrays of a run with more steps to go are compacted where gates settle
         assert arrays(folder, 60) == arrays(whole, 60)

@@ -15,6 +15,7 @@ from xinet_jax.networks.modules import Shape
 from xinet_jax.tasks.engines.physics import Failure
 from xinet_jax.tasks.engines.vector import Vectors
 from xinet_jax.telemetry.json_lines import JsonLines
+from xinet_jax.telemetry.loggers import Loggers
 from xinet_jax.training import run
 from xinet_jax.training.checkpoints import Checkpoints
 from xinet_jax.training.description import Description
@@ -24,6 +25,7 @@ from xinet_jax.training.member import Member
 from xinet_jax.training.members import identities
 from xinet_jax.training.opening import Opened
 from xinet_jax.training.phases import Position
+from xinet_jax.training.reporter import Reporter
 from xinet_jax.training.resume import Start
 from xinet_jax.training.savings import Ledger
 from xinet_jax.training.setup import Setup
@@ -54,7 +56,12 @@ class Bench:
         self.loop.begin.side_effect = lambda: self.done("begin", MEMBER)
         self.loop.resume.side_effect = lambda position, state: self.done(f"resume {position.iteration}", state)
         self.loop.train.side_effect = self.train
-        opened = Opened(setup, Start(setup, MEMBER, DESCRIPTION) if start else None, folder, metrics, checkpoints)
+        loggers, reporter = create_autospec(Loggers, instance=True), create_autospec(Reporter, instance=True)
+        loggers.close.side_effect = lambda: self.events.append("loggers closed")
+        reporter.finish.side_effect = lambda: self.events.append("report")
+        monkeypatch.setattr(run, "Reporter", lambda *_: reporter)
+        begun = Start(setup, MEMBER, DESCRIPTION) if start else None
+        opened = Opened(setup, begun, folder, metrics, loggers, checkpoints)
         monkeypatch.setattr(run, "opened", lambda *_: contextlib.nullcontext(opened))
         monkeypatch.setattr(run, "Loop", self.make_loop)
         monkeypatch.setattr(run, "save_policies", self.save)
@@ -66,7 +73,7 @@ class Bench:
         self.events.append(event)
         return result
 
-    def make_loop(self, setup, recorder, compactor, saver, stop):
+    def make_loop(self, setup, recorder, compactor, saver, stop, reporter):
         self.ledger = compactor.ledger
         return self.loop
 
@@ -91,6 +98,8 @@ def test_a_run_trains_saves_evaluates_and_returns_its_results(tmp_path, monkeypa
         "policies evaluated",
         "checkpoints closed",
         "metrics closed",
+        "loggers closed",
+        "report",
         "results",
         "environments closed",
     ]
@@ -113,7 +122,7 @@ def test_an_interrupted_run_saves_its_policies_and_evaluates_none(tmp_path, monk
     bench = Bench(tmp_path, monkeypatch, stopped=True)
     result = run.train(bench.config)
     assert result.interrupted == "SIGTERM"
-    closed = ["checkpoints closed", "metrics closed", "results", "environments closed"]
+    closed = ["checkpoints closed", "metrics closed", "loggers closed", "report", "results", "environments closed"]
     assert bench.events[1:] == ["trained", "policies saved", *closed]
     assert "SIGTERM at step 60: what was learnt so far is saved in" in capsys.readouterr().err
     assert not (tmp_path / "stopping").exists()
@@ -123,14 +132,22 @@ def test_policies_that_cannot_be_saved_end_a_run_once_its_files_are_closed(tmp_p
     bench = Bench(tmp_path, monkeypatch, refusal=UserError("cannot save policy: the disk is full"))
     with pytest.raises(UserError, match="the disk is full; when that is mended: xinet train --resume"):
         run.train(bench.config, progress=False)
-    assert bench.events == ["begin", "trained", "checkpoints closed", "metrics closed", "environments closed"]
+    assert bench.events == [
+        "begin",
+        "trained",
+        "checkpoints closed",
+        "metrics closed",
+        "loggers closed",
+        "report",
+        "environments closed",
+    ]
 
 
 def test_an_exception_in_an_environment_ends_a_run_with_its_policies_and_the_traceback(tmp_path, monkeypatch):
     bench = Bench(tmp_path, monkeypatch, failure=Failure("ValueError: it fell", "in line 7"))
     with pytest.raises(UserError, match="HalfCheetah-v5 failed by step 60: ValueError: it fell; its traceback is in"):
         run.train(bench.config, progress=False)
-    closed = ["checkpoints closed", "metrics closed", "environments closed"]
+    closed = ["checkpoints closed", "metrics closed", "loggers closed", "report", "environments closed"]
     assert bench.events == ["begin", "trained", "policies saved", *closed]
     assert (tmp_path / "environment_error.txt").read_text() == "in line 7"
 
