@@ -31,8 +31,9 @@ from experiments.what_predicts_recovery import measures
 from experiments.what_predicts_recovery.rankings import RANKINGS, is_numbers
 from experiments.what_predicts_recovery.tables import draw, tables
 from xinet_jax import agent as agents
+from xinet_jax.agent.pruning import without
 from xinet_jax.agent.state import Agent, AgentState
-from xinet_jax.pruning import schedules, substitutes
+from xinet_jax.pruning import schedules
 from xinet_jax.pruning.compaction import rounded_widths
 from xinet_jax.training import members
 from xinet_jax.training.branch import find_branch
@@ -166,11 +167,7 @@ def _shrunken(agent: Agent) -> Callable:
 def _without(agent: Agent, state: AgentState, score: Units, batch: Transition, share: float | jax.Array) -> AgentState:
     """Returns one agent with its units of lowest score replaced by substitutes, down to a share of the parameters."""
     alive = schedules.prune(agent.dense, agent.networks.shape, score, state.alive, share)
-    lost = jax.tree.map(jnp.subtract, state.alive, alive)
-    params = state.params | {"target_critic": state.target_critic}
-    params, statistics = substitutes.without(agent.networks, params, state.statistics, state.alive, alive, lost, batch)
-    target_critic = params.pop("target_critic")
-    return state._replace(params=params, target_critic=target_critic, statistics=statistics, alive=alive, theta=alive)
+    return state._replace(theta=alive, alive=alive, **without(agent, state, alive, batch))
 
 
 def _has(arguments: argparse.Namespace, name: str) -> bool:

@@ -278,7 +278,7 @@ def test_settling_rounds_every_gate_and_keeps_what_open_units_contribute(key):
     settled = agents.settle(agent, mixed, batch)
     jax.tree.map(np.testing.assert_array_equal, settled.theta, settled.alive)
     assert changed(settled.target_critic, mixed.target_critic)
-    replaced = pruning._without(agent, mixed, settled.alive, batch)  # tests/pruning/test_substitutes.py
+    replaced = pruning.without(agent, mixed, settled.alive, batch)  # tests/pruning/test_substitutes.py
     without = mixed._replace(theta=jax.tree.map(jnp.multiply, mixed.theta, settled.alive), **replaced)
     np.testing.assert_allclose(act(settled), act(without), atol=1e-5)
 
@@ -286,7 +286,7 @@ def test_settling_rounds_every_gate_and_keeps_what_open_units_contribute(key):
     opened = agent._replace(pruning=dataclasses.replace(agent.pruning, weights_see="open"))
     fewer = agents.settle(opened, mixed, batch)
     jax.tree.map(np.testing.assert_array_equal, fewer.alive, settled.alive)
-    before = mixed._replace(alive=fewer.alive, **pruning._without(opened, mixed, fewer.alive, batch))
+    before = mixed._replace(alive=fewer.alive, **pruning.without(opened, mixed, fewer.alive, batch))
     before = agents.act(opened, before, batch.observation, None)
     np.testing.assert_allclose(agents.act(opened, fewer, batch.observation, None), before, atol=1e-5)
 

@@ -78,7 +78,7 @@ def prune(
         share = schedules.target_share(rules.final_share, progress)
         new_theta = alive = schedules.prune(agent.dense, shape, score, state.alive, share)
     new_theta, alive = _keep(state.diverged, (state.theta, state.alive), (new_theta, alive))
-    return state._replace(theta=new_theta, alive=alive, **_without(agent, state, alive, batch))
+    return state._replace(theta=new_theta, alive=alive, **without(agent, state, alive, batch))
 
 
 def settle(agent: Agent, state: AgentState, batch: Transition) -> AgentState:
@@ -95,14 +95,14 @@ def settle(agent: Agent, state: AgentState, batch: Transition) -> AgentState:
     shape = agent.networks.shape
     alive = theta.rounded(agent.pruning, agent.dense, shape, state.theta, state.alive)
     units = jax.tree.map(jnp.multiply, acting_gates(agent, state), alive)
-    moved = _without(agent, state, alive, batch)
+    moved = without(agent, state, alive, batch)
     params = folding.fold(shape, moved["params"], units)
     target = folding.fold(shape, moved["params"] | {"critic": moved["target_critic"]}, units)["critic"]
     settled = moved | {"params": params, "target_critic": target, "theta": alive, "alive": alive}
     return state._replace(**{name: _keep(state.diverged, getattr(state, name), new) for name, new in settled.items()})
 
 
-def _without(agent: Agent, state: AgentState, alive: Units, batch: Transition) -> dict[str, Tree]:
+def without(agent: Agent, state: AgentState, alive: Units, batch: Transition) -> dict[str, Tree]:
     """Returns parameters, target critics and statistics with substitutes for the units that `alive` no longer has."""
     params = state.params | {"target_critic": state.target_critic}
     lost = {name: jax.tree.map(jnp.subtract, state.alive[name], alive[name]) for name in alive}

@@ -74,7 +74,7 @@ def step(
 
     expected, slope = jax.value_and_grad(cost)(theta)
     ages = {name: environment_steps - rules.start(name) for name in theta}
-    max_age = environment_steps - min(map(rules.start, theta))
+    progress = schedules.progress(rules, environment_steps - min(map(rules.start, theta)))  # of the first to start
 
     def moved(prices: dict[str, Scalar]) -> Units:
         def total(name: str) -> Any:
@@ -92,7 +92,6 @@ def step(
     }
     held = sum((jnp.sum(~leaf) for leaf in jax.tree.leaves(finite)), start=jnp.zeros(()))
     if rules.price == "found":
-        progress = schedules.progress(rules, environment_steps - rules.prune_start)
         target = schedules.target_share(rules.keep_share, progress)
 
         def scaled(price: Scalar) -> dict[str, Scalar]:
@@ -104,7 +103,7 @@ def step(
         prices = scaled(price)
     else:
         charged = expected > rules.keep_share
-        price = charged * nu * schedules.progress(rules, max_age)
+        price = charged * nu * progress
         prices = {n: charged * (nu * scales[n]) * schedules.progress(rules, ages[n]) for n in theta}
     return moved(prices), Figures(price, held)
 

@@ -14,7 +14,7 @@ from xinet_jax.config import Config, load_config, to_flat, varied
 from xinet_jax.errors import UserError, brief
 from xinet_jax.networks.layer_count import LayerCount
 from xinet_jax.policy.layers import read_layers
-from xinet_jax.telemetry.json_lines import read_json_lines
+from xinet_jax.telemetry.json_lines import number, read_json_lines
 from xinet_jax.training.run_folder import (
     CONFIG_FILE,
     POLICY_FOLDER,
@@ -215,10 +215,10 @@ class _Draft:
         """Takes in a line about the member."""
         steps = int(record["environment_steps"])
         if kind == "evaluation":
-            self._points["return"].append((steps, _number(record["return"])))
+            self._points["return"].append((steps, number(record["return"])))
             return
         if kind == "gymnasium":
-            self._returns, self._trained = np.array([_number(value) for value in record["returns"]]), steps
+            self._returns, self._trained = np.array([number(value) for value in record["returns"]]), steps
             return
         self._bad_transitions += int(record.get("bad_transitions", 0))
         if record.get("diverged") and self._diverged is None:
@@ -227,7 +227,7 @@ class _Draft:
             return
         for name in ENTRIES if kind == "train" else ("episode_return", "parameters_left", "flops"):
             if name in record and not (name == "episode_return" and record[name] is None):  # no episode ended
-                self._points[name].append((steps, _number(record[name])))
+                self._points[name].append((steps, number(record[name])))
         units = record["units"]
         self._layers = self._layers or tuple(units)
         if self._layers != tuple(units):
@@ -259,10 +259,6 @@ def _curve(points: list[tuple[int, float]]) -> Curve:
     """Returns a curve, with the newest of several values at the same step."""
     newest = dict(points)
     return Curve(np.array(list(newest), np.int64), np.array(list(newest.values()), np.float64))
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)  # null stands for what is not finite
 
 
 def _finite(value: Any) -> float:

@@ -95,6 +95,11 @@ def lines_from_end(path: Path, block: int = 2**16) -> Iterator[bytes]:
             yield rest
 
 
+def number(value: Any) -> float:
+    """Returns a number that was read; NaN for null, which `finite` writes for what is not finite."""
+    return math.nan if value is None else float(value)
+
+
 def finite(value: Any) -> Any:
     """Returns the value with null in place of every number that is not finite: JSON has no other name for them."""
     if isinstance(value, dict):

@@ -70,7 +70,7 @@ class _Thread(threading.Thread):
             with contextlib.closing(open_sink(self.name, self._curves)) as sink:
                 if self._recorded:
                     with self._metrics.open("rb") as file:
-                        draw(sink, self._curves, list(parse_json_lines(file.read(self._recorded).splitlines())))
+                        draw(sink, self._curves, parse_json_lines(file.read(self._recorded).splitlines()))
                 draw(sink, self._curves, iter(self.records.get, None))
         except Exception as error:  # of whatever kind: the logger's, the service's, the disk's
             self.tell(f"has failed: {first_line(error)}")

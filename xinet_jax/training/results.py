@@ -10,7 +10,7 @@ from xinet_jax.config import Config, load_config, varied
 from xinet_jax.errors import UserError, first_line
 from xinet_jax.networks.complexity import left
 from xinet_jax.policy.structure import Structure, load_structure
-from xinet_jax.telemetry.json_lines import read_json_lines
+from xinet_jax.telemetry.json_lines import number, read_json_lines
 from xinet_jax.training.frames import data_frame
 from xinet_jax.training.members import Identity, identities
 from xinet_jax.training.phases import PHASES
@@ -116,9 +116,9 @@ def read_members(folder: Path, everyone: Sequence[Identity]) -> tuple[MemberResu
     bad = dict.fromkeys(curves, 0)
     for record in read_records(folder):
         if record["kind"] == "evaluation":
-            curves[record["member"]].append((record["environment_steps"], _number(record["return"])))
+            curves[record["member"]].append((record["environment_steps"], number(record["return"])))
         elif record["kind"] == "gymnasium":
-            returns[record["member"]] = np.array([_number(value) for value in record["returns"]])
+            returns[record["member"]] = np.array([number(value) for value in record["returns"]])
         elif record["kind"] in PHASES:
             bad[record["member"]] += record.get("bad_transitions", 0)
             if record.get("diverged"):
@@ -171,7 +171,3 @@ def save_trade_off(result: Result) -> None:
         save_table(points, result.folder / TRADE_OFF_TABLE)
         if "nu" in names:
             save_figure(points, result.config.task, result.folder / TRADE_OFF_FIGURE)
-
-
-def _number(value: Any) -> float:
-    return np.nan if value is None else float(value)  # null stands for what is not finite
