@@ -24,6 +24,7 @@ from experiments.claims import claim as claims
 from experiments.claims import (
     compare,
     figures,
+    large,
     prices,
     pruned_vs_dense,
     published_sizes,
@@ -36,7 +37,7 @@ from experiments.claims import (
     tables,
     trunk,
 )
-from experiments.claims.arms import ARMS, PRICES, RIVALS, SEEDS, TRUNK, XINET
+from experiments.claims.arms import ARMS, PRICES, RIVALS, SEEDS, TRUNKS, XINET
 from experiments.claims.statistics import difference, interquartile_mean, share
 from experiments.defaults import __main__ as defaults
 from experiments.environments import __main__ as environments
@@ -482,10 +483,11 @@ def test_the_arms_are_what_xinet_train_accepts(name, tmp_path, monkeypatch):
         assert configs[0].pruning.final_share == (0.11 if name in RIVALS else 0.4)
 
 
-@pytest.mark.parametrize("name", [name for name, arm in ARMS.items() if arm.branch])
+@pytest.mark.parametrize("name", [name for name, arm in ARMS.items() if arm.trunk])
 def test_a_branch_has_the_settings_of_a_run_from_scratch(name, tmp_path):
     task = ["--task", "Hopper-v5", "--seeds", "5"]
-    save_config(train_config([*task, "--steps", str(TRUNK.steps), *TRUNK.options.split()]), tmp_path / "config.yaml")
+    start = TRUNKS[ARMS[name].trunk]
+    save_config(train_config([*task, "--steps", str(start.steps), *start.options.split()]), tmp_path / "config.yaml")
     options = ARMS[name].options.format(share=0.11, price=ARMS[name].price).split()
     words = [*task, "--steps", str(ARMS[name].steps), *options]
     branch = train_config([*words, "--from", str(tmp_path)])
@@ -494,7 +496,7 @@ def test_a_branch_has_the_settings_of_a_run_from_scratch(name, tmp_path):
 
 def test_every_arm_belongs_to_a_claim():
     assert set(prices.TASKS) | set(same_size.TASKS) <= set(SEEDS)
-    assert {*pruned_vs_dense.ARMS, *same_size.ARMS, *published_sizes.ARMS, *prices.ARMS} == set(ARMS)
+    assert {*pruned_vs_dense.ARMS, *same_size.ARMS, *published_sizes.ARMS, *prices.ARMS, *large.ARMS} == set(ARMS)
     assert set(RIVALS.values()) < set(PRICES)
 
 

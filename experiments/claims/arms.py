@@ -18,6 +18,9 @@ PRICES_SEEDS = 3
 PRICES_STEPS = 80_000  # twelve members take hours; what is left still has 30,000 steps to itself
 # Its own schedule is for a million steps.
 PAPER = "--preset paper --checkpoint-every 5000"
+# The same, evaluated twice as often with half of the episodes.
+LARGE = f"{PAPER} --eval-every 5000 --eval-episodes 5"
+LARGE_SHARES = (0.4, 0.15)  # of all parameters, that agents of published size are pruned to
 
 
 class Arm(NamedTuple):
@@ -28,38 +31,45 @@ class Arm(NamedTuple):
         task's share of `SHARES`, `{price}` for `price`.
       seeds: how many; None: as many as `SEEDS` says of the task.
       steps: environment steps per seed.
-      branch: whether it goes on from `TRUNK`, as arms can that do the same as that until they prune.
+      trunk: the one of `TRUNKS` that it goes on from, as arms can that do the same as that until they prune.
       price: of `PRICES`, the one at which XiNet is left as much as this arm.
     """
 
     options: str
     seeds: int | None = None
     steps: int = STEPS
-    branch: bool = False
+    trunk: str | None = None
     price: int | None = None
 
 
 # Nothing is pruned, but everything has the gates that pruning needs.
-TRUNK = Arm("--agent magnitude --final-share 1 --prune-start 24000 --prune-ramp 0", steps=25_000)
+DENSE = "--agent magnitude --final-share 1 --prune-start 24000 --prune-ramp 0"
+TRUNKS = {"trunk": Arm(DENSE, steps=25_000), "large-trunk": Arm(f"{LARGE} {DENSE}", seeds=5, steps=25_000)}
+TRUNK = TRUNKS["trunk"]
+_large = lambda options: Arm(f"{LARGE} {options}", seeds=5, trunk="large-trunk")  # noqa: E731
 _by_price = partial(Arm, seeds=PRICES_SEEDS, steps=PRICES_STEPS)
 # What is not said is the default.
 ARMS = {
-    "xinet": Arm(XINET, branch=True),
+    "xinet": Arm(XINET, trunk="trunk"),
     "ofenet": Arm("--agent ofenet"),
     "sac": Arm("--agent sac"),
     "small": Arm("--agent small --widths-from {xinet}"),
     "uniform": Arm("--agent small --widths-from {xinet} --uniform-widths"),
-    "magnitude": Arm(f"--agent magnitude {AS_LONG} --final-share 0.4", branch=True),
-    "random": Arm(f"--agent random {AS_LONG} --final-share 0.4", branch=True),
-    "prices": _by_price(f"--agent xinet --nu {' '.join(map(str, PRICES))} {SCHEDULE}", branch=True),
+    "magnitude": Arm(f"--agent magnitude {AS_LONG} --final-share 0.4", trunk="trunk"),
+    "random": Arm(f"--agent random {AS_LONG} --final-share 0.4", trunk="trunk"),
+    "prices": _by_price(f"--agent xinet --nu {' '.join(map(str, PRICES))} {SCHEDULE}", trunk="trunk"),
     # Other ways to what the higher prices leave: little enough for a difference to show.
     "small-1000": _by_price("--agent small --widths-from {prices} --nu {price}", price=1000),
     "uniform-1000": _by_price("--agent small --widths-from {prices} --nu {price} --uniform-widths", price=1000),
-    "magnitude-1000": _by_price(f"--agent magnitude {AS_LONG} --final-share {{share}}", branch=True, price=1000),
-    "random-1000": _by_price(f"--agent random {AS_LONG} --final-share {{share}}", branch=True, price=1000),
+    "magnitude-1000": _by_price(f"--agent magnitude {AS_LONG} --final-share {{share}}", trunk="trunk", price=1000),
+    "random-1000": _by_price(f"--agent random {AS_LONG} --final-share {{share}}", trunk="trunk", price=1000),
     "small-3000": _by_price("--agent small --widths-from {prices} --nu {price}", price=3000),
     "paper-xinet": Arm(f"{PAPER} {XINET}", seeds=1),
     "paper-ofenet": Arm(f"{PAPER} --agent ofenet", seeds=1),
     "paper-small": Arm(f"{PAPER} --agent small --widths-from {{paper-xinet}}", seeds=1),
+    "large-dense": _large(f"--agent magnitude {AS_LONG} --final-share 1"),  # as pruned agents are, but for pruning
 }
+for _rule in ("magnitude", "random"):
+    for _share in LARGE_SHARES:
+        ARMS[f"large-{_rule}-{_share:.0%}".rstrip("%")] = _large(f"--agent {_rule} {AS_LONG} --final-share {_share}")
 RIVALS = {name: arm.price for name, arm in ARMS.items() if arm.price}

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from experiments.claims import results, trunk
-from experiments.claims.arms import ARMS, SEEDS, SHARES, TRUNK, Arm
+from experiments.claims.arms import ARMS, SEEDS, SHARES, TRUNKS, Arm
 from experiments.claims.starts import Starts
 from xinet_jax.command_line.parsing import train_config
 from xinet_jax.training.results import read_records
@@ -75,10 +75,11 @@ def complete(task: str, arm: str, runs: Path, folder: Path, options: Iterable[st
 def train(task: str, arm: str, runs: Path, folder: Path, options: Iterable[str]) -> None:
     """Trains one arm on one task to its end, from where it was left. The arguments are those of `complete`."""
     run, branch = runs / task / arm, None
-    if ARMS[arm].branch and not options:  # options may change what happens before anything is pruned
-        branch = runs / task / "trunk"
-        if not (run / CONFIG_FILE).exists() and not trunk.is_trained(branch, TRUNK.steps):
-            _run(f"{task}, before anything is pruned", branch, _command(task, TRUNK, TRUNK.options))
+    name = ARMS[arm].trunk
+    if name and not options:  # options may change what happens before anything is pruned
+        branch = runs / task / name
+        if not (run / CONFIG_FILE).exists() and not trunk.is_trained(branch, TRUNKS[name].steps):
+            _run(f"{task}, before anything is pruned", branch, _command(task, TRUNKS[name], TRUNKS[name].options))
     _run(f"{task}, {arm}", run, command_of(task, arm, folder, options), branch)
 
 
