@@ -40,7 +40,7 @@ gc.freeze()
 gc.set_threshold(50_000, 20, 50)
 
 
-_GROWTH = 0.6e9  # of resident memory, since it was last cleared, at which compiled programs are dropped [bytes]
+_GROWTH = 1.2e9  # of resident memory, since it was last cleared, at which compiled programs are dropped [bytes]
 _cleared_at = [0.4e9]  # resident memory when it was last cleared [bytes]
 
 

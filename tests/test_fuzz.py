@@ -1,6 +1,6 @@
 """Files from someone else: whatever is in them, they load or end in one clear line, and nothing else happens.
 
-About 2,000 inputs: random damage to every file, and descriptions that are well-formed and false.
+About 1,800 inputs: random damage to every file, and descriptions that are well-formed and false.
 """
 
 import asyncio
@@ -124,11 +124,11 @@ def same(ours, theirs):
 
 def test_damaged_policies(run, tmp_path):
     whole, refused = files.load_policy(run), 0
-    for folder, file in damaged_copies(run / "policy" / "seed_0", tmp_path / "policy", 250, seed=0):
+    for folder, file in damaged_copies(run / "policy" / "seed_0", tmp_path / "policy", 120, seed=0):
         loaded = loads(files.load_policy, folder)
         refused += loaded is None
         assert loaded is None or file.name == "policy.json" or same(loaded.arrays, whole.arrays), "a wrong weight"
-    assert 40 < refused < 250
+    assert 20 < refused < 120
 
 
 def test_damaged_checkpoints(run, tmp_path):
@@ -141,11 +141,11 @@ def test_damaged_checkpoints(run, tmp_path):
         return checkpoints.read_state(folder, checkpoints.read_header(folder), expected).agent
 
     refused = 0
-    for folder, _ in damaged_copies(path, tmp_path / path.name, 150, seed=1):
+    for folder, _ in damaged_copies(path, tmp_path / path.name, 60, seed=1):
         loaded = loads(load, folder)
         refused += loaded is None
         assert loaded is None or same(loaded, whole.state.agent)
-    assert 15 < refused < 150
+    assert 6 < refused < 60
 
 
 def test_damaged_configurations(run, tmp_path):

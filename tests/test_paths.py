@@ -34,6 +34,7 @@ def test_checkpoints_are_written_to_any_folder_and_read_again(name, tmp_path, mo
     assert not list(aside.iterdir()), "nothing stays in the temporary folder"
 
 
+@pytest.mark.slow
 def test_a_run_in_a_folder_with_a_backslash_is_evaluated_and_resumed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     config = tiny_config(agent="sac", out="e\\y", final_episodes=1, eval_episodes=1)

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import itertools
 
 import jax
@@ -11,6 +12,8 @@ from xinet_jax import agent as agents
 from xinet_jax.agent import losses, pruning
 from xinet_jax.agent import theta as agent_theta
 from xinet_jax.agent.losses import Losses, Targets
+from xinet_jax.config import PruningConfig
+from xinet_jax.config.fields import SWEPT
 from xinet_jax.networks import complexity, layout
 from xinet_jax.networks.modules import Gate, TwinCritic
 from xinet_jax.pruning import gates
@@ -39,15 +42,30 @@ def make(key, **overrides):
     return agent, hyper, agents.init(agent, hyper, key)
 
 
+def without_swept(agent):
+    """Returns an agent without the values that are in `hyper`, so that agents share what is compiled."""
+    swept = {field.name: field.default for field in dataclasses.fields(PruningConfig) if field.name in SWEPT}
+    return agent._replace(pruning=dataclasses.replace(agent.pruning, **swept))
+
+
 def jitted(agent, hyper):
     """Returns `update` for one agent, compiled once for all ages: `(state, batch, key, steps, updates) -> state`."""
-    return jax.jit(lambda s, b, k, steps, updates: agents.update(agent, hyper, s, b, k, steps, updates)[0])
+    return functools.partial(_jitted(without_swept(agent)), hyper)
+
+
+@functools.cache
+def _jitted(agent):
+    return jax.jit(lambda h, s, b, k, steps, updates: agents.update(agent, h, s, b, k, steps, updates)[0])
 
 
 def jitted_theta(agent, hyper):
     """Returns a step of theta alone, where the averages of the losses are those of its batch: `(...) -> theta`."""
+    return functools.partial(_jitted_theta(without_swept(agent)), hyper)
 
-    def step(state, batch, key, steps):
+
+@functools.cache
+def _jitted_theta(agent):
+    def step(hyper, state, batch, key, steps):
         averages = agents.update_weights(agent, hyper, state, batch, key)[0].mse_bars
         return agents.update_theta(agent, hyper, state._replace(mse_bars=averages), batch, key, steps)[0].theta
 
@@ -135,7 +153,7 @@ def test_theta_does_not_notice_the_scale_of_the_rewards(key):
 
 
 def test_one_bad_minibatch_prunes_nothing(key):
-    agent, hyper, state = make(key, prune_start=21)
+    agent, hyper, state = make(key)
     batch = random_batch(key)
     bad = batch._replace(reward=batch.reward.at[0].set(jnp.inf))
     after = jitted(agent, hyper)(state, bad, key, 100, 0)
@@ -328,7 +346,9 @@ def test_rounding_splits_units_that_are_equally_good(key):
         assert all((k <= (t > 0.6)).all() for k, t in zip(*map(jax.tree.leaves, (kept, theta)), strict=True))
 
 
-@pytest.mark.parametrize("weights_see", ["open", "mean", "sampled"])
+@pytest.mark.parametrize(
+    "weights_see", ["open", *(pytest.param(see, marks=pytest.mark.slow) for see in ("mean", "sampled"))]
+)
 def test_units_that_wait_to_be_pruned_are_not_taken_for_dead_ones(key, weights_see):
     settings = {"weights_see": weights_see, "estimator": "straight_through", "prune_every": 100, "prune_ramp": 0}
     settings |= {"steps": 200}
@@ -506,7 +526,7 @@ def test_a_pruned_unit_never_comes_back(key):
 
 
 def test_a_dead_units_weights_change_nothing(key):
-    agent, hyper, state = make(key, prune_start=21)
+    agent, hyper, state = make(key)
     dead = with_theta(state, 1.0)
     layer = dead.theta["ofenet"]["state"][0].at[2].set(0.0)
     theta = {"ofenet": dead.theta["ofenet"] | {"state": (layer, *dead.theta["ofenet"]["state"][1:])}}

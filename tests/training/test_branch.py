@@ -23,7 +23,15 @@ from xinet_jax.training.pace import Pace
 from xinet_jax.training.setup import Setup
 
 GATED = ("ofenet", "actor", "critic")
-COMMON = {"seeds": 2, "eval_every": 20, "eval_episodes": 1, "final_episodes": 1, "checkpoint_every": 20, **SMALLEST}
+COMMON = {
+    "task": "Hopper-v5",
+    "seeds": 2,
+    "eval_every": 20,
+    "eval_episodes": 1,
+    "final_episodes": 1,
+    "checkpoint_every": 20,
+    **SMALLEST,
+}
 RULES = {"gated": GATED, "prune_start": 21, "prune_ramp": 0, "prune_stop": 50, "nu": 3000.0, "compact": "end"}
 TIMES = ("seconds", "iterations_per_second")
 
@@ -50,11 +58,13 @@ def chunks():
         yield
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A run of 60 steps that prunes from its first update, and settles at step 50."""
+@pytest.fixture(scope="module", params=["ofenet", pytest.param("xinet", marks=pytest.mark.slow)])
+def whole(request, tmp_path_factory):
+    """A run of 60 steps: of agents without gates, or of some that prune from the first update, and settle at step
+    50."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    xinet_jax.train(tiny_config(out=str(folder), checkpoint_keep=9, **COMMON, **RULES), progress=False)
+    rules = {"agent": request.param} | (RULES if request.param == "xinet" else {})
+    xinet_jax.train(tiny_config(out=str(folder), checkpoint_keep=9, **COMMON, **rules), progress=False)
     return folder
 
 
@@ -102,6 +112,7 @@ def test_a_branch_with_unchanged_settings_is_the_uninterrupted_run_to_the_last_b
         resumed(result.folder, branch_from="elsewhere", steps=80)
 
 
+@pytest.mark.slow
 def test_a_branch_that_was_killed_before_its_first_checkpoint_begins_anew(whole, tmp_path, capsys):
     trunk = until(whole, tmp_path / "trunk", 40)
     folder = tmp_path / "branch"
@@ -115,6 +126,7 @@ def test_a_branch_that_was_killed_before_its_first_checkpoint_begins_anew(whole,
     assert rows(folder, TIMES)[: len(rows(whole)) // 3] == rows(whole, TIMES)[: len(rows(whole)) // 3]
 
 
+@pytest.mark.slow
 def test_a_dense_run_goes_on_as_one_that_prunes(dense, tmp_path):
     """At no price and at a high one: both members of a seed start from the same one."""
     rules = RULES | {"prune_start": 41, "prune_stop": 70, "theta_every": 1, "theta_learning_rate": 0.02}
@@ -137,7 +149,7 @@ def test_a_dense_run_goes_on_as_one_that_prunes(dense, tmp_path):
         assert [step for step, _ in member.curve] == [40, 60, 80]
 
 
-def test_mistakes_about_checkpoints_are_told_in_one_line(whole, dense, tmp_path):
+def test_mistakes_about_checkpoints_are_told_in_one_line(whole, tmp_path):
     def message(run, **changes):
         with pytest.raises(UserError) as caught:
             xinet_jax.train(branch_config(run, out=str(tmp_path / "branch"), **changes), progress=False)
@@ -152,10 +164,7 @@ def test_mistakes_about_checkpoints_are_told_in_one_line(whole, dense, tmp_path)
     assert message(whole).endswith("whole is trained to 60 steps already: choose more by steps")
     assert message(whole, steps=80, seeds=3).endswith("whole has no seed 2: it has 0 1")
     settings = {"agent": "xinet", "steps": 80, "prune_start": 30, "gated": GATED, "theta_every": 1, "prune_every": 1}
-    assert "prune_stop must be above 40, the steps that" in message(dense, **settings, prune_stop=40)
-    assert message(whole, steps=80, agent="ofenet").endswith(
-        "has closed gates of ofenet, and agent ofenet has none there"
-    )
+    assert "prune_stop must be above 60, the steps that" in message(whole, **settings, prune_stop=60)
     few = {"steps": 80, "replay_capacity": 60}
     assert "replay_capacity" not in message(whole, **few, first_seed=5), "as many as there were"
     assert "replay_capacity must be above the 60 transitions that" in message(whole, steps=80, replay_capacity=50)

@@ -45,12 +45,17 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def command(folder, *options):
-    return [sys.executable, "-c", SCRIPT, "train", "--out", str(folder), *replaced(SIZES, *options)]
+# Without pruning: its programs are compiled sooner.
+SAC = "--task Swimmer-v5 --agent sac --actor-hidden 7 --critic-hidden 8 --batch-size 16 --random-steps 20"
+SAC += " --eval-episodes 1 --final-episodes 1"
 
 
-def train(folder, *options):
-    done = subprocess.run(command(folder, *options), capture_output=True, text=True, check=False)
+def command(folder, *options, sizes=SIZES):
+    return [sys.executable, "-c", SCRIPT, "train", "--out", str(folder), *replaced(sizes, *options)]
+
+
+def train(folder, *options, sizes=SIZES):
+    done = subprocess.run(command(folder, *options, sizes=sizes), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return " ".join(done.stderr.split()), rows
@@ -64,7 +69,7 @@ def assert_alike(folders, metrics):
         assert ours.keys() == theirs.keys()
         for name in ("seed", "environment_steps", "parameters"):
             assert ours[name] == theirs[name]
-        for name in ("auxiliary_loss", "critic_loss", "actor_loss", "entropy", "action_value"):
+        for name in {"auxiliary_loss", "critic_loss", "actor_loss", "entropy", "action_value"} & ours.keys():
             np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-2, atol=1e-3, err_msg=name)
     observation = np.random.default_rng(0).normal(size=(20, 8))
     one, two = ([xinet_jax.load_policy(folder / "policy" / f"seed_{seed}") for seed in range(3)] for folder in folders)
@@ -85,7 +90,8 @@ def runs(tmp_path_factory):
     }
 
 
-def test_members_are_the_same_on_one_device_and_on_two(runs):
+@pytest.mark.slow
+def test_members_that_prune_are_the_same_on_one_device_and_on_two(runs):
     assert "2 cpu devices" in runs[2][1]
     assert "2 cpu devices" not in runs[1][1]
     assert_alike([runs[1][0], runs[2][0]], [runs[1][2], runs[2][2]])
@@ -94,6 +100,14 @@ def test_members_are_the_same_on_one_device_and_on_two(runs):
         last = [row for row in rows if row["kind"] == "train"][-3:]
         assert [row["seed"] for row in last] == [0, 1, 2]
         assert all(row["parameters_left"] < 1 for row in last)
+
+
+def test_members_are_the_same_on_one_device_and_on_two(tmp_path):
+    folders, sizes = [tmp_path / str(count) for count in (1, 2)], f"{SAC} --seeds 3 --steps 60 --log-every 20"
+    made = [train(folder, "--devices", folder.name, sizes=f"{sizes} --eval-every 60") for folder in folders]
+    said, metrics = zip(*made, strict=True)
+    assert ["2 cpu devices" in words for words in said] == [False, True]
+    assert_alike(folders, metrics)
 
 
 @pytest.mark.slow
@@ -169,9 +183,7 @@ def test_members_are_the_same_in_two_processes(runs, tmp_path):
         assert curves["train/critic_loss"] == expected, "each process logs its own members"
 
 
-# Without pruning: its programs are compiled sooner.
-LONG = "--task Swimmer-v5 --agent sac --actor-hidden 7 --critic-hidden 8 --batch-size 16 --random-steps 20"
-LONG += " --final-episodes 1 --seeds 2 --steps 1000000 --log-every 50 --eval-every 1000000 --eval-episodes 1"
+LONG = f"{SAC} --seeds 2 --steps 1000000 --log-every 50 --eval-every 1000000"
 
 
 def test_a_signal_to_one_process_ends_the_run_in_all(tmp_path):
@@ -199,7 +211,7 @@ def test_a_process_that_dies_takes_only_its_own_members_along(tmp_path):
     assert [path.name for path in (folder / "policy").iterdir()] == ["seed_0"]
 
 
-def test_a_mistake_is_told_by_every_process(runs, tmp_path):
+def test_a_mistake_is_told_by_every_process(tmp_path):
     (tmp_path / "run").mkdir()
     said = wait_for(processes := start_processes(tmp_path / "run", "--seeds", "3"))
     assert [process.returncode for process in processes] == [2, 2], said

@@ -43,6 +43,7 @@ def arrays(folder, step):
     return checkpoints.read_header(folder / "checkpoints" / "all" / str(step))["arrays"]
 
 
+@pytest.mark.slow
 def test_a_run_prunes_settles_shrinks_and_is_resumed_to_the_last_bit(tmp_path, monkeypatch):
     """With four environments, two updates for each step of them, and normalised observations; from before gates settle
     and arrays shrink."""
@@ -173,6 +174,7 @@ def test_pendulum_is_solved(tmp_path):
     assert np.mean(result.seeds[0].returns) > -200
 
 
+@pytest.mark.slow
 def test_bipedal_walker_runs(tmp_path):
     config = tiny_config(task="gymnasium/BipedalWalker-v3", out=str(tmp_path / "run"), envs=2, **SAC)
     config = dataclasses.replace(config, eval_episodes=1, final_episodes=1)

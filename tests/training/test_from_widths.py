@@ -110,14 +110,14 @@ def test_uniform_widths_have_the_same_number_of_parameters():
 def pruned(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "pruned"
     settings = {"nu": 20_000.0, "prune_ramp": 0, "theta_learning_rate": 5e-3, "final_episodes": 1, "eval_episodes": 1}
-    return xinet_jax.train(tiny_config(seeds=2, out=str(folder), **settings), progress=False)
+    return xinet_jax.train(tiny_config(task="Hopper-v5", seeds=2, out=str(folder), **settings), progress=False)
 
 
 @pytest.mark.parametrize("uniform", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_run_with_the_widths_of_another(pruned, uniform, tmp_path):
     settings = {"widths_from": str(pruned.folder), "uniform_widths": uniform}
     lengths = {"steps": 40, "final_episodes": 1, "eval_episodes": 1}
-    config = tiny_config(agent="small", seeds=2, out=str(tmp_path / "small"), **settings, **lengths)
+    config = tiny_config(task="Hopper-v5", agent="small", seeds=2, out=str(tmp_path / "small"), **settings, **lengths)
     result = xinet_jax.train(config, progress=False)
     assert result.config.networks.blocks == 2
     for ours, theirs in zip(result.seeds, pruned.seeds, strict=True):
@@ -137,13 +137,14 @@ def test_a_run_with_the_widths_of_another(pruned, uniform, tmp_path):
 def test_widths_that_do_not_fit_are_told(pruned, tmp_path):
     def message(**overrides):
         out = str(tmp_path / "run")
-        config = tiny_config(agent="small", out=out, **({"widths_from": str(pruned.folder)} | overrides))
+        settings = {"task": "Hopper-v5", "widths_from": str(pruned.folder)}
+        config = tiny_config(agent="small", out=out, **settings | overrides)
         with pytest.raises(UserError) as caught:
             xinet_jax.train(config, progress=False)
         assert not (tmp_path / "run").exists()
         return str(caught.value)
 
     assert "has no seed 2: it has 0 1" in message(seeds=3)
-    assert "holds a policy for HalfCheetah-v5, not for Hopper-v5" in message(task="Hopper-v5")
+    assert "holds a policy for Hopper-v5, not for HalfCheetah-v5" in message(task="HalfCheetah-v5")
     assert "does not exist" in message(widths_from=str(tmp_path / "nothing"))
     assert "blocks of agent small is that of widths_from, 2, not 7" in message(blocks=7)

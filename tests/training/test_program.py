@@ -20,14 +20,35 @@ from xinet_jax.training.devices import make_mesh
 from xinet_jax.training.evaluation_program import STREAM
 from xinet_jax.training.program import make_program
 
+# Agents that prune, in a program that several tests share: what they vary is how many members there are, and nu.
+PRUNED = {"engine": "native", "gated": ("ofenet", "actor", "critic"), "steps": 200, "prune_start": 21, "prune_ramp": 0}
+PRUNED |= {"theta_every": 3, "prune_every": 5}
+
 
 def make(config, task=None):
     task = task or load_task(config.task, config.engine)
     agent = agents.make_agent(config, task.observation_size, task.action_size, task.predicted_size)
     buffer = Buffer(config.steps, config.sac.batch_size, config.envs)
     program = make_program(agent, task, buffer, config.eval_episodes, make_mesh(1, 1), round_of(config).updates)
-    one = members.identities(config)[:1]
-    return program, lambda count: members.hyper_of_members(config, task.action_size, one * count)
+    return program, lambda count: hyper_of(config, task, count)
+
+
+@functools.cache
+def shared_program():
+    """Returns the program of `PRUNED` and its task."""
+    config = tiny_config(**PRUNED)
+    task = load_task(config.task, config.engine)
+    return make(config, task)[0], task
+
+
+def shared(nu):
+    """Returns the program of `PRUNED`, and the hyper-parameters of some members by their number."""
+    program, task = shared_program()
+    return program, lambda count: hyper_of(tiny_config(nu=nu, **PRUNED), task, count)
+
+
+def hyper_of(config, task, count):
+    return members.hyper_of_members(config, task.action_size, members.identities(config)[:1] * count)
 
 
 def stored(buffer, replay):
@@ -54,8 +75,7 @@ def run_ten_updates(program, hyper, seeds):
 def test_members_are_what_they_would_be_alone(engine, tolerance, monkeypatch):
     if engine == "mjx":  # rounding is worse, and thrice amplified, without LLVM's optimisation
         monkeypatch.setattr(jax, "jit", functools.partial(jax.jit, compiler_options=OPTIMISED))
-    config = tiny_config(engine=engine, gated=("ofenet", "actor", "critic"), prune_start=21, prune_ramp=0, nu=20.0)
-    program, hyper = make(config)
+    program, hyper = shared(20.0) if engine == "native" else make(tiny_config(nu=20.0, **PRUNED | {"engine": engine}))
     start, together, _ = run_ten_updates(program, hyper(3), [4, 5, 6])
     assert (together.agent.theta["ofenet"]["state"][0] < 1).any(), "theta must have moved"
     for member in range(3):
@@ -107,7 +127,12 @@ def test_replay_holds_what_happened():
 
 @pytest.mark.parametrize(
     ("count", "envs", "ratio"),
-    [(1, 1, 1), (2, 1, 1), pytest.param(1, 3, "1/3", marks=pytest.mark.slow), (2, 3, 1)],
+    [
+        (1, 1, 1),
+        pytest.param(2, 1, 1, marks=pytest.mark.slow),
+        pytest.param(1, 3, "1/3", marks=pytest.mark.slow),
+        (2, 3, 1),
+    ],
 )
 def test_no_step_copies_the_replay(count, envs, ratio):
     config = tiny_config(steps=4321, engine="native", envs=envs, update_ratio=ratio)
@@ -156,11 +181,12 @@ def test_what_accelerators_run_computes_the_same(monkeypatch):
     ends = []
     for branch in ("cpu", "default"):
         with monkeypatch.context() as patch:
+            program, hyper = shared(20.0)
             if branch == "default":
                 patch.setattr(jax.lax, "platform_dependent", lambda *arguments, default, **_: default(*arguments))
-            program, hyper = make(tiny_config(engine="native", prune_start=21, prune_ramp=0, nu=20.0))
-            state, _ = program.collect(program.init(hyper(2), jnp.arange(2)), 20)
-            state, _ = program.train(hyper(2), state, 20, 10, 0)
+                program, _ = make(tiny_config(**PRUNED))
+            state, _ = program.collect(program.init(hyper(3), jnp.arange(3)), 20)
+            state, _ = program.train(hyper(3), state, 20, 10, 0)
         ends.append(jax.tree.map(np.asarray, state))
     np.testing.assert_array_equal(ends[0].key, ends[1].key)
     assert (ends[0].agent.theta["ofenet"]["state"][0] < 1).any(), "theta must have moved"
@@ -169,16 +195,13 @@ def test_what_accelerators_run_computes_the_same(monkeypatch):
 
 def test_theta_and_pruning_come_at_their_times_however_long_chunks_are():
     """In one chunk, in chunks of one, and in uneven ones: the same agents to the last bit."""
-    config = tiny_config(
-        engine="native", steps=200, prune_start=24, prune_ramp=0, theta_every=3, prune_every=5, nu=500.0
-    )
-    program, hyper = make(config)
+    program, hyper = shared(500.0)
     ends = []
     for chunks in ([17], [1] * 17, [2, 9, 1, 5]):
-        state, _ = program.collect(program.init(hyper(2), jnp.arange(2)), 20)
+        state, _ = program.collect(program.init(hyper(3), jnp.arange(3)), 20)
         done = 0
         for count in chunks:
-            state, _ = program.train(hyper(2), state, 20 + done, count, done)
+            state, _ = program.train(hyper(3), state, 20 + done, count, done)
             done += count
         ends.append(jax.tree.map(np.asarray, state))
     jax.tree.map(np.testing.assert_array_equal, ends[0], ends[1])
@@ -263,8 +286,7 @@ def test_updates_until_something_is_due(cycle):
 
 def test_a_diverged_member_stays_as_it_was_and_the_others_do_not_notice():
     """A NaN as the reward of one member's newest transition: it is drawn sooner or later."""
-    config = tiny_config(engine="native", prune_start=21, prune_ramp=0, nu=20.0, steps=200)
-    program, hyper = make(config)
+    program, hyper = shared(20.0)
 
     def run(poison):
         state = program.init(hyper(3), jnp.arange(3))
@@ -296,20 +318,19 @@ def test_a_diverged_member_stays_as_it_was_and_the_others_do_not_notice():
     for member in (0, 2):
         equal(*(jax.tree.map(lambda leaf, m=member: leaf[m], run) for run in (state, whole)))
     assert np.isfinite(tally.metrics.critic_loss[[0, 2]]).all()
-    agent = agents.make_agent(config, 17, 6)
+    agent = agents.make_agent(tiny_config(**PRUNED), 17, 6)
     settled = jax.vmap(lambda one: agents.settle(agent, one, random_batch(jax.random.PRNGKey(0))))(state.agent)
     equal(of(settled, 1), of(state.agent, 1))
     assert (settled.theta["ofenet"]["state"][0] != state.agent.theta["ofenet"]["state"][0]).any()
 
 
 def test_ofenet_that_diverges_alone_stays_as_it_was():
-    config = tiny_config(engine="native")
-    program, hyper = make(config)
-    state, _ = program.collect(program.init(hyper(2), jnp.arange(2)), 20)
+    program, hyper = shared(20.0)
+    state, _ = program.collect(program.init(hyper(3), jnp.arange(3)), 20)
     bad = state.replay.observation.at[0, 1:].set(jnp.inf)
     before = jax.tree.map(np.array, state.agent)
-    state, _ = program.pretrain(hyper(2), state._replace(replay=state.replay._replace(observation=bad)), 3)
-    assert list(state.agent.diverged) == [True, False]
+    state, _ = program.pretrain(hyper(3), state._replace(replay=state.replay._replace(observation=bad)), 3)
+    assert list(state.agent.diverged) == [True, False, False]
     for old, new in zip(
         jax.tree.leaves(before), jax.tree.leaves(state.agent._replace(diverged=before.diverged)), strict=True
     ):

@@ -224,6 +224,7 @@ def test_compaction_in_training_changes_speed_and_nothing_else(tmp_path, monkeyp
         np.testing.assert_allclose(*actions, atol=2e-2)  # forty steps of physics amplify rounding
 
 
+@pytest.mark.slow
 def test_the_whole_method_from_open_gates_to_settled_ones(tmp_path):
     """Every network gated, theta moved now and then, settled before the end: what the defaults do at full size."""
     rules = {"gated": ("ofenet", "actor", "critic"), "theta_every": 3, "theta_learning_rate": 5e-3, "nu": 1_000.0}
@@ -242,6 +243,7 @@ def test_the_whole_method_from_open_gates_to_settled_ones(tmp_path):
         assert rows[-1]["parameters_left"] == pytest.approx(left[64] / left[24]), "theta is 0 or 1 by now"
 
 
+@pytest.mark.slow
 def test_several_values_of_nu_end_in_a_trade_off_curve(tmp_path):
     settings = {"prune_ramp": 0, "theta_learning_rate": 5e-3, "eval_episodes": 1, "final_episodes": 1, **SMALLEST}
     folder = tmp_path / "run"
@@ -399,10 +401,11 @@ def test_a_diverged_member_is_marked_and_disturbs_no_other(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        pytest.param("Ant-v5", ("main_body=torso", "healthy_z_range=0.3,0.9"), marks=pytest.mark.slow),
+        ("Ant-v5", ("main_body=torso", "healthy_z_range=0.3,0.9")),
         ("Humanoid-v5", ("include_cinert_in_observation=false", "contact_cost_range=0,5")),
     ],
 )
+@pytest.mark.slow
 def test_a_task_with_other_limits_and_options_is_trained_and_evaluated(name, options, tmp_path):
     smallest = {"agent": "ofenet", "steps": 30, "eval_episodes": 1, "final_episodes": 1, **SMALLEST}
     config = tiny_config(task=name, task_options=options, out=str(tmp_path / name), **smallest)
@@ -418,6 +421,7 @@ def test_a_task_with_other_limits_and_options_is_trained_and_evaluated(name, opt
         tiny_config(task="Ant-v5", task_options=("gravity=0",))
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own_is_trained_by_the_same_command(tmp_path, capsys):
     """The example in the documentation, as a user runs it."""
     run = lambda *arguments: subprocess.run(  # noqa: E731

@@ -13,7 +13,13 @@ from xinet_jax.training import checkpoints, setup
 from xinet_jax.training.program import make_program
 from xinet_jax.training.results import read_records
 
-RULES = {"gated": ("ofenet", "actor", "critic"), "prune_start": 21, "prune_ramp": 0, "prune_stop": 40}
+RULES = {
+    "task": "Hopper-v5",
+    "gated": ("ofenet", "actor", "critic"),
+    "prune_start": 21,
+    "prune_ramp": 0,
+    "prune_stop": 40,
+}
 RULES |= {"keep_share": 0.4, "eval_episodes": 1, "final_episodes": 1, "checkpoint_every": 20, "seeds": 2, **SMALLEST}
 
 
@@ -78,6 +84,7 @@ def test_before_and_after_a_resumption_the_same_program_is_compiled(tmp_path, mo
     assert {pruner for _, pruner in programs} == {"none"}
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_at_prune_stop_settles_and_can_be_made_longer(whole, tmp_path):
     folder = tmp_path / "run"
     config = dataclasses.replace(load_config(whole / "config.yaml"), out=str(folder), steps=40)
