@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -46,11 +47,13 @@ from experiments.gpu import workers
 from experiments.gpu.report import Report
 from experiments.gpu.workers import Part, Worker
 from experiments.substitutes import __main__ as substitutes
-from experiments.what_predicts_recovery import measures, rankings
+from experiments.what_predicts_recovery import after_the_cut, measures, rankings
 from experiments.what_predicts_recovery import tables as recovery_tables
 from experiments.widths_and_pace import __main__ as widths_and_pace
 from xinet_jax import agent as agents
 from xinet_jax import cli
+from xinet_jax.agent.optimiser import adam
+from xinet_jax.agent.state import AgentState
 from xinet_jax.command_line.parsing import train_config
 from xinet_jax.config import PruningConfig, load_config, make_config, override, save_config
 from xinet_jax.errors import UserError
@@ -58,6 +61,7 @@ from xinet_jax.policy import files, policy
 from xinet_jax.tasks.registry import load_task
 from xinet_jax.training import run as runner
 from xinet_jax.training.from_widths import find_structures
+from xinet_jax.training.member import Member
 from xinet_jax.training.results import read_records
 
 
@@ -636,3 +640,28 @@ def test_tables_of_what_predicts_recovery(tmp_path):
     assert "| loss | -1.00 ± 0.00 |" in text
     recovery_tables.draw(tmp_path, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_done_after_a_cut(tmp_path):
+    """Moments are forgotten; an actor that is held stays as it is while the rest learns; returns become a table."""
+
+    def learn(_, member, first_step, rounds, first_update):
+        assert (first_step, rounds) == (15_000 + first_update, 1)
+        return jax.tree.map(lambda leaf: leaf + 1, member), None
+
+    params = {name: jnp.zeros((2, 3)) for name in ("actor", "critic")}
+    fresh = {name: jax.vmap(adam.init)(each) for name, each in params.items()}
+    old = jax.tree.map(lambda leaf: leaf + 7, fresh)
+    member = Member(AgentState(params, (), (), old, (), (), (), (), jnp.zeros(2)), (), (), jnp.zeros(2))
+    jax.tree.map(np.testing.assert_array_equal, after_the_cut.without_moments(member).agent.optimiser, fresh)
+    setup = SimpleNamespace(program=SimpleNamespace(train=learn), hyper=())
+    after = after_the_cut.learn_critics(after_the_cut.Cut(setup, member, {}), member, 2, 5).agent
+    np.testing.assert_array_equal(after.params["actor"], 0.0)
+    np.testing.assert_array_equal(after.params["critic"], 3.0)
+    jax.tree.map(np.testing.assert_array_equal, after.optimiser["actor"], old["actor"])
+    assert int(after.optimiser["critic"].count[0]) == int(old["critic"].count[0]) + 3
+    lines = [
+        f"A,0.1,{care},{updates},{seed},{seed + updates}" for care in "xy" for updates in (0, 9) for seed in (1, 3)
+    ]
+    (tmp_path / "after_the_cut.csv").write_text("\n".join(["task,share,care,updates,seed,return", *lines]))
+    assert "| x | 2 ± 13 | 11 ± 13 |" in after_the_cut.table(tmp_path)

@@ -1,0 +1,115 @@
+"""What destroys the policy in the first updates after a cut, and what prevents it?
+
+The agents of `experiments.what_predicts_recovery` are cut by magnitude, and learn on with one care or another:
+
+- nothing: as training does;
+- moments: Adam forgets its moments at the cut;
+- critics first: the actor stays as it is for the first 1,000 updates, while critics and OFENet learn;
+- both;
+- uncut: the dense agents, as a control.
+
+    python -m experiments.what_predicts_recovery.after_the_cut [--cares moments both] [--cores 0]
+    python -m experiments.what_predicts_recovery.after_the_cut --table
+
+Results: `after_the_cut.csv`, a line per care, seed and number of updates.
+"""
+
+import argparse
+import csv
+import os
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.claims.tables import markdown
+from experiments.what_predicts_recovery.__main__ import HERE, append
+from experiments.what_predicts_recovery.cut import NOTHING, TRUNK_STEPS, Cut, cut_agents
+from experiments.what_predicts_recovery.tables import interval
+from xinet_jax.agent.optimiser import adam
+from xinet_jax.training.member import Member
+
+UPDATES = (100, 300, 1_000, 2_000, 5_000, 10_000)  # after the cut, at which agents are evaluated
+HELD = 1_000  # updates in which the actor stays as it is
+# By name: whether moments are forgotten, and whether the actor is held.
+CARES = {"nothing": (False, False), "moments": (True, False), "critics first": (False, True), "both": (True, True)}
+UNCUT = "uncut"
+FILE = "after_the_cut.csv"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default="HalfCheetah-v5", help="the task")
+    parser.add_argument("--share", type=float, default=0.11, help="share of all parameters that the cut leaves")
+    parser.add_argument("--cares", nargs="*", choices=[*CARES, UNCUT], default=[*CARES, UNCUT], help="which")
+    parser.add_argument("--runs", type=Path, default=Path("runs/recovery"), help="folder of the trunks")
+    parser.add_argument("--cores", help="cores to run on, as 0 or 0,1; all if none")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder of the CSV file")
+    parser.add_argument("--updates", type=int, nargs="*", default=UPDATES, help="when to evaluate after the cut")
+    parser.add_argument("--table", action="store_true", help="print the table and train nothing")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        if arguments.cores:
+            os.sched_setaffinity(0, set(map(int, arguments.cores.split(","))))
+        for care in arguments.cares:
+            recover(arguments, care)
+    print(table(arguments.out))
+
+
+def recover(arguments: argparse.Namespace, care: str) -> None:
+    """Cuts the trunk's agents, lets them learn on with a care, and writes down their returns."""
+    cut = cut_agents(arguments, NOTHING if care == UNCUT else "magnitude")
+    forget, hold = CARES.get(care, (False, False))
+    state = without_moments(cut.state) if forget else cut.state
+    seconds, done, rows = time.monotonic(), 0, []
+    for updates in (0, *arguments.updates):
+        held = min(updates, HELD) if hold else done
+        state = learn_critics(cut, state, done, held)
+        done = max(done, held)
+        if updates > done:
+            state, _ = cut.setup.program.train(cut.setup.hyper, state, TRUNK_STEPS + done, updates - done, done)
+        done = updates
+        scores = np.asarray(cut.setup.program.evaluate(state.agent, cut.setup.seeds)).mean(axis=1)
+        stamp = {"task": arguments.task, "share": arguments.share, "care": care, "updates": updates}
+        for identity, score in zip(cut.setup.identities, scores, strict=False):
+            rows.append(stamp | {"seed": identity.seed, "return": round(float(score), 1)})
+        print(f"{care}: {done} updates, {time.monotonic() - seconds:.0f} s, return {scores.mean():.0f}", flush=True)
+    append(arguments.out / FILE, rows)
+
+
+def without_moments(state: Member) -> Member:
+    """Returns the members as Adam would begin with them."""
+    fresh = {name: jax.vmap(adam.init)(params) for name, params in state.agent.params.items()}
+    return state._replace(agent=state.agent._replace(optimiser=fresh))
+
+
+def learn_critics(cut: Cut, state: Member, first: int, last: int) -> Member:
+    """Returns the members after updates from one number to another, in which the actor stays as it is."""
+    for number in range(first, last):
+        kept = jax.tree.map(jnp.copy, (state.agent.params["actor"], state.agent.optimiser["actor"]))
+        state, _ = cut.setup.program.train(cut.setup.hyper, state, TRUNK_STEPS + number, 1, number)
+        params, optimiser = state.agent.params | {"actor": kept[0]}, state.agent.optimiser | {"actor": kept[1]}
+        state = state._replace(agent=state.agent._replace(params=params, optimiser=optimiser))
+    return state
+
+
+def table(folder: Path) -> str:
+    """Returns a line per care: mean returns over seeds and half the width of their 95% intervals, in Markdown."""
+    returns = defaultdict(lambda: defaultdict(list))
+    if (folder / FILE).exists():
+        with (folder / FILE).open(newline="") as lines:
+            for row in csv.DictReader(lines):
+                returns[row["care"]][int(row["updates"])].append(float(row["return"]))
+    steps = sorted({updates for of_care in returns.values() for updates in of_care})
+    rows = [
+        (care, *(interval(of_care[updates]) if updates in of_care else "" for updates in steps))
+        for care, of_care in returns.items()
+    ]
+    return markdown(("care", *(f"{updates:,} updates" for updates in steps)), rows)
+
+
+if __name__ == "__main__":
+    main()
