@@ -8,6 +8,7 @@ import pytest
 from rich.table import Table
 
 from xinet_jax import cli
+from xinet_jax.config import make_config, save_config
 from xinet_jax.telemetry.console import FittingConsole
 from xinet_jax.telemetry.progress import ProgressDisplay, Status, _Stderr
 
@@ -232,6 +233,25 @@ def test_several_files_are_imported(tmp_path, capsys):
     code, out, _ = run(f"tasks --json --import {tmp_path / 'one.py'} --import {tmp_path / 'two.py'}", capsys)
     assert code == 0
     assert out.startswith("one\ntwo\n{")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("", "metrics.jsonl has no metrics yet"),
+        ("[1]\n", "metrics.jsonl: AttributeError: 'list' object has no attribute 'get'"),
+        ('{"member": "seed_0"}\n', "metrics.jsonl: KeyError: 'kind'"),
+        ('{"kind": "train", "seconds": null}\n', "metrics.jsonl: TypeError: float() argument must be"),
+        ('{"kind": "train", "member": ["seed_0"]}\n', "metrics.jsonl: TypeError: unhashable type"),
+        ('{"kind": "train", "member": "seed_9"}\n', "metrics.jsonl has members that the run's configuration has not"),
+    ],
+)
+def test_metrics_that_are_damaged_are_told_in_one_line(lines, message, tmp_path, capsys):
+    save_config(make_config(), tmp_path / "config.yaml")
+    (tmp_path / "metrics.jsonl").write_text(lines)
+    code, out, err = run(f"log {tmp_path} --to tensorboard", capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
 
 
 def test_train_evaluate_inspect(tmp_path, capsys, monkeypatch):

@@ -35,10 +35,15 @@ def run(arguments: list[str]) -> int:
             records = list(read_json_lines(file)) if file.exists() else []
             if not records:
                 raise UserError(f"{file} has no metrics yet")
-            members = {record["member"] for record in records if "member" in record}
+            try:
+                members = {record["member"] for record in records if "member" in record}
+                seconds = max(float(record.get("seconds", 0.0)) for record in records if record["kind"])
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                what = f"{type(error).__name__}: {first_line(error)}"
+                raise UserError(f"cannot read the metrics in {file}: {what}") from None
             if not members <= settings.keys():
                 raise UserError(f"{file} has members that the run's configuration has not")
-            began = file.stat().st_mtime - max(record.get("seconds", 0.0) for record in records)
+            began = file.stat().st_mtime - seconds
             curves = Curves(folder, {name: values for name, values in settings.items() if name in members}, began)
             for name in sinks:
                 try:

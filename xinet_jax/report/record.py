@@ -22,6 +22,7 @@ from xinet_jax.training.run_folder import (
     metrics_files,
     state_of,
 )
+from xinet_jax.training.trouble import trouble
 
 # Entries of the metrics that the report shows over environment steps, beside the return of evaluations.
 ENTRIES = ("episode_return", "parameters_left", "flops", "iterations_per_second")
@@ -116,9 +117,7 @@ class MemberRecord:
     @property
     def trouble(self) -> str:
         """What went wrong with it, in a few words."""
-        troubles = [] if self.diverged is None else [f"diverged by step {self.diverged:,}"]
-        troubles += [f"{self.bad_transitions:,} bad transitions"] if self.bad_transitions else []
-        return "; ".join(troubles)
+        return trouble(self.diverged, self.bad_transitions)
 
 
 @dataclasses.dataclass(frozen=True)

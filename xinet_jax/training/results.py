@@ -16,6 +16,7 @@ from xinet_jax.training.members import Identity, identities
 from xinet_jax.training.phases import PHASES
 from xinet_jax.training.run_folder import CONFIG_FILE, POLICY_FOLDER, TRADE_OFF_FIGURE, TRADE_OFF_TABLE, metrics_files
 from xinet_jax.training.trade_off import Point, save_figure, save_table
+from xinet_jax.training.trouble import trouble
 
 
 class MemberResult(NamedTuple):
@@ -46,9 +47,7 @@ class MemberResult(NamedTuple):
     @property
     def trouble(self) -> str:
         """What went wrong with it, in a few words."""
-        troubles = [] if self.diverged is None else [f"diverged by step {self.diverged:,}"]
-        troubles += [f"{self.bad_transitions:,} bad transitions"] if self.bad_transitions else []
-        return "; ".join(troubles)
+        return trouble(self.diverged, self.bad_transitions)
 
 
 class Result(NamedTuple):
