@@ -239,7 +239,7 @@ def test_several_files_are_imported(tmp_path, capsys):
     ("lines", "message"),
     [
         ("", "metrics.jsonl has no metrics yet"),
-        ("[1]\n", "metrics.jsonl: AttributeError: 'list' object has no attribute 'get'"),
+        ("[1]\n", "metrics.jsonl: TypeError: list indices must be integers"),
         ('{"member": "seed_0"}\n', "metrics.jsonl: KeyError: 'kind'"),
         ('{"kind": "train", "seconds": null}\n', "metrics.jsonl: TypeError: float() argument must be"),
         ('{"kind": "train", "member": ["seed_0"]}\n', "metrics.jsonl: TypeError: unhashable type"),

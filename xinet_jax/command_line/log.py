@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> int:
             try:
                 members = {record["member"] for record in records if "member" in record}
                 seconds = max(float(record.get("seconds", 0.0)) for record in records if record["kind"])
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError) as error:
                 what = f"{type(error).__name__}: {first_line(error)}"
                 raise UserError(f"cannot read the metrics in {file}: {what}") from None
             if not members <= settings.keys():
