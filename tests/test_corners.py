@@ -1,6 +1,7 @@
 """On a regression task whose useful units are known, theta ends in the right corner (method, section 2)."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -45,8 +46,8 @@ def rate(i):
     return jnp.where(i < 1000, 0.0, 1e-3)
 
 
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))])
-def test_with_the_exact_gradient_theta_ends_at_0_and_1_exactly(seed):
+@pytest.mark.parametrize("seeds", [2, pytest.param(6, marks=pytest.mark.slow)])
+def test_with_the_exact_gradient_theta_ends_at_0_and_1_exactly(seeds):
     """Weights and theta descend E_xi[l] + price together; the expectation is enumerated. Theta waits at first."""
     batch = data(jax.random.PRNGKey(100), 512)
 
@@ -54,23 +55,28 @@ def test_with_the_exact_gradient_theta_ends_at_0_and_1_exactly(seed):
         probabilities = jnp.prod(jnp.where(DRAWS > 0.5, theta, 1 - theta), axis=1)
         return jnp.dot(probabilities, jax.vmap(lambda xi: loss(weights, xi, batch))(DRAWS)) + PRICE * theta.sum()
 
-    @jax.jit
     def step(i, carry):
         weights, theta = carry
         slope, gradient = jax.grad(objective, (0, 1))(weights, theta)
         return weights - 0.05 * slope, gates.descend({"a": theta}, {"a": gradient}, rate(i))["a"]
 
-    theta, weights = starts(seed)
-    weights, theta = jax.lax.fori_loop(0, 5000, step, (weights, theta))
-    np.testing.assert_array_equal(theta, USEFUL.astype(np.float32))
-    np.testing.assert_allclose(weights[USEFUL], WEIGHTS[USEFUL], atol=0.1)
+    @jax.jit
+    @jax.vmap
+    def ends(seed):
+        theta, weights = starts(seed)
+        return jax.lax.fori_loop(0, 5000, step, (weights, theta))
+
+    for weights, theta in zip(*ends(jnp.arange(seeds)), strict=True):
+        np.testing.assert_array_equal(theta, USEFUL.astype(np.float32))
+        np.testing.assert_allclose(weights[USEFUL], WEIGHTS[USEFUL], atol=0.1)
 
 
-def pruned(seed, weights_see, copies=(), steps=8000):
+def pruned(weights_see, copies=(), steps=8000):
     """Returns theta and the alive masks of six gates that learn by `theta_of_agent.step` beside linear weights.
 
+    Both have a row for each of three seeds: of the start, the minibatches and the gates.
+
     Args:
-      seed: of the start, the minibatches and the gates.
       weights_see: as in the configuration.
       copies: units that all see what the first of them sees.
       steps: minibatches; theta waits for the first thousand.
@@ -87,7 +93,7 @@ def pruned(seed, weights_see, copies=(), steps=8000):
     hyper = agents.make_hyper(config, 6)._replace(nu=PRICE / dearness[0], theta_learning_rate=1e-3)
     of_units = lambda units: units["ofenet"]["state"][0]  # noqa: E731
 
-    def step(i, carry):
+    def step(seed, i, carry):
         weights, state = carry
         key_data, key_gates = jax.random.split(jax.random.fold_in(jax.random.PRNGKey(seed), i))
         x, y = data(key_data, 64)
@@ -106,27 +112,32 @@ def pruned(seed, weights_see, copies=(), steps=8000):
         theta, alive = gates.prune(theta, state.alive, agent.pruning.theta_min)
         return weights - 0.05 * slope, state._replace(theta=theta, alive=alive)
 
-    theta, weights = starts(seed)
-    state = state._replace(theta={"ofenet": {"state": (theta,), "action": ()}})
-    _, state = jax.jit(lambda carry: jax.lax.fori_loop(0, steps, step, carry))((weights, state))
-    return np.asarray(of_units(state.theta)), np.asarray(of_units(state.alive))
+    @jax.jit
+    @jax.vmap
+    def end(seed):
+        theta, weights = starts(seed)
+        start = state._replace(theta={"ofenet": {"state": (theta,), "action": ()}})
+        return jax.lax.fori_loop(0, steps, partial(step, seed), (weights, start))[1]
+
+    ends = end(jnp.arange(3))
+    return np.asarray(of_units(ends.theta)), np.asarray(of_units(ends.alive))
 
 
 @pytest.mark.parametrize("weights_see", ["open", "mean", "sampled"])
-@pytest.mark.parametrize("seed", range(3))
-def test_on_minibatches_useless_units_are_pruned_and_useful_ones_stay_open(seed, weights_see):
+def test_on_minibatches_useless_units_are_pruned_and_useful_ones_stay_open(weights_see):
     """One draw of the gates per minibatch, as in training. A useful gate rests just below 1: between draws that close
     it there is only the price, and near 1 the floor is in the way."""
-    theta, alive = pruned(seed, weights_see)
-    np.testing.assert_array_equal(alive, USEFUL)
-    np.testing.assert_array_equal(theta[~USEFUL], 0.0)
-    assert (theta[USEFUL] > 0.95).all()
+    theta, alive = pruned(weights_see)
+    for of_seed in alive:
+        np.testing.assert_array_equal(of_seed, USEFUL)
+    np.testing.assert_array_equal(theta[:, ~USEFUL], 0.0)
+    assert (theta[:, USEFUL] > 0.95).all()
 
 
 @pytest.mark.parametrize("weights_see", ["open", "mean"])
-@pytest.mark.parametrize("seed", range(3))
-def test_of_units_that_say_the_same_one_stays(seed, weights_see):
+def test_of_units_that_say_the_same_one_stays(weights_see):
     """Beside the others each may be worth less than its price; all three together are worth twenty times as much."""
-    _, alive = pruned(seed, weights_see, copies=(3, 4, 5), steps=20_000)
-    assert alive[3:].sum() >= 1
-    np.testing.assert_array_equal(alive[:3], USEFUL[:3])
+    _, alive = pruned(weights_see, copies=(3, 4, 5), steps=20_000)
+    assert (alive[:, 3:].sum(axis=1) >= 1).all()
+    for of_seed in alive:
+        np.testing.assert_array_equal(of_seed[:3], USEFUL[:3])
