@@ -6,6 +6,7 @@ The agents of `experiments.what_predicts_recovery` are cut by magnitude, and lea
 - moments: Adam forgets its moments at the cut;
 - critics first: the actor stays as it is for the first 1,000 updates, while critics and OFENet learn;
 - both;
+- critics for 100, critics for 10: the actor stays as it is for so many updates;
 - uncut: the dense agents, as a control.
 
     python -m experiments.what_predicts_recovery.after_the_cut [--cares moments both] [--cores 0]
@@ -33,9 +34,9 @@ from xinet_jax.agent.optimiser import adam
 from xinet_jax.training.member import Member
 
 UPDATES = (100, 300, 1_000, 2_000, 5_000, 10_000)  # after the cut, at which agents are evaluated
-HELD = 1_000  # updates in which the actor stays as it is
-# By name: whether moments are forgotten, and whether the actor is held.
-CARES = {"nothing": (False, False), "moments": (True, False), "critics first": (False, True), "both": (True, True)}
+# By name: whether moments are forgotten, and for how many updates the actor stays as it is.
+CARES = {"nothing": (False, 0), "moments": (True, 0), "critics first": (False, 1_000), "both": (True, 1_000)}
+CARES |= {"critics for 100": (False, 100), "critics for 10": (False, 10)}
 UNCUT = "uncut"
 FILE = "after_the_cut.csv"
 
@@ -62,13 +63,12 @@ def main() -> None:
 def recover(arguments: argparse.Namespace, care: str) -> None:
     """Cuts the trunk's agents, lets them learn on with a care, and writes down their returns."""
     cut = cut_agents(arguments, NOTHING if care == UNCUT else "magnitude")
-    forget, hold = CARES.get(care, (False, False))
+    forget, held = CARES.get(care, (False, 0))
     state = without_moments(cut.state) if forget else cut.state
     seconds, done, rows = time.monotonic(), 0, []
     for updates in (0, *arguments.updates):
-        held = min(updates, HELD) if hold else done
-        state = learn_critics(cut, state, done, held)
-        done = max(done, held)
+        state = learn_critics(cut, state, done, min(updates, held))
+        done = max(done, min(updates, held))
         if updates > done:
             state, _ = cut.setup.program.train(cut.setup.hyper, state, TRUNK_STEPS + done, updates - done, done)
         done = updates
