@@ -525,6 +525,39 @@ def test_a_pruned_unit_never_comes_back(key):
     assert complexity.share(agent.dense, agent.dense, state.alive) < 0.9, "the test must have pruned something"
 
 
+@pytest.mark.parametrize("kind", ["xinet", "magnitude"])
+def test_the_actor_waits_after_units_were_pruned(key, kind):
+    """Everything else learns in that time. Where nothing is pruned it learns as always."""
+    rules = {"prune_start": 25, "prune_ramp": 0} | ({"gated": ("ofenet", "critic")} if kind == "xinet" else {})
+    agent, hyper, state = make(key, agent=kind, actor_waits=2, **rules | {"prune_every": 30})
+    assert state.waiting == 0
+    update, prune = jitted(agent, hyper), jax.jit(functools.partial(agents.prune, agent))
+    batch, actor = random_batch(key), lambda state: (state.params["actor"], state.optimiser["actor"])
+    learnt = update(state, batch, key, 30, 1)
+    assert changed(actor(state), actor(learnt))
+    assert learnt.waiting == 0
+    if kind == "xinet":
+        assert prune(learnt, batch, key, 30).waiting == 0, "no unit has gone"
+        layer = learnt.theta["critic"][0].at[:, 1].set(0.0)
+        learnt = learnt._replace(theta=learnt.theta | {"critic": (layer, *learnt.theta["critic"][1:])})
+    cut = prune(learnt, batch, key, 30)
+    assert cut.waiting == 2
+    once = update(cut, batch, key, 31, 2)
+    twice = update(once, batch, key, 32, 3)
+    jax.tree.map(np.testing.assert_array_equal, actor(cut), actor(twice))
+    for name in ("ofenet", "critic", "temperature"):
+        assert changed(cut.params[name], once.params[name]), name
+    assert (once.waiting, twice.waiting) == (1, 0)
+    assert changed(actor(twice), actor(update(twice, batch, key, 33, 4)))
+    if kind == "xinet":
+        settled = jax.jit(functools.partial(agents.settle, agent))(with_theta(learnt, 0.3), batch)
+        assert settled.waiting == 2
+
+
+def test_an_actor_that_never_waits_has_no_count(key):
+    assert make(key)[2].waiting is None
+
+
 def test_a_dead_units_weights_change_nothing(key):
     agent, hyper, state = make(key)
     dead = with_theta(state, 1.0)

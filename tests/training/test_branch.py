@@ -286,6 +286,13 @@ def test_gates_that_are_new_are_open():
     assert state.theta["critic"][0].shape == (1, 2, 8)
 
 
+def test_actors_that_may_wait_do_not_wait_at_first():
+    waits = tiny_config(gated=GATED, actor_waits=3)
+    np.testing.assert_array_equal(with_gates(waits, tiny_config(agent="ofenet")).waiting, [0])
+    np.testing.assert_array_equal(with_gates(waits, waits, lambda s: s._replace(waiting=np.int32(2))).waiting, [2])
+    assert with_gates(tiny_config(), tiny_config(actor_waits=3)).waiting is None
+
+
 def test_gates_stay_as_they_are():
     state = with_gates(tiny_config(gated=GATED), tiny_config(), half_open)
     np.testing.assert_array_equal(state.theta["ofenet"]["state"][0], [[0.5, 0, 1, 1, 1]])

@@ -32,7 +32,7 @@ OPTIONS = "--task Hopper-v5 --blocks 1 --block-units 5 --actor-hidden 7 --critic
 OPTIONS += " --steps 160 --random-steps 20"
 OPTIONS += " --pretrain-updates 5 --eval-every 40 --log-every 20 --eval-episodes 1 --final-episodes 1 --prune-stop 70"
 OPTIONS += " --prune-start 25 --prune-ramp 0 --theta-every 1 --theta-learning-rate 5e-3 --nu 2000 --width-multiple 1"
-OPTIONS += " --checkpoint-every 20 --checkpoint-keep 20 --seeds 2 --log tensorboard"
+OPTIONS += " --checkpoint-every 20 --checkpoint-keep 20 --seeds 2 --log tensorboard --actor-waits 13"
 
 # Every chance to compact is taken, so that it does not depend on the clock. Chunks are short, for signals to be heard.
 SCRIPT = """

@@ -79,4 +79,5 @@ def init(agent: Agent, hyper: Hyper, key: Key) -> AgentState:
         mse_bars=average.init({"ofenet": jnp.zeros(()), "critic": jnp.zeros(2)}),
         diverged=jnp.bool_(False),
         observations=normalisation.init(shape.observation) if agent.normalises else None,
+        waiting=jnp.int32(0) if agent.pruning.actor_waits else None,
     )

@@ -78,7 +78,8 @@ def prune(
         share = schedules.target_share(rules.final_share, progress)
         new_theta = alive = schedules.prune(agent.dense, shape, score, state.alive, share)
     new_theta, alive = _keep(state.diverged, (state.theta, state.alive), (new_theta, alive))
-    return state._replace(theta=new_theta, alive=alive, **without(agent, state, alive, batch))
+    waiting = _waiting(agent, state, alive)
+    return state._replace(theta=new_theta, alive=alive, waiting=waiting, **without(agent, state, alive, batch))
 
 
 def settle(agent: Agent, state: AgentState, batch: Transition) -> AgentState:
@@ -99,6 +100,7 @@ def settle(agent: Agent, state: AgentState, batch: Transition) -> AgentState:
     params = folding.fold(shape, moved["params"], units)
     target = folding.fold(shape, moved["params"] | {"critic": moved["target_critic"]}, units)["critic"]
     settled = moved | {"params": params, "target_critic": target, "theta": alive, "alive": alive}
+    settled |= {"waiting": _waiting(agent, state, alive)}
     return state._replace(**{name: _keep(state.diverged, getattr(state, name), new) for name, new in settled.items()})
 
 
@@ -110,6 +112,14 @@ def without(agent: Agent, state: AgentState, alive: Units, batch: Transition) ->
     params, statistics = substitutes.without(agent.networks, params, state.statistics, units, alive, lost, batch)
     target_critic = params.pop("target_critic")
     return {"params": params, "target_critic": target_critic, "statistics": statistics}
+
+
+def _waiting(agent: Agent, state: AgentState, alive: Units) -> Int[Array, ""] | None:
+    """Returns for how many updates the actor waits, once there are only the units that `alive` has."""
+    if state.waiting is None:
+        return None
+    lost = jax.tree.leaves(jax.tree.map(lambda old, new: jnp.any(old != new), state.alive, alive))
+    return jnp.where(jnp.stack(lost).any(), agent.pruning.actor_waits, state.waiting)
 
 
 def _keep(diverged: Bool[Array, ""], old: Tree, new: Tree) -> Tree:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import optax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from xinet_jax.config import SWEPT, PruningConfig
 from xinet_jax.networks.modules import Networks, Shape
@@ -51,6 +51,7 @@ class AgentState(NamedTuple):
       mse_bars: moving averages of the mean squared errors of OFENet and critics.
       diverged: whether a loss or gradient has not been finite; all else then stays as it was before.
       observations: what observations are normalised by; None if they are not.
+      waiting: updates for which the actor's weights still stay as they are; None if they never do.
     """
 
     params: dict[str, Tree]
@@ -63,6 +64,7 @@ class AgentState(NamedTuple):
     mse_bars: optax.OptState
     diverged: Bool[Array, "*members"]
     observations: ObservationStatistics | None = None
+    waiting: Int[Array, "*members"] | None = None
 
 
 class Metrics(NamedTuple):

@@ -113,6 +113,7 @@ def update_weights(
 
     # Steps of the weights, of the target critics, and of the losses' averages.
     params, optimiser = descend(hyper, state.params, state.optimiser, gradient)
+    params, optimiser, waiting = _unless_waiting(state, params, optimiser)
     target_critic = optax.incremental_update(params["critic"], state.target_critic, hyper.tau)
     _, mse_bars = average.update({"ofenet": loss.ofenet, "critic": loss.critic}, state.mse_bars)
 
@@ -122,6 +123,7 @@ def update_weights(
         statistics=figures.statistics,
         optimiser=optimiser,
         mse_bars=mse_bars,
+        waiting=waiting,
     )
     figures_of_step = (loss, figures.statistics, mse_bars, jax.tree.map(jnp.square, gradient))
     metrics = Metrics(
@@ -154,6 +156,20 @@ def update_theta(
     new, figures = theta.step(agent, hyper, state, gradient, environment_steps)
     after = _unless_diverged(state, state._replace(theta=new), new)
     return after, jax.tree.map(lambda figure: jnp.where(after.diverged, 0.0, figure), figures)
+
+
+def _unless_waiting(
+    state: AgentState, params: dict[str, Tree], optimiser: dict[str, optax.OptState]
+) -> tuple[dict[str, Tree], dict[str, optax.OptState], Int[Array, ""] | None]:
+    """Returns parameters and moments after a step, and for how many more the actor waits.
+
+    While it does, its own are those before the step: critics that have just lost units would mislead it.
+    """
+    if state.waiting is None:
+        return params, optimiser, None
+    before, after = (state.params["actor"], state.optimiser["actor"]), (params["actor"], optimiser["actor"])
+    actor, moments = jax.tree.map(lambda old, new: jnp.where(state.waiting > 0, old, new), before, after)
+    return params | {"actor": actor}, optimiser | {"actor": moments}, jnp.maximum(state.waiting - 1, 0)
 
 
 def _unless_diverged(before: AgentState, after: AgentState, figures: Tree) -> AgentState:

@@ -6,7 +6,7 @@ from xinet_jax.config.names import NETWORKS, PRUNERS
 
 # Fields of `PruningConfig`, by what they are about.
 _COMPACTION = ("compact", "width_multiple")
-_SCHEDULE = ("gated", "prune_start", "prune_ramp", "prune_every")
+_SCHEDULE = ("gated", "prune_start", "prune_ramp", "prune_every", "actor_waits")
 _PRICE = ("price", "nu", "nu_scale_ofenet", "nu_scale_actor", "nu_scale_critic", "cost", "keep_share")
 _THETA = ("theta_learning_rate", "theta_every", "theta_min", "prune_start_actor", "prune_start_critic", "prune_stop")
 _GRADIENT = ("order", "estimator", "estimator_floor", "weights_see", "leave_out", "actor_speaks")

@@ -151,7 +151,7 @@ def with_gates_of(setup: Setup, trunk: Agent, state: AgentState) -> AgentState:
     alive = opened | {name: state.alive[name] for name in inherited}
     theta = alive if setup.config.kind.scheduled else opened | {name: state.theta[name] for name in inherited}
     origin = repeated(layout.original(shape, agent.gated)) | {name: state.origin[name] for name in inherited}
-    after = state._replace(alive=alive, theta=theta, origin=origin)
+    after = state._replace(alive=alive, theta=theta, origin=origin, waiting=_waiting(agent, state, rows))
     before, now = acting_gates(trunk, state), acting_gates(agent, after)
     for name in inherited:
         if not _equal(before[name], now[name]):
@@ -160,6 +160,13 @@ def with_gates_of(setup: Setup, trunk: Agent, state: AgentState) -> AgentState:
                 f"{setup.config.pruning.weights_see} would read them otherwise"
             )
     return after
+
+
+def _waiting(agent: Agent, state: AgentState, rows: int) -> np.ndarray | None:
+    """Returns for how many updates each actor still waits; None if actors of the branch never do."""
+    if not agent.pruning.actor_waits:
+        return None
+    return np.zeros(rows, np.int32) if state.waiting is None else state.waiting
 
 
 def _is_pruned(agent: Agent, state: AgentState, name: str) -> bool:
