@@ -38,6 +38,7 @@ UPDATES = (100, 300, 1_000, 2_000, 5_000, 10_000)  # after the cut, at which age
 CARES = {"nothing": (False, 0), "moments": (True, 0), "critics first": (False, 1_000), "both": (True, 1_000)}
 CARES |= {"critics for 100": (False, 100), "critics for 10": (False, 10)}
 UNCUT = "uncut"
+SHOWN = (0, 100, 1_000, 5_000, 10_000)  # updates in the table; the file has all
 FILE = "after_the_cut.csv"
 
 
@@ -103,7 +104,7 @@ def table(folder: Path) -> str:
         with (folder / FILE).open(newline="") as lines:
             for row in csv.DictReader(lines):
                 returns[row["care"]][int(row["updates"])].append(float(row["return"]))
-    steps = sorted({updates for of_care in returns.values() for updates in of_care})
+    steps = [updates for updates in SHOWN if any(updates in of_care for of_care in returns.values())]
     rows = [
         (care, *(interval(of_care[updates]) if updates in of_care else "" for updates in steps))
         for care, of_care in returns.items()
