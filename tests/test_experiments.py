@@ -662,7 +662,7 @@ def test_what_is_done_after_a_cut(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, after.optimiser["actor"], old["actor"])
     assert int(after.optimiser["critic"].count[0]) == int(old["critic"].count[0]) + 3
     lines = [
-        f"A,0.1,{care},{updates},{seed},{seed + updates}" for care in "xy" for updates in (0, 9) for seed in (1, 3)
+        f"A,0.1,{care},{updates},{seed},{seed + updates}" for care in "xy" for updates in (0, 9, 100) for seed in (1, 3)
     ]
     (tmp_path / "after_the_cut.csv").write_text("\n".join(["task,share,care,updates,seed,return", *lines]))
     assert "| x | 2 ± 13 | 102 ± 13 |" in after_the_cut.table(tmp_path)
