@@ -239,10 +239,11 @@ def test_several_files_are_imported(tmp_path, capsys):
     ("lines", "message"),
     [
         ("", "metrics.jsonl has no metrics yet"),
-        ("[1]\n", "metrics.jsonl: TypeError: list indices must be integers"),
-        ('{"member": "seed_0"}\n', "metrics.jsonl: KeyError: 'kind'"),
-        ('{"kind": "train", "seconds": null}\n', "metrics.jsonl: TypeError: float() argument must be"),
-        ('{"kind": "train", "member": ["seed_0"]}\n', "metrics.jsonl: TypeError: unhashable type"),
+        ("[1]\n", "metrics.jsonl: record 1 is not one of metrics"),
+        ('{"kind": "train"}\n{"member": "seed_0"}\n', "metrics.jsonl: record 2 is not one of metrics"),
+        ('{"kind": "train", "seconds": null}\n', "metrics.jsonl: record 1 is not one of metrics"),
+        (f'{{"kind": "train", "seconds": {10**400}}}\n', "metrics.jsonl: record 1 is not one of metrics"),
+        ('{"kind": "train", "member": ["seed_0"]}\n', "metrics.jsonl: record 1 is not one of metrics"),
         ('{"kind": "train", "member": "seed_9"}\n', "metrics.jsonl has members that the run's configuration has not"),
     ],
 )

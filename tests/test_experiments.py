@@ -448,7 +448,8 @@ def test_the_page_of_environments_has_the_tables_of_its_runs():
 def test_the_page_of_recovery_has_the_tables_of_its_results():
     page = Path("docs/notebook/recovery.md").read_text().splitlines()
     folder = Path("experiments/what_predicts_recovery")
-    text = f"{recovery_tables.tables(folder)}\n{after_the_cut.table(folder)}"
+    (returns,) = after_the_cut.read(folder).values()
+    text = f"{recovery_tables.tables(folder)}\n{after_the_cut.table(returns)}"
     assert [line for line in text.splitlines() if line.startswith("|") and line not in page] == []
 
 
@@ -665,4 +666,4 @@ def test_what_is_done_after_a_cut(tmp_path):
         f"A,0.1,{care},{updates},{seed},{seed + updates}" for care in "xy" for updates in (0, 9, 100) for seed in (1, 3)
     ]
     (tmp_path / "after_the_cut.csv").write_text("\n".join(["task,share,care,updates,seed,return", *lines]))
-    assert "| x | 2 ± 13 | 102 ± 13 |" in after_the_cut.table(tmp_path)
+    assert "| x | 2 ± 13 | 102 ± 13 |" in after_the_cut.table(after_the_cut.read(tmp_path)["A", "0.1"])

@@ -1,4 +1,4 @@
-"""Claim 7: large networks, pruned to 40% and to 15% of their parameters, beside dense ones and others of that size.
+"""Claim 7: large networks, pruned to 40% and to 15% of their parameters by several rules, beside dense ones.
 
 All arms have the published sizes (preset `paper`), five seeds and one common start.
 

@@ -5,14 +5,14 @@ The agents of `experiments.what_predicts_recovery` are cut by magnitude, and lea
 - nothing: as training does;
 - moments: Adam forgets its moments at the cut;
 - critics first: the actor stays as it is for the first 1,000 updates, while critics and OFENet learn;
-- both;
+- both: the last two together;
 - critics for 100, critics for 10: the actor stays as it is for so many updates;
 - uncut: the dense agents, as a control.
 
     python -m experiments.what_predicts_recovery.after_the_cut [--cares moments both] [--cores 0]
     python -m experiments.what_predicts_recovery.after_the_cut --table
 
-Results: `after_the_cut.csv`, a line per care, seed and number of updates.
+Results: `after_the_cut.csv`, a line per care, seed and number of updates. Cares that it has are left out.
 """
 
 import argparse
@@ -33,20 +33,24 @@ from experiments.what_predicts_recovery.tables import interval
 from xinet_jax.agent.optimiser import adam
 from xinet_jax.training.member import Member
 
-UPDATES = (100, 300, 1_000, 2_000, 5_000, 10_000)  # after the cut, at which agents are evaluated
+UPDATES = (100, 300, 1_000, 1_100, 1_300, 2_000, 5_000, 10_000)  # after the cut, at which agents are evaluated
 # By name: whether moments are forgotten, and for how many updates the actor stays as it is.
 CARES = {"nothing": (False, 0), "moments": (True, 0), "critics first": (False, 1_000), "both": (True, 1_000)}
 CARES |= {"critics for 100": (False, 100), "critics for 10": (False, 10)}
 UNCUT = "uncut"
-SHOWN = (0, 100, 1_000, 5_000, 10_000)  # updates in the table; the file has all
+SHOWN = (0, 100, 1_000, 2_000, 10_000)  # updates in the table; the file has all
 FILE = "after_the_cut.csv"
+
+Returns = dict[str, dict[int, list[float]]]  # by care and updates, of each seed
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="HalfCheetah-v5", help="the task")
     parser.add_argument("--share", type=float, default=0.11, help="share of all parameters that the cut leaves")
-    parser.add_argument("--cares", nargs="*", choices=[*CARES, UNCUT], default=[*CARES, UNCUT], help="which")
+    parser.add_argument(
+        "--cares", nargs="*", choices=[*CARES, UNCUT], default=[*CARES, UNCUT], help="cares to train with"
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs/recovery"), help="folder of the trunks")
     parser.add_argument("--cores", help="cores to run on, as 0 or 0,1; all if none")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the CSV file")
@@ -57,8 +61,10 @@ def main() -> None:
         if arguments.cores:
             os.sched_setaffinity(0, set(map(int, arguments.cores.split(","))))
         for care in arguments.cares:
-            recover(arguments, care)
-    print(table(arguments.out))
+            if care not in read(arguments.out).get((arguments.task, str(arguments.share)), {}):
+                recover(arguments, care)
+    for (task, share), returns in read(arguments.out).items():
+        print(f"{task}, {float(share):.0%} of the parameters left\n\n{table(returns)}\n")
 
 
 def recover(arguments: argparse.Namespace, care: str) -> None:
@@ -97,13 +103,18 @@ def learn_critics(cut: Cut, state: Member, first: int, last: int) -> Member:
     return state
 
 
-def table(folder: Path) -> str:
-    """Returns a line per care: mean returns over seeds and half the width of their 95% intervals, in Markdown."""
-    returns = defaultdict(lambda: defaultdict(list))
+def read(folder: Path) -> dict[tuple[str, str], Returns]:
+    """Returns the results by task and share."""
+    results: dict[tuple[str, str], Returns] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     if (folder / FILE).exists():
         with (folder / FILE).open(newline="") as lines:
             for row in csv.DictReader(lines):
-                returns[row["care"]][int(row["updates"])].append(float(row["return"]))
+                results[row["task"], row["share"]][row["care"]][int(row["updates"])].append(float(row["return"]))
+    return results
+
+
+def table(returns: Returns) -> str:
+    """Returns a line per care: mean returns over seeds and half the width of their 95% intervals, in Markdown."""
     steps = [updates for updates in SHOWN if any(updates in of_care for of_care in returns.values())]
     rows = [
         (care, *(interval(of_care[updates]) if updates in of_care else "" for updates in steps))

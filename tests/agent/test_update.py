@@ -554,6 +554,16 @@ def test_the_actor_waits_after_units_were_pruned(key, kind):
         assert settled.waiting == 2
 
 
+def test_each_member_waits_by_itself(key):
+    rules = {"gated": ("ofenet", "critic"), "prune_start": 25, "prune_ramp": 0, "prune_every": 30}
+    agent, _, state = make(key, actor_waits=2, **rules)
+    layer = state.theta["critic"][0].at[:, 1].set(0.0)
+    losing = state._replace(theta=state.theta | {"critic": (layer, *state.theta["critic"][1:])})
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), state, losing)
+    prune = jax.jit(jax.vmap(lambda one: agents.prune(agent, one, random_batch(key), key, 30)))
+    np.testing.assert_array_equal(prune(both).waiting, [0, 2])
+
+
 def test_an_actor_that_never_waits_has_no_count(key):
     assert make(key)[2].waiting is None
 

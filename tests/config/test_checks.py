@@ -79,6 +79,10 @@ from xinet_jax.errors import UserError
         ({"order": "magnitudes"}, "did you mean 'magnitude'?"),
         ({"keep_share": 0.4, "agent": "magnitude"}, "keep_share is for agent xinet, not for magnitude"),
         ({"prune_every": 0}, "prune_every must be at least 1"),
+        ({"actor_waits": -1}, "actor_waits must be 0 or more, not -1"),
+        ({"actor_waits": 100}, "actor_waits must be below prune_every (100), or the actor does not learn while units"),
+        ({"actor_waits": 100, "agent": "magnitude"}, "actor_waits must be below prune_every (100)"),
+        ({"actor_waits": 5, "agent": "ofenet"}, "actor_waits has no effect for agent ofenet"),
         ({"width_multiple": 0}, "width_multiple must be at least 1"),
         ({"agent": "small"}, "agent small needs widths_from"),
         ({"widths_from": "runs/a"}, "widths_from is for agent small, not for xinet"),
@@ -143,3 +147,8 @@ def test_ends_of_a_range():
     assert [opened.holds(value) for value in (-0.1, 0, 0.5, 1, 1.1)] == [False, False, True, False, False]
     assert at_most(3).holds(3)
     assert not at_most(3).holds(4)
+
+
+def test_an_actor_waits_longer_where_all_units_go_at_once():
+    assert make_config(agent="magnitude", prune_ramp=0, actor_waits=1000).pruning.actor_waits == 1000
+    assert make_config(prune_every=2000, actor_waits=1000).pruning.actor_waits == 1000

@@ -164,7 +164,8 @@ def test_mistakes_about_checkpoints_are_told_in_one_line(whole, tmp_path):
     assert message(whole).endswith("whole is trained to 60 steps already: choose more by steps")
     assert message(whole, steps=80, seeds=3).endswith("whole has no seed 2: it has 0 1")
     settings = {"agent": "xinet", "steps": 80, "prune_start": 30, "gated": GATED, "theta_every": 1, "prune_every": 1}
-    assert "prune_stop must be above 60, the steps that" in message(whole, **settings, prune_stop=60)
+    if load_config(whole / "config.yaml").agent == "ofenet":  # the others' gates have settled
+        assert "prune_stop must be above 60, the steps that" in message(whole, **settings, prune_stop=60)
     few = {"steps": 80, "replay_capacity": 60}
     assert "replay_capacity" not in message(whole, **few, first_seed=5), "as many as there were"
     assert "replay_capacity must be above the 60 transitions that" in message(whole, steps=80, replay_capacity=50)
@@ -286,11 +287,11 @@ def test_gates_that_are_new_are_open():
     assert state.theta["critic"][0].shape == (1, 2, 8)
 
 
-def test_actors_that_may_wait_do_not_wait_at_first():
-    waits = tiny_config(gated=GATED, actor_waits=3)
+def test_actors_that_may_wait_go_on_waiting_or_do_not_wait_at_first():
+    waits = tiny_config(gated=GATED, actor_waits=3, prune_every=4)
     np.testing.assert_array_equal(with_gates(waits, tiny_config(agent="ofenet")).waiting, [0])
     np.testing.assert_array_equal(with_gates(waits, waits, lambda s: s._replace(waiting=np.int32(2))).waiting, [2])
-    assert with_gates(tiny_config(), tiny_config(actor_waits=3)).waiting is None
+    assert with_gates(tiny_config(), waits).waiting is None
 
 
 def test_gates_stay_as_they_are():

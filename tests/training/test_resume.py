@@ -64,6 +64,8 @@ def whole(tmp_path_factory):
     kinds = [row["kind"] for row in rows(folder)]
     last = len(kinds) - 1 - kinds[::-1].index("checkpoint")
     assert kinds.index("compaction") < last, "it must go across a compaction"
+    arrays = checkpoints.read_header(folder / "checkpoints" / "all" / "80")["arrays"]
+    assert "agent.waiting" in arrays, "actors that wait are in checkpoints"
     return folder
 
 

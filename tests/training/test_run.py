@@ -459,18 +459,25 @@ def test_a_task_that_gives_nothing_finite_ends_the_run(tmp_path, monkeypatch):
         xinet_jax.train(tiny_config(out=str(tmp_path / "run")), progress=False)
 
 
-def test_policies_that_cannot_be_saved_are_saved_by_resuming(tmp_path, monkeypatch):
+def test_policies_that_cannot_be_saved_are_saved_by_resuming(tmp_path, monkeypatch, capsys):
     def full(*_):
         raise shutil.Error([("a", "b", "[Errno 28] No space left on device")])
 
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copytree", full)
+        config = tiny_config(out=str(folder), final_episodes=1, agent="sac", checkpoint_every=40)
         with pytest.raises(UserError) as caught:
-            xinet_jax.train(tiny_config(out=str(folder), final_episodes=1, agent="sac"), progress=False)
+            xinet_jax.train(config, progress=False)
     assert "No space left on device; when that is mended: xinet train --resume" in str(caught.value)
+    # The newest checkpoint is damaged as well: the run goes on from the one before.
+    kept = folder / "checkpoints" / "all"
+    (kept / "60" / "about" / "metadata").write_text("{")
     config = dataclasses.replace(load_config(folder / "config.yaml"), resume=str(folder))
-    result = xinet_jax.train(config, progress=False)
+    result = xinet_jax.train(config)
+    said = "".join(capsys.readouterr().err.split())
+    assert f"damagedcheckpoint{kept / '60'}" in said
+    assert "goingonfromstep40" in said
     assert result.seeds[0].returns is not None
 
 

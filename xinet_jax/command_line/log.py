@@ -2,6 +2,7 @@
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
@@ -35,12 +36,11 @@ def run(arguments: list[str]) -> int:
             records = list(read_json_lines(file)) if file.exists() else []
             if not records:
                 raise UserError(f"{file} has no metrics yet")
-            try:
-                members = {record["member"] for record in records if "member" in record}
-                seconds = max(float(record.get("seconds", 0.0)) for record in records if record["kind"])
-            except (KeyError, TypeError, ValueError) as error:
-                what = f"{type(error).__name__}: {first_line(error)}"
-                raise UserError(f"cannot read the metrics in {file}: {what}") from None
+            for number, record in enumerate(records, 1):
+                if not _is_metrics(record):
+                    raise UserError(f"cannot read {file}: record {number} is not one of metrics")
+            members = {record["member"] for record in records if "member" in record}
+            seconds = max(record.get("seconds", 0.0) for record in records)
             if not members <= settings.keys():
                 raise UserError(f"{file} has members that the run's configuration has not")
             began = file.stat().st_mtime - seconds
@@ -54,3 +54,11 @@ def run(arguments: list[str]) -> int:
     for name in sinks:
         console().print(f"Curves: {escape(str(folder / name))}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _is_metrics(record: Any) -> bool:
+    """Returns whether a record is an object with a kind, and a member and seconds of their types if it has them."""
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+        return False
+    seconds = record.get("seconds", 0.0)
+    return isinstance(record.get("member", ""), str) and isinstance(seconds, float | int) and abs(seconds) < 1e12

@@ -198,6 +198,7 @@ def _check_pruning(config: Config) -> None:
         raise UserError(f"keep_share is for agent {kinds}, not for {config.agent}")
     if config.pruner != "none":
         _require(rules.gated, "gated", (), "one network or more (--agent ofenet has no gates)")
+        _check_actor_waits(config)
         for network in rules.gated:
             _check_start(config, network)
             if config.pruner == "theta":
@@ -224,6 +225,14 @@ def _check_found_price(config: Config) -> None:
     allowed = f"at least {end} with price found, where its schedule ends"
     _require(rules.prune_stop is not None and rules.prune_stop >= end, "prune_stop", rules.prune_stop, allowed)
     _require(len(rules.nu) == 1, "nu", rules.nu, "left out with price found")
+
+
+def _check_actor_waits(config: Config) -> None:
+    """Refuses a wait that does not end before units are pruned again."""
+    rules = config.pruning
+    at_once = config.kind.scheduled and rules.prune_ramp == 0
+    allowed = f"below prune_every ({rules.prune_every}), or the actor does not learn while units are pruned"
+    _require(at_once or rules.actor_waits < rules.prune_every, "actor_waits", rules.actor_waits, allowed)
 
 
 def _check_start(config: Config, network: str) -> None:

@@ -118,8 +118,8 @@ class PruningConfig:
     prune_every: int = ranged(100, AT_LEAST_1)
     """Updates from one time that units are pruned to the next [updates]."""
     actor_waits: int = ranged(0, at_most(2**31 - 1), NOT_NEGATIVE)
-    """Updates for which the actor's weights stay as they are after units were pruned, while critics and OFENet learn.
-    With prune_every or more, it does not learn as long as units fall [updates]."""
+    """Updates for which the actor's weights stay as they are after units were pruned, while all else learns. For few
+    large cuts: below prune_every, unless all units are pruned at once [updates]."""
     order: str = "worth"
     """What decides which units of a layer go first: worth (what the estimator says of each unit) or magnitude (the norm
     of a unit's weights; how many go still follows from their worth) [name]."""
