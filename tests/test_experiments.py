@@ -47,7 +47,7 @@ from experiments.gpu import workers
 from experiments.gpu.report import Report
 from experiments.gpu.workers import Part, Worker
 from experiments.substitutes import __main__ as substitutes
-from experiments.what_predicts_recovery import after_the_cut, measures, rankings
+from experiments.what_predicts_recovery import after_the_cut, measures, one_cut, rankings
 from experiments.what_predicts_recovery import tables as recovery_tables
 from experiments.widths_and_pace import __main__ as widths_and_pace
 from xinet_jax import agent as agents
@@ -667,3 +667,17 @@ def test_what_is_done_after_a_cut(tmp_path):
     ]
     (tmp_path / "after_the_cut.csv").write_text("\n".join(["task,share,care,updates,seed,return", *lines]))
     assert "| x | 2 ± 13 | 102 ± 13 |" in after_the_cut.table(after_the_cut.read(tmp_path)["A", "0.1"])
+
+
+def test_ways_to_prune_are_accepted_and_become_a_table(tmp_path):
+    for way, options in one_cut.WAYS.items():
+        train_config([*one_cut.COMMON.split(), *options.split()])
+        with (tmp_path / "metrics.jsonl").open("w") as file:
+            for seed in (1, 3):
+                record = {"member": f"seed_{seed}", "seed": seed, "return": seed}
+                for kind, step in (("evaluation", 20_000), ("train", 20_000), ("gymnasium", 40_000)):
+                    file.write(json.dumps(record | {"kind": kind, "environment_steps": step}) + "\n")
+        one_cut.store(way, tmp_path, tmp_path)
+    text = one_cut.table(one_cut.read(tmp_path))
+    assert "| one cut |  | 2 ± 13 |  |  |  |" in text
+    assert len((tmp_path / "one_cut.csv").read_text().splitlines()) == 1 + 4 * len(one_cut.WAYS)

@@ -23,11 +23,10 @@ import jax
 import numpy as np
 
 from experiments.what_predicts_recovery import measures
-from experiments.what_predicts_recovery.cut import NOTHING, TRUNK_STEPS, cut_agents
+from experiments.what_predicts_recovery.cut import HERE, NOTHING, TRUNK_STEPS, append, cut_agents
 from experiments.what_predicts_recovery.rankings import RANKINGS
 from experiments.what_predicts_recovery.tables import draw, tables
 
-HERE = Path(__file__).parent
 UPDATES = (100, 1_000, 5_000, 10_000, 15_000, 20_000)  # after the cut, at which agents are measured
 
 
@@ -59,7 +58,7 @@ def main() -> None:
 
 def recover(arguments: argparse.Namespace, name: str) -> None:
     """Cuts the trunk's agents as a ranking says, lets them learn on, and writes down what is measured."""
-    setup, state, moved = cut_agents(arguments, name)
+    setup, state, harm = cut_agents(arguments, name)
     sample, (*_, key_measure) = setup.buffer._replace(batch_size=4096).sample, jax.random.split(jax.random.key(1), 3)
     stamp, seconds = {"task": arguments.task, "share": arguments.share, "ranking": name}, time.monotonic()
     look = jax.jit(jax.vmap(partial(measures.plasticity, setup.agent), in_axes=(0, 0, 0, None)))
@@ -75,7 +74,7 @@ def recover(arguments: argparse.Namespace, name: str) -> None:
         scores = np.asarray(setup.program.evaluate(state.agent, setup.seeds)).mean(axis=1)
         for row, identity in enumerate(setup.identities):
             of_member = stamp | {"seed": identity.seed, "updates": done}
-            numbers = measures.as_numbers(found | (moved if not done else {}), row)
+            numbers = measures.as_numbers(found | (harm if not done else {}), row)
             rows += [of_member | {"measure": key, "value": value} for key, value in numbers.items()]
             returns.append(of_member | {"return": round(float(scores[row]), 1)})
             if done and np.asarray(tally.episodes)[row]:
@@ -92,17 +91,6 @@ def _has(arguments: argparse.Namespace, name: str) -> bool:
         return False
     with file.open(newline="") as lines:
         return any((row["task"], row["share"], row["ranking"]) == wanted for row in csv.DictReader(lines))
-
-
-def append(file: Path, rows: list[dict]) -> None:
-    """Adds lines to a CSV file, which is begun if it is not there."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    new = not file.exists()
-    with file.open("a", newline="") as lines:
-        writer = csv.DictWriter(lines, names, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

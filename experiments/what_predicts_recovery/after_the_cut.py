@@ -27,8 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.claims.tables import markdown
-from experiments.what_predicts_recovery.__main__ import HERE, append
-from experiments.what_predicts_recovery.cut import NOTHING, TRUNK_STEPS, Cut, cut_agents
+from experiments.what_predicts_recovery.cut import HERE, NOTHING, TRUNK_STEPS, Cut, append, cut_agents
 from experiments.what_predicts_recovery.tables import interval
 from xinet_jax.agent.optimiser import adam
 from xinet_jax.training.member import Member

@@ -1,6 +1,7 @@
 """The trunk, and agents that are cut at its end."""
 
 import argparse
+import csv
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from xinet_jax.training.member import Member
 from xinet_jax.training.setup import Setup
 from xinet_jax.types import Transition, Units
 
+HERE = Path(__file__).parent
 FIRST_SEED, SEEDS, TRUNK_STEPS = 100, 8, 15_000
 ROUNDS = 6  # of a cut; units are ranked anew in each
 EPISODES = 10  # of each evaluation
@@ -103,7 +105,7 @@ def cut_agents(arguments: argparse.Namespace, name: str) -> Cut:
                 raise SystemExit(f"the scores of {name} are not finite")
             cut = shrink(cut, score, many, share)
     after = jax.jit(jax.vmap(partial(measures.outputs, agent)))(cut, transitions)
-    moved = jax.vmap(measures.harm)(before, after)
+    harm = jax.vmap(measures.harm)(before, after)
     print(f"{name}: cut in {time.monotonic() - seconds:.0f} s", flush=True)
 
     widths = rounded_widths(agent.networks.shape, cut.alive, 1)
@@ -111,7 +113,7 @@ def cut_agents(arguments: argparse.Namespace, name: str) -> Cut:
     small = small._replace(gated=(), pruner="none")
     compacted = compacted._replace(theta={}, alive={}, origin={})
     setup = start.setup.with_agent(small)
-    return Cut(setup, spread(state._replace(agent=compacted), setup.mesh), moved)
+    return Cut(setup, spread(state._replace(agent=compacted), setup.mesh), harm)
 
 
 def _shrunken(agent: Agent) -> Callable:
@@ -123,3 +125,14 @@ def _without(agent: Agent, state: AgentState, score: Units, batch: Transition, s
     """Returns one agent with its units of lowest score replaced by substitutes, down to a share of the parameters."""
     alive = schedules.prune(agent.dense, agent.networks.shape, score, state.alive, share)
     return state._replace(theta=alive, alive=alive, **without(agent, state, alive, batch))
+
+
+def append(file: Path, rows: list[dict]) -> None:
+    """Adds lines to a CSV file, which is begun if it is not there."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    new = not file.exists()
+    with file.open("a", newline="") as lines:
+        writer = csv.DictWriter(lines, names, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
