@@ -449,7 +449,7 @@ def test_the_page_of_recovery_has_the_tables_of_its_results():
     page = Path("docs/notebook/recovery.md").read_text().splitlines()
     folder = Path("experiments/what_predicts_recovery")
     (returns,) = after_the_cut.read(folder).values()
-    text = f"{recovery_tables.tables(folder)}\n{after_the_cut.table(returns)}"
+    text = f"{recovery_tables.tables(folder)}\n{after_the_cut.table(returns)}\n{one_cut.table(one_cut.read(folder))}"
     assert [line for line in text.splitlines() if line.startswith("|") and line not in page] == []
 
 
