@@ -657,7 +657,7 @@ def test_what_is_done_after_a_cut(tmp_path):
     member = Member(AgentState(params, (), (), old, (), (), (), (), jnp.zeros(2)), (), (), jnp.zeros(2))
     jax.tree.map(np.testing.assert_array_equal, after_the_cut.without_moments(member).agent.optimiser, fresh)
     setup = SimpleNamespace(program=SimpleNamespace(train=learn), hyper=())
-    after = after_the_cut.learn_critics(after_the_cut.Cut(setup, member, {}), member, 2, 5).agent
+    after = after_the_cut.learn_critics(after_the_cut.Cut(setup, member, {}, jax.random.key(0)), member, 2, 5).agent
     np.testing.assert_array_equal(after.params["actor"], 0.0)
     np.testing.assert_array_equal(after.params["critic"], 3.0)
     jax.tree.map(np.testing.assert_array_equal, after.optimiser["actor"], old["actor"])

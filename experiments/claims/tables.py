@@ -98,7 +98,7 @@ def above(ours: Path, theirs: Path) -> str:
     """
     courses = (results.grouped(results.read(own, "course"), "environment_steps") for own in (ours, theirs))
     means = [{step: trimmed(results.column(rows, "return")) for step, rows in course.items()} for course in courses]
-    common = [step for step in means[0] if step > TRUNK.steps and step in means[1]]  # all trunks have as many
+    common = [step for step in means[0] if step > TRUNK.steps and step in means[1]]  # all trunks are as long
     return f"{sum(means[0][step] > means[1][step] for step in common)} of {len(common)}"
 
 

@@ -58,8 +58,8 @@ def main() -> None:
 
 def recover(arguments: argparse.Namespace, name: str) -> None:
     """Cuts the trunk's agents as a ranking says, lets them learn on, and writes down what is measured."""
-    setup, state, harm = cut_agents(arguments, name)
-    sample, (*_, key_measure) = setup.buffer._replace(batch_size=4096).sample, jax.random.split(jax.random.key(1), 3)
+    setup, state, harm, key_measure = cut_agents(arguments, name)
+    sample = setup.buffer._replace(batch_size=4096).sample
     stamp, seconds = {"task": arguments.task, "share": arguments.share, "ranking": name}, time.monotonic()
     look = jax.jit(jax.vmap(partial(measures.plasticity, setup.agent), in_axes=(0, 0, 0, None)))
     rows, returns, done = [], [], 0

@@ -42,11 +42,13 @@ class Cut(NamedTuple):
       setup: what they learn on with.
       state: the members.
       harm: what the cut did to the outputs, by its name, `[members]` each.
+      key_measure: the random key of what is measured.
     """
 
     setup: Setup
     state: Member
     harm: dict[str, jax.Array]
+    key_measure: jax.Array
 
 
 def trunk(task: str, runs: Path) -> Path:
@@ -113,7 +115,7 @@ def cut_agents(arguments: argparse.Namespace, name: str) -> Cut:
     small = small._replace(gated=(), pruner="none")
     compacted = compacted._replace(theta={}, alive={}, origin={})
     setup = start.setup.with_agent(small)
-    return Cut(setup, spread(state._replace(agent=compacted), setup.mesh), harm)
+    return Cut(setup, spread(state._replace(agent=compacted), setup.mesh), harm, key_measure)
 
 
 def _shrunken(agent: Agent) -> Callable:
