@@ -14,7 +14,6 @@ they have already are left out. The trunk stays in `--runs`, and is trained if i
 
 import argparse
 import csv
-import os
 import time
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ import jax
 import numpy as np
 
 from experiments.what_predicts_recovery import measures
-from experiments.what_predicts_recovery.cut import HERE, NOTHING, TRUNK_STEPS, append, cut_agents
+from experiments.what_predicts_recovery.cut import HERE, NOTHING, TRUNK_STEPS, append, cut_agents, use_cores
 from experiments.what_predicts_recovery.rankings import RANKINGS
 from experiments.what_predicts_recovery.tables import draw, tables
 
@@ -46,8 +45,7 @@ def main() -> None:
         if name not in (*RANKINGS, NOTHING):
             parser.error(f"unknown ranking {name}: allowed: {', '.join((*RANKINGS, NOTHING))}")
     if not arguments.table:
-        if arguments.cores:
-            os.sched_setaffinity(0, set(map(int, arguments.cores.split(","))))
+        use_cores(arguments.cores)
         for name in arguments.rankings:
             if not _has(arguments, name):
                 recover(arguments, name)

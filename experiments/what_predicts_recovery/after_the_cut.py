@@ -17,7 +17,6 @@ Results: `after_the_cut.csv`, a line per care, seed and number of updates. Cares
 
 import argparse
 import csv
-import os
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -26,9 +25,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.claims.tables import markdown
-from experiments.what_predicts_recovery.cut import HERE, NOTHING, TRUNK_STEPS, Cut, append, cut_agents
-from experiments.what_predicts_recovery.tables import interval
+from experiments.what_predicts_recovery.cut import HERE, NOTHING, TRUNK_STEPS, Cut, append, cut_agents, use_cores
+from experiments.what_predicts_recovery.tables import means
 from xinet_jax.agent.optimiser import adam
 from xinet_jax.training.member import Member
 
@@ -57,8 +55,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the table and train nothing")
     arguments = parser.parse_args()
     if not arguments.table:
-        if arguments.cores:
-            os.sched_setaffinity(0, set(map(int, arguments.cores.split(","))))
+        use_cores(arguments.cores)
         for care in arguments.cares:
             if care not in read(arguments.out).get((arguments.task, str(arguments.share)), {}):
                 recover(arguments, care)
@@ -114,12 +111,8 @@ def read(folder: Path) -> dict[tuple[str, str], Returns]:
 
 def table(returns: Returns) -> str:
     """Returns a line per care: mean returns over seeds and half the width of their 95% intervals, in Markdown."""
-    steps = [updates for updates in SHOWN if any(updates in of_care for of_care in returns.values())]
-    rows = [
-        (care, *(interval(of_care[updates]) if updates in of_care else "" for updates in steps))
-        for care, of_care in returns.items()
-    ]
-    return markdown(("care", *(f"{updates:,} updates" for updates in steps)), rows)
+    shown = [updates for updates in SHOWN if any(updates in of_care for of_care in returns.values())]
+    return means("care", "{} updates", returns, shown)
 
 
 if __name__ == "__main__":

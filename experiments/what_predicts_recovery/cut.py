@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import os
 import subprocess
 import sys
 import time
@@ -49,6 +50,12 @@ class Cut(NamedTuple):
     state: Member
     harm: dict[str, jax.Array]
     key_measure: jax.Array
+
+
+def use_cores(cores: str | None) -> None:
+    """Keeps this process, and those that it starts, to some cores, as `0` or `0,1`; to none in particular if None."""
+    if cores:
+        os.sched_setaffinity(0, set(map(int, cores.split(","))))
 
 
 def trunk(task: str, runs: Path) -> Path:

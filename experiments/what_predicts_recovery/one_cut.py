@@ -10,15 +10,13 @@ Results: `one_cut.csv`, a line per way, seed and evaluation. Ways that it has ar
 
 import argparse
 import csv
-import os
 import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
 
-from experiments.claims.tables import markdown
-from experiments.what_predicts_recovery.cut import FIRST_SEED, HERE, SEEDS, append, trunk
-from experiments.what_predicts_recovery.tables import interval
+from experiments.what_predicts_recovery.cut import FIRST_SEED, HERE, SEEDS, append, trunk, use_cores
+from experiments.what_predicts_recovery.tables import means
 from xinet_jax.training.results import read_records
 
 COMMON = f"--seeds {SEEDS} --first-seed {FIRST_SEED} --devices 1 --steps 40000 --eval-every 2500 --eval-episodes 5"
@@ -47,8 +45,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the table and train nothing")
     arguments = parser.parse_args()
     if not arguments.table:
-        if arguments.cores:
-            os.sched_setaffinity(0, set(map(int, arguments.cores.split(","))))
+        use_cores(arguments.cores)
         for way in arguments.ways:
             if way not in read(arguments.out):
                 store(way, train(way, arguments.runs), arguments.out)
@@ -90,11 +87,8 @@ def read(folder: Path) -> Returns:
 
 def table(returns: Returns) -> str:
     """Returns a line per way: mean returns over seeds and half the width of their 95% intervals, in Markdown."""
-    rows = [
-        (way, *(interval(list(of_way[step].values())) if step in of_way else "" for step in SHOWN))
-        for way, of_way in returns.items()
-    ]
-    return markdown(("way", *(f"step {step:,}" for step in SHOWN)), rows)
+    of_seeds = {way: {step: list(of.values()) for step, of in of_way.items()} for way, of_way in returns.items()}
+    return means("way", "step {}", of_seeds, SHOWN)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import csv
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +76,20 @@ def differences(returns: Returns) -> str:
         rows.append((name, *cells))
     steps = sorted(next(iter(returns[RANDOM].values())))
     return markdown(("ranking", *(f"{updates:,} updates" for updates in steps)), rows)
+
+
+def means(name: str, unit: str, returns: Mapping[str, Mapping[int, Sequence[float]]], shown: Sequence[int]) -> str:
+    """Returns a line per name of `returns`: means over seeds, and half the width of their 95% intervals.
+
+    Args:
+      name: heading of the first column.
+      unit: heading of the others; `{}` stands for the step.
+      returns: of each seed, by name and step.
+      shown: steps of the columns.
+    """
+    heads = (name, *(unit.format(f"{step:,}") for step in shown))
+    cells = lambda of_name: [interval(of_name[step]) if step in of_name else "" for step in shown]  # noqa: E731
+    return markdown(heads, [(key, *cells(of_name)) for key, of_name in returns.items()])
 
 
 def interval(values: Sequence[float], digits: int = 0) -> str:
