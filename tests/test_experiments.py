@@ -451,6 +451,11 @@ def test_the_page_of_recovery_has_the_tables_of_its_results():
     (returns,) = after_the_cut.read(folder).values()
     text = f"{recovery_tables.tables(folder)}\n{after_the_cut.table(returns)}\n{one_cut.table(one_cut.read(folder))}"
     assert [line for line in text.splitlines() if line.startswith("|") and line not in page] == []
+    gaps = one_cut.differences(one_cut.read(folder))
+    assert "| one cut less gradual | 54 ± 382 | 146 ± 388 |" in gaps
+    assert "| one cut, xinet less one cut | -713 ± 394 | -619 ± 411 | -607 ± 413 |" in gaps
+    gaps = after_the_cut.differences(returns)
+    assert "| critics first | 1019 ± 646 | 23 ± 485 | 333 ± 351 | 442 ± 761 |" in gaps
 
 
 def test_tables_of_a_page_are_extracts(tmp_path):

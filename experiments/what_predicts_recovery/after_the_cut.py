@@ -60,7 +60,7 @@ def main() -> None:
             if care not in read(arguments.out).get((arguments.task, str(arguments.share)), {}):
                 recover(arguments, care)
     for (task, share), returns in read(arguments.out).items():
-        print(f"{task}, {float(share):.0%} of the parameters left\n\n{table(returns)}\n")
+        print(f"{task}, {float(share):.0%} of the parameters left\n\n{table(returns)}\n\n{differences(returns)}\n")
 
 
 def recover(arguments: argparse.Namespace, care: str) -> None:
@@ -113,6 +113,17 @@ def table(returns: Returns) -> str:
     """Returns a line per care: mean returns over seeds and half the width of their 95% intervals, in Markdown."""
     shown = [updates for updates in SHOWN if any(updates in of_care for of_care in returns.values())]
     return means("care", "{} updates", returns, shown)
+
+
+def differences(returns: Returns) -> str:
+    """Returns a line per care: returns less those of `nothing`, seed by seed, in Markdown."""
+    theirs = returns.get("nothing", {})
+    gaps = {
+        care: {updates: np.subtract(of_care[updates], theirs[updates]) for updates in of_care if updates in theirs}
+        for care, of_care in returns.items()
+        if care in CARES and care != "nothing"
+    }
+    return means("less nothing", "{} updates", gaps, (1_000, 2_000, 5_000, 10_000))
 
 
 if __name__ == "__main__":

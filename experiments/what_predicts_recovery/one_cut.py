@@ -10,13 +10,17 @@ Results: `one_cut.csv`, a line per way, seed and evaluation. Ways that it has ar
 
 import argparse
 import csv
+import itertools
 import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+
+from experiments.claims.tables import markdown
 from experiments.what_predicts_recovery.cut import FIRST_SEED, HERE, SEEDS, append, trunk, use_cores
-from experiments.what_predicts_recovery.tables import means
+from experiments.what_predicts_recovery.tables import means, paired
 from xinet_jax.training.results import read_records
 
 COMMON = f"--seeds {SEEDS} --first-seed {FIRST_SEED} --devices 1 --steps 40000 --eval-every 2500 --eval-episodes 5"
@@ -30,6 +34,7 @@ WAYS = {
     "one cut, xinet": f"{XINET} --prune-start 15100 --prune-ramp 1800 --prune-stop 17000 --prune-every 20000"
     " --actor-waits 1000 --width-multiple 1",
 }
+LAST_FIFTH, SAVED = (32_500, 35_000, 37_500, 40_000), -1  # steps; -1 stands for the saved policies
 SHOWN = (17_500, 20_000, 25_000, 30_000, 40_000)  # steps in the table; the file has all
 FILE = "one_cut.csv"
 
@@ -49,7 +54,8 @@ def main() -> None:
         for way in arguments.ways:
             if way not in read(arguments.out):
                 store(way, train(way, arguments.runs), arguments.out)
-    print(table(read(arguments.out)))
+    returns = read(arguments.out)
+    print(f"{table(returns)}\n\n{differences(returns)}")
 
 
 def train(way: str, runs: Path) -> Path:
@@ -74,14 +80,13 @@ def store(way: str, run: Path, out: Path) -> None:
 
 
 def read(folder: Path) -> Returns:
-    """Returns the results of evaluations in training."""
+    """Returns all results. Those of the saved policies are at step `SAVED`."""
     returns: Returns = defaultdict(lambda: defaultdict(dict))
     if (folder / FILE).exists():
         with (folder / FILE).open(newline="") as lines:
             for row in csv.DictReader(lines):
-                if row["environment_steps"] != "saved":
-                    step = int(row["environment_steps"])
-                    returns[row["way"]][step][int(row["seed"])] = float(row["return"])
+                step = SAVED if row["environment_steps"] == "saved" else int(row["environment_steps"])
+                returns[row["way"]][step][int(row["seed"])] = float(row["return"])
     return returns
 
 
@@ -89,6 +94,17 @@ def table(returns: Returns) -> str:
     """Returns a line per way: mean returns over seeds and half the width of their 95% intervals, in Markdown."""
     of_seeds = {way: {step: list(of.values()) for step, of in of_way.items()} for way, of_way in returns.items()}
     return means("way", "step {}", of_seeds, SHOWN)
+
+
+def differences(returns: Returns) -> str:
+    """Returns a line per pair of ways: differences of their returns, seed by seed, in Markdown."""
+    rows = []
+    for ours, theirs in itertools.combinations(reversed(returns), 2):
+        pair = returns[ours], returns[theirs]
+        late = [{seed: np.mean([way[step][seed] for step in LAST_FIFTH]) for seed in way[SAVED]} for way in pair]
+        cells = (paired(*late), *(paired(*(way[step] for way in pair)) for step in (SAVED, 20_000)))
+        rows.append((f"{ours} less {theirs}", *cells))
+    return markdown(("difference", "last fifth", "saved policies", "step 20,000"), rows)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,8 @@ def differences(returns: Returns) -> str:
             continue
         cells = []
         for updates in sorted(next(iter(of_ranking.values()))):
-            cells.append(interval([of_ranking[seed][updates] - returns[RANDOM][seed][updates] for seed in of_ranking]))
+            ours, theirs = ({seed: of[updates] for seed, of in each.items()} for each in (of_ranking, returns[RANDOM]))
+            cells.append(paired(ours, theirs))
         rows.append((name, *cells))
     steps = sorted(next(iter(returns[RANDOM].values())))
     return markdown(("ranking", *(f"{updates:,} updates" for updates in steps)), rows)
@@ -90,6 +91,11 @@ def means(name: str, unit: str, returns: Mapping[str, Mapping[int, Sequence[floa
     heads = (name, *(unit.format(f"{step:,}") for step in shown))
     cells = lambda of_name: [interval(of_name[step]) if step in of_name else "" for step in shown]  # noqa: E731
     return markdown(heads, [(key, *cells(of_name)) for key, of_name in returns.items()])
+
+
+def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> str:
+    """Returns the mean of differences, seed by seed, and half the width of its 95% interval."""
+    return interval([ours[seed] - theirs[seed] for seed in ours])
 
 
 def interval(values: Sequence[float], digits: int = 0) -> str:
